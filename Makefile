@@ -1,0 +1,73 @@
+# Every target does its own set-up in .venv; nothing has to be installed by hand but Python and make.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+# The first of these that is at least 3.11 and can make environments; override: make PYTHON=/path/to/python3
+PYTHON := python3.14 python3.13 python3.12 python3.11 python3
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test check lint test-marked format lock clean
+.DELETE_ON_ERROR:
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+quickstart: $(VENV)/.installed-runtime  ## install, then run the whole loop on the embedded model and data
+	$(BIN)/accord quickstart
+
+test: $(VENV)/.installed-dev  ## install, then run the default tests: fast, offline, no GPU
+	$(PYTEST)
+
+check: lint test  ## what CI runs: ruff, mypy, import contracts, default tests (size limits are tests)
+
+lint: $(VENV)/.installed-dev  ## ruff (rules and format), mypy --strict on src, import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Tests whose server, browser or device is absent skip themselves.
+test-marked: $(VENV)/.installed-dev  ## the tests the default run leaves out, as far as this machine can; CI runs them too
+	$(PYTEST) -m "slow or gpu or postgres or browser or oracle" --timeout 1800
+
+format: $(VENV)/.installed-dev  ## let ruff fix and format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# torch stays at its locked version; to move it, edit its line first. Labels such as +cpu and the CUDA
+# packages, which torch pins itself, are left out, so that the lock serves every platform.
+lock: $(VENV)/.created  ## resolve all but torch to the newest versions, write requirements.lock
+	$(BIN)/python -m venv --clear build/lock
+	build/lock/bin/python -m pip --disable-pip-version-check install "$$(grep '^torch==' requirements.lock)" setuptools -e '.[dev]'
+	build/lock/bin/python -m pip freeze --all --exclude pip --exclude-editable > build/freeze.txt
+	{ echo '# Versions known to work together; written by `make lock`, used with pip -c.'; \
+	  sed -E -e '/^(cuda-|nvidia-|triton)/d' -e 's/\+[A-Za-z0-9.]+$$//' build/freeze.txt; } > requirements.lock
+
+clean:  ## remove .venv, caches and build files; keeps runs/
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# A stamp is written only after its step succeeded, so an interrupted install starts again.
+$(VENV)/.created:
+	@for python in $(PYTHON); do \
+	    if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
+	        echo "$$python -m venv $(VENV)"; \
+	        "$$python" -m venv --clear $(VENV) && touch $@; exit; \
+	    fi; \
+	done; \
+	echo "error: no Python >= 3.11 with the venv and ensurepip modules among: $(PYTHON)" >&2; \
+	echo "Install one (Debian, Ubuntu: python3 and python3-venv) or name it: make PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+# torch comes first, alone: it is the large download, and an interrupted install keeps it. Which build
+# (CPU or CUDA) pip takes is up to the package index it is configured with; either one works.
+# setuptools builds this project, so that the install needs no second, isolated environment.
+$(VENV)/.installed-runtime: $(VENV)/.created pyproject.toml requirements.lock
+	$(PIP) install -c requirements.lock torch setuptools
+	$(PIP) install -c requirements.lock --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-runtime
+	$(PIP) install -c requirements.lock --no-build-isolation -e '.[dev]'
+	touch $@

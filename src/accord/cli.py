@@ -1,0 +1,82 @@
+"""accord STAGE --config F --field value: parse, call, print. Imports no torch until work starts."""
+
+import sys
+from collections.abc import Callable
+
+from accord import __version__
+from accord.core.errors import AccordError, ConfigError, Interrupted, describe_choice
+from accord.stages import STAGES
+
+_HELP = {
+    "quickstart": "the whole loop on the embedded model and sample set, offline, in minutes",
+    "run": "a pipeline from a config file; the same command resumes it",
+    "sample": "write the sample set of the quickstart",
+    "pretrain": "a base model from text",
+    "sft": "imitate demonstrations",
+    "preferences": "sample responses, gather judgements, export comparisons",
+    "reward": "a reward model from comparisons",
+    "ppo": "reinforcement learning from a reward",
+    "dpo": "learn from comparisons directly",
+    "evaluate": "compare policies on the same prompts",
+    "data": "data inspect FILE --model M: counts, lengths, and what is trained on",
+    "lineage": "lineage RUN/STEP: from a model back to its data",
+    "report": "report RUN: write report.html and summary.json again",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit status (130 after Ctrl-C, 2 for wrong input)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        _print_help()
+        return 0
+    if arguments[0] == "--version":
+        print(f"accord {__version__}")
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    try:
+        return _commands().get(command, _unknown(command))(rest)
+    except Interrupted as stop:
+        print(f"accord: {stop}", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("accord: interrupted before any checkpoint; run again to resume", file=sys.stderr)
+        return 130
+    except AccordError as error:
+        print(f"accord: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+
+
+def _print_help() -> None:
+    print("usage: accord COMMAND [options]      accord COMMAND --help for its options\n")
+    print("Reinforcement learning from human feedback, the whole loop.\n")
+    for name, text in _HELP.items():
+        print(f"  {name:<12} {text}")
+
+
+def _commands() -> dict[str, Callable[[list[str]], int]]:
+    from accord import commands
+
+    table: dict[str, Callable[[list[str]], int]] = {
+        name: lambda rest, name=name: commands.run_stage(name, rest)  # type: ignore[misc]
+        for name in STAGES
+    }
+    return {
+        **table,
+        "quickstart": commands.quickstart,
+        "run": commands.run,
+        "data": commands.data,
+        "lineage": commands.lineage,
+        "report": commands.report,
+    }
+
+
+def _unknown(command: str) -> Callable[[list[str]], int]:
+    def refuse(_: list[str]) -> int:
+        raise ConfigError(f"no command {describe_choice(command, list(_HELP))}")
+
+    return refuse
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+"""What the command line does, a function a command: parse flags, call the library, print."""
+
+import argparse
+import json
+import os
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from accord.core.assets import ASSETS, resolve_asset
+from accord.core.config import StageConfig, read_config_file
+from accord.core.errors import AccordError, ConfigError
+
+_COMMON = """options of every stage:
+  --output_dir DIR   the run directory (needed)
+  --config FILE      TOML or YAML with the fields above; flags override it
+  --force            redo a finished stage; the old run is moved aside
+  --quiet            no progress bar
+  --json             print the result as JSON"""
+
+
+def _common_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--output_dir", "--output-dir", type=Path)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--force", action="store_true")
+    parser.add_argument("--quiet", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def run_stage(stage: str, arguments: list[str]) -> int:
+    """accord STAGE: one stage in one run directory."""
+    from accord.wiring import stage_config
+
+    options, rest = _common_parser().parse_known_args(arguments)
+    cls = stage_config(stage)
+    values = read_config_file(options.config) if options.config else {}
+    config = _flags_over(cls, values, rest, stage=stage, where=str(options.config or "flags"))
+    if options.output_dir is None:
+        raise ConfigError(f"accord {stage}: give --output_dir, the folder for this run")
+    _set_quiet(options.quiet or options.json)
+    from accord.pipeline import execute
+
+    outcome = execute(stage, config, options.output_dir, force=options.force)
+    if options.json:
+        print(json.dumps(outcome.result))
+        return 0
+    console = Console()
+    state = "unchanged, skipped" if outcome.was_skipped else f"done in {outcome.wall_s:.0f} s"
+    console.print(f"{stage} {state}: {outcome.path}")
+    console.print(_as_table(outcome.result))
+    return 0
+
+
+def _flags_over(
+    cls: type[StageConfig], values: dict[str, Any], flags: list[str], *, stage: str, where: str
+) -> StageConfig:
+    """The config class as flags (by tyro), whose defaults are the file's values."""
+    unknown = [key for key in values if key not in cls.model_fields]
+    if unknown:
+        cls.parse(values, where=where)  # raises, and names the nearest key
+    defaults = {
+        name: values.get(
+            name,
+            tyro.MISSING if f.is_required() else f.get_default(call_default_factory=True),
+        )
+        for name, f in cls.model_fields.items()
+    }
+    parsed = tyro.cli(
+        cls,
+        prog=f"accord {stage}",
+        description=f"{cls.__doc__}\n\n{_COMMON}",
+        args=flags,
+        default=cls.model_construct(**defaults),
+        config=(tyro.conf.FlagConversionOff,),
+        use_underscores=True,
+    )
+    return cls.parse(parsed.model_dump(), where=f"accord {stage}")
+
+
+def run(arguments: list[str]) -> int:
+    """accord run: a whole pipeline."""
+    parser = argparse.ArgumentParser(prog="accord run", description=run.__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="the run's TOML or YAML file")
+    _add_run_options(parser)
+    options = parser.parse_args(arguments)
+    return _run_config(options.config, options)
+
+
+def quickstart(arguments: list[str]) -> int:
+    """accord quickstart: the whole loop on what ships inside the package, offline."""
+    parser = argparse.ArgumentParser(prog="accord quickstart", description=quickstart.__doc__)
+    _add_run_options(parser)
+    return _run_config(ASSETS / "quickstart.toml", parser.parse_args(arguments))
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output_dir", "--output-dir", type=Path, help="the run directory (default: runs/NAME)"
+    )
+    parser.add_argument("--seed", type=int, help="seed of every step that sets none itself")
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="NAME=VALUE", help="replace a named input"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="STEP.FIELD=VALUE", help="set a step's field"
+    )
+    parser.add_argument(
+        "--force", action="append", default=[], metavar="STEP", help="redo a step (repeatable)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.add_argument("--json", action="store_true", help="print summary.json when done")
+
+
+def _run_config(path: Path, options: argparse.Namespace) -> int:
+    from accord.pipeline import read_run_config, run_pipeline
+
+    settings = {key: _literal(value) for key, value in map(_assignment, options.set)}
+    config = read_run_config(path, inputs=dict(map(_assignment, options.input)), settings=settings)
+    if options.seed is not None:
+        config = config.model_copy(update={"seed": options.seed})
+    directory = options.output_dir or Path("runs") / config.name
+    _set_quiet(options.quiet or options.json)
+    console = Console(quiet=options.json)
+    console.print(f"[bold]{config.name}[/bold], seed {config.seed}, in {directory}")
+    started = time.monotonic()
+
+    def announce(step: Any, position: int, count: int, outcome: Any) -> None:
+        if outcome is None:
+            console.print(f"[{position}/{count}] {step.name} ({step.stage})", highlight=False)
+        elif outcome.was_skipped:
+            console.print("      unchanged, skipped", style="dim")
+        else:
+            console.print(f"      {outcome.wall_s:.0f} s  {_brief(outcome.result)}", style="dim")
+
+    run_pipeline(config, directory, where=str(path), force=options.force, announce=announce)
+    from accord.reporting.report import write_report
+
+    report_path = write_report(directory)
+    if options.json:
+        print((directory / "summary.json").read_text())
+        return 0
+    _print_headline(console, json.loads((directory / "summary.json").read_text()))
+    console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
+    console.print(f"Report:   {report_path}")
+    console.print(f"Summary:  {directory / 'summary.json'}")
+    console.print("Next:     read README.md, 'Your own data', or change one thing, such as")
+    console.print(f"          accord run --config {path} --set ppo.kl_coef=0.05")
+    return 0
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise ConfigError(f"expected NAME=VALUE, got {text!r}")
+    return name, value
+
+
+def _literal(text: str) -> Any:
+    """A flag's text as a TOML value; text that is none is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _brief(result: dict[str, Any]) -> str:
+    numbers = {k: v for k, v in result.items() if isinstance(v, float)}
+    return "  ".join(f"{k} {v:.3g}" for k, v in list(numbers.items())[:3])
+
+
+def _as_table(result: dict[str, Any]) -> Table:
+    table = Table(show_header=False, box=None)
+    for key, value in result.items():
+        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value)[:120])
+    return table
+
+
+def _print_headline(console: Console, summary: dict[str, Any]) -> None:
+    """The evaluation's main figures, a column a policy."""
+    policies = summary.get("headline", {}).get("policies")
+    if not policies:
+        return
+    table = Table(title="What changed, on held-out prompts")
+    table.add_column("")
+    for name in policies:
+        table.add_column(name, justify="right")
+    rows: dict[str, None] = {key: None for values in policies.values() for key in values}
+    for key in rows:
+        cells = [values.get(key) for values in policies.values()]
+        if all(isinstance(cell, int | float) for cell in cells):
+            table.add_row(key, *(f"{cell:.3f}" for cell in cells))
+    console.print(table)
+
+
+def data(arguments: list[str]) -> int:
+    """accord data inspect: what a file would train."""
+    parser = argparse.ArgumentParser(prog="accord data", description=data.__doc__)
+    parser.add_argument("action", choices=["inspect"])
+    parser.add_argument("file", help="a data file or dataset name")
+    parser.add_argument("--model", required=True, help="whose tokenizer and chat template to use")
+    parser.add_argument("--max_length", "--max-length", type=int, default=1024)
+    options = parser.parse_args(arguments)
+    from accord.corpora.encoding import ChatEncoder
+    from accord.corpora.inspection import inspect
+    from accord.models.loading import load_tokenizer
+
+    encoder = ChatEncoder(load_tokenizer(resolve_asset(options.model)))
+    inspect(options.file, encoder, options.max_length, Console())
+    return 0
+
+
+def lineage(arguments: list[str]) -> int:
+    """accord lineage: the steps and files that a run's step stands on."""
+    parser = argparse.ArgumentParser(prog="accord lineage", description=lineage.__doc__)
+    parser.add_argument("step", type=Path, help="a step's directory, RUN/STEP")
+    options = parser.parse_args(arguments)
+    _print_lineage(Console(), options.step, depth=0)
+    return 0
+
+
+def _print_lineage(console: Console, step: Path, depth: int) -> None:
+    manifest = step / "manifest.json"
+    if not manifest.is_file():
+        raise AccordError(f"{step}: expected a step's directory with a manifest.json")
+    values = json.loads(manifest.read_text())
+    indent = "  " * depth
+    console.print(f"{indent}[bold]{step.name}[/bold] ({values['stage']}), {values['status']}")
+    for field, entries in values["inputs"].items():
+        for entry in entries:
+            digest = (entry["sha256"] or "no hash")[:12]
+            console.print(f"{indent}  {field} = {entry['value']}  [dim]{digest}[/dim]")
+    for parent in values["parents"]:
+        _print_lineage(console, step.parent / parent, depth + 1)
+
+
+def report(arguments: list[str]) -> int:
+    """accord report: make a run's report.html and summary.json again."""
+    parser = argparse.ArgumentParser(prog="accord report", description=report.__doc__)
+    parser.add_argument("run", type=Path, help="a run's directory")
+    from accord.reporting.report import write_report
+
+    print(write_report(parser.parse_args(arguments).run))
+    return 0
+
+
+def _set_quiet(is_quiet: bool) -> None:
+    if is_quiet:
+        os.environ["ACCORD_QUIET"] = "1"

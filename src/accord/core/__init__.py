@@ -1,0 +1,1 @@
+"""Types, interfaces, configuration, the run directory: what every layer stands on."""

@@ -1,0 +1,42 @@
+"""Knobs that every stage which trains a model has; rates and sizes get their own defaults there."""
+
+from pydantic import Field
+
+from accord.core.config import InputPath, StageConfig
+
+
+class TrainConfig(StageConfig):
+    """What the training stages share."""
+
+    model_name_or_path: InputPath
+    """model to start from: a Hugging Face directory or hub name"""
+    learning_rate: float = Field(default=1e-5, gt=0)
+    """peak rate, after linear warm-up"""
+    per_device_train_batch_size: int = Field(default=16, ge=1)
+    """examples an optimizer step"""
+    tokens_per_micro_batch: int = Field(default=8192, ge=1)
+    """a step's batch is split so that no piece has more padded tokens; sets memory, not results"""
+    num_train_epochs: float = Field(default=1.0, gt=0)
+    """passes over the data"""
+    max_steps: int = -1
+    """stop after this many optimizer steps; -1 leaves it to num_train_epochs"""
+    max_length: int = Field(default=1024, ge=2)
+    """longest prompt plus response in tokens; longer ones are cut at the prompt's start"""
+    warmup_steps: int = Field(default=10, ge=0)
+    """steps of linear warm-up"""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """decoupled, on matrices"""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """gradients above this norm are scaled down"""
+    bf16: bool = False
+    """run the trunk in bfloat16 (weights and log-probs stay float32)"""
+    use_peft: bool = False
+    """train LoRA adapters instead of all weights; the reference is the adapter switched off"""
+    lora_r: int = Field(default=16, ge=1)
+    """rank of the adapters"""
+    lora_alpha: int = Field(default=32, ge=1)
+    """scale of the adapters: their output is multiplied by alpha / rank"""
+    eval_steps: int = Field(default=50, ge=1)
+    """steps between evaluations"""
+    save_steps: int = Field(default=100, ge=1)
+    """steps between checkpoints"""

@@ -1,0 +1,130 @@
+"""RL words as types."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A conversation whose `completion` is to be imitated."""
+
+    prompt: tuple[Message, ...]
+    completion: str
+    columns: Row = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A judged pair; `p_chosen` is the probability that `chosen` is the better, in [0, 1]."""
+
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    p_chosen: float = 1.0
+    margin: float = 0.0
+    columns: Row = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PromptRow:
+    """A prompt with whatever columns came with it (rewards and scorers read them)."""
+
+    prompt: tuple[Message, ...]
+    columns: Row = field(default_factory=dict)
+
+
+Verdict = Literal["a", "b", "tie"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one annotator said of one pair; an append-only event."""
+
+    task_id: str
+    annotator: str
+    annotator_kind: Literal["person", "model", "simulated"]
+    prompt: tuple[Message, ...]
+    response_a: str
+    response_b: str
+    verdict: Verdict
+    columns: Row = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How to sample: the full distribution at `temperature`; 0 takes the likeliest token."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """A prompt in token ids; equal seeds give equal responses whatever shares the batch."""
+
+    prompt_ids: tuple[int, ...]
+    params: SamplingParams
+    seed: int
+
+
+@dataclass(frozen=True)
+class GeneratedToken:
+    """One token, its log-prob (nats, at the sampling temperature), and the weights it came from."""
+
+    token_id: int
+    logprob: float
+    weight_version: int
+
+
+@dataclass(frozen=True)
+class GenerationResult:
+    """A finished response; `tokens` ends with the end-of-turn token when `finish` is "stop"."""
+
+    prompt_ids: tuple[int, ...]
+    tokens: tuple[GeneratedToken, ...]
+    finish: Literal["stop", "length", "cancelled"]
+
+    @property
+    def response_ids(self) -> tuple[int, ...]:
+        """Ids of the response, the end-of-turn token included."""
+        return tuple(token.token_id for token in self.tokens)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One episode. The three response fields are equally long.
+
+    `response_mask` is True where the policy chose the token, False for observations of an
+    environment; `old_logprobs` are the behaviour log-probs in nats (0 where not chosen).
+    """
+
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    response_mask: tuple[bool, ...]
+    old_logprobs: tuple[float, ...]
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a reward says of a batch of responses.
+
+    `values` has one scalar a response; `spread` is a disagreement in the same units, when the
+    reward has one; `per_step` gives scores by reasoning step; `parts` the named addends.
+    """
+
+    values: Sequence[float]
+    spread: Sequence[float] | None = None
+    per_step: Sequence[Sequence[float]] | None = None
+    parts: Mapping[str, Sequence[float]] = field(default_factory=dict)

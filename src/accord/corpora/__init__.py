@@ -1,0 +1,1 @@
+"""Readers of formats, the chat template, masking and packing."""

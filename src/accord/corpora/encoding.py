@@ -1,0 +1,171 @@
+"""The one encoder from conversations to token ids: token in, token out, and no injection.
+
+The chat template is rendered around placeholders; template text is tokenised with special tokens,
+message text without, so that a user who types `<|im_end|>` has typed eight characters and ended
+nothing. Training, scoring and sampling all go through here, so they see the same ids.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from accord.core.errors import DataError, ModelError
+from accord.core.types import Message
+
+# Private-use characters around a message's index; they cannot come out of a template by chance.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+
+PLAIN_TEMPLATE = (
+    "{% for m in messages %}{{ '\\n\\n' + ('Human' if m['role'] == 'user' else 'Assistant') + ': '"
+    " + m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '\\n\\nAssistant: ' }}{% endif %}"
+)
+"""For tokenizers that bring no chat template."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt and a response in token ids; the response ends with the end-of-turn token."""
+
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    cut: int = 0  # tokens removed from the prompt's start to fit
+
+    @property
+    def input_ids(self) -> tuple[int, ...]:
+        """Prompt, then response."""
+        return self.prompt_ids + self.response_ids
+
+    @property
+    def target_mask(self) -> tuple[bool, ...]:
+        """True on the response's tokens, the end of turn included."""
+        return (False,) * len(self.prompt_ids) + (True,) * len(self.response_ids)
+
+
+class ChatEncoder:
+    """Encodes with one tokenizer and its chat template."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        if not tokenizer.chat_template:
+            tokenizer.chat_template = PLAIN_TEMPLATE
+        self.end_of_turn_id = self._find_end_of_turn()
+        # Padding is masked by length everywhere, so any id serves, the end of turn too.
+        pad = tokenizer.pad_token_id
+        self.pad_id = int(self.end_of_turn_id if pad is None else pad)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of untrusted text: nothing in it becomes a special token."""
+        return list(
+            self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        )
+
+    def encode_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Ids of a conversation, up to where the assistant's next words would start."""
+        segments = self._render(_skeleton(messages), add_generation_prompt=True)
+        return tuple(i for ids, _ in self._segment_ids(segments, messages) for i in ids)
+
+    def encode_response(self, text: str) -> tuple[int, ...]:
+        """Ids of a response and its end-of-turn token."""
+        return (*self.encode_text(text), self.end_of_turn_id)
+
+    def encode(self, messages: Sequence[Message], response: str, *, max_length: int) -> Encoded:
+        """Prompt and response, cut to `max_length` at the prompt's start.
+
+        Raises:
+            DataError: the response alone leaves no room for a single prompt token.
+        """
+        prompt, answer = self.encode_prompt(messages), self.encode_response(response)
+        room = max_length - len(answer)
+        if room < 1:
+            raise DataError(
+                f"a response of {len(answer)} tokens does not fit max_length {max_length}"
+            )
+        cut = max(0, len(prompt) - room)
+        return Encoded(prompt[cut:], answer, cut)
+
+    def encode_conversation(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+        """A whole conversation; the mask is True on assistant words and their end of turn."""
+        segments = self._render(_skeleton(messages), add_generation_prompt=False)
+        ids: list[int] = []
+        mask: list[bool] = []
+        ends_turn = False
+        for part, index in self._segment_ids(segments, messages):
+            is_target = index is not None and messages[index]["role"] == "assistant"
+            marks = [is_target] * len(part)
+            if ends_turn and part and part[0] == self.end_of_turn_id:
+                marks[0] = True
+            ids += part
+            mask += marks
+            ends_turn = is_target
+        return ids, mask
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of response ids, without special tokens."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def _render(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool
+    ) -> list[str | int]:
+        """The template's text, split at the placeholders into strings and message indices."""
+        return list(_rendered(self, tuple(m["role"] for m in messages), add_generation_prompt))
+
+    def _segment_ids(
+        self, segments: list[str | int], messages: Sequence[Message]
+    ) -> list[tuple[list[int], int | None]]:
+        encoded: list[tuple[list[int], int | None]] = []
+        for segment in segments:
+            if isinstance(segment, int):
+                encoded.append((self.encode_text(messages[segment]["content"]), segment))
+            else:
+                ids = self.tokenizer.encode(segment, add_special_tokens=False)
+                encoded.append((list(ids), None))
+        return encoded
+
+    def _find_end_of_turn(self) -> int:
+        """The first special token that the template writes after an assistant's words."""
+        skeleton = _skeleton(
+            [Message(role="user", content=""), Message(role="assistant", content="")]
+        )
+        tail = self._render(skeleton, add_generation_prompt=False)[-1]
+        if isinstance(tail, str):
+            special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
+            for token in self.tokenizer.encode(tail, add_special_tokens=False):
+                if token in special:
+                    return int(token)
+        if self.tokenizer.eos_token_id is None:
+            raise ModelError("the tokenizer has neither an end of turn in its template nor an eos")
+        return int(self.tokenizer.eos_token_id)
+
+
+def _skeleton(messages: Sequence[Message]) -> list[Message]:
+    return [
+        Message(role=message["role"], content=f"{_OPEN}{index}{_CLOSE}")
+        for index, message in enumerate(messages)
+    ]
+
+
+@functools.lru_cache(maxsize=512)
+def _rendered(
+    encoder: ChatEncoder, roles: tuple[str, ...], add_generation_prompt: bool
+) -> tuple[str | int, ...]:
+    """Depends on the roles alone, so each shape of conversation is rendered once."""
+    skeleton = _skeleton([Message(role=role, content="") for role in roles])
+    try:
+        text = encoder.tokenizer.apply_chat_template(
+            skeleton, tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    except Exception as error:
+        raise DataError(
+            f"the chat template refuses the roles {', '.join(roles)}: {error}"
+        ) from error
+    segments: list[str | int] = []
+    for piece in text.split(_OPEN):
+        index, found, rest = piece.partition(_CLOSE)
+        if found:
+            segments.append(int(index))
+            piece = rest
+        if piece:
+            segments.append(piece)
+    return tuple(segments)

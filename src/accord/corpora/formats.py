@@ -1,0 +1,138 @@
+"""The ecosystem's columns, normalised to typed rows; a wrong row is an error that names it."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from accord.core.errors import DataError
+from accord.core.types import Comparison, Demonstration, Message, PromptRow
+
+_TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]?")
+_TEXT_COLUMNS = {"prompt", "completion", "chosen", "rejected", "p_chosen", "margin", "messages"}
+
+
+def parse_transcript(text: str) -> list[Message]:
+    r"""Messages of an Anthropic `\n\nHuman: ... \n\nAssistant: ...` transcript."""
+    marks = list(_TURN.finditer(text))
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    role = {"Human": "user", "Assistant": "assistant"}
+    return [
+        Message(role=role[mark[1]], content=text[mark.end() : end].strip())
+        for mark, end in zip(marks, ends, strict=True)
+    ]
+
+
+def as_messages(value: Any, *, role: str, where: str) -> tuple[Message, ...]:
+    """A string, a transcript or a message list, as messages.
+
+    Args:
+        value: what the column holds.
+        role: the role of a plain string.
+        where: file and row, for errors.
+    """
+    if isinstance(value, str):
+        if _TURN.match(value):
+            return tuple(parse_transcript(value))
+        return (Message(role=role, content=value),)
+    if isinstance(value, list) and value and all(_is_message(m) for m in value):
+        return tuple(Message(role=m["role"], content=m["content"]) for m in value)
+    raise DataError(
+        f"{where}: expected text or a non-empty list of {{role, content}}, got {value!r:.80}"
+    )
+
+
+def _is_message(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("role"), str)
+        and isinstance(value.get("content"), str)
+    )
+
+
+def _require(row: dict[str, Any], columns: Iterable[str], where: str) -> None:
+    missing = [name for name in columns if row.get(name) is None]
+    if missing:
+        raise DataError(
+            f"{where}: no column {missing[0]!r}; expected {', '.join(columns)}; "
+            f"found {', '.join(map(str, row)) or 'none'}"
+        )
+
+
+def _response(messages: tuple[Message, ...], where: str) -> str:
+    if len(messages) != 1 or messages[0]["role"] != "assistant":
+        raise DataError(f"{where}: expected exactly one assistant message as the response")
+    if not messages[0]["content"].strip():
+        raise DataError(f"{where}: the response is empty")
+    return messages[0]["content"]
+
+
+def _extra(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in _TEXT_COLUMNS}
+
+
+def _prompt(row: dict[str, Any], where: str) -> tuple[Message, ...]:
+    prompt = as_messages(row["prompt"], role="user", where=f"{where}, column 'prompt'")
+    if not any(message["content"].strip() for message in prompt):
+        raise DataError(f"{where}: the prompt is empty")
+    return prompt
+
+
+def to_prompt(row: dict[str, Any], where: str) -> PromptRow:
+    """A row with `prompt`, or a pair whose prompt it shares; other columns are kept for scorers."""
+    if row.get("prompt") is None and row.get("chosen") is not None:
+        return PromptRow(to_comparison(row, where).prompt, _extra(row))
+    _require(row, ["prompt"], where)
+    return PromptRow(_prompt(row, where), _extra(row))
+
+
+def to_demonstration(row: dict[str, Any], where: str) -> Demonstration:
+    """`prompt`+`completion`; `messages` that end with the assistant; or a pair's chosen side."""
+    if row.get("chosen") is not None:
+        pair = to_comparison(row, where)
+        return Demonstration(pair.prompt, pair.chosen, _extra(row))
+    if row.get("messages") is not None:
+        messages = as_messages(row["messages"], role="user", where=where)
+        return Demonstration(messages[:-1], _response(messages[-1:], where), _extra(row))
+    _require(row, ["prompt", "completion"], where)
+    completion = as_messages(row["completion"], role="assistant", where=where)
+    return Demonstration(_prompt(row, where), _response(completion, where), _extra(row))
+
+
+def to_comparison(row: dict[str, Any], where: str) -> Comparison:
+    r"""A row with `chosen`+`rejected` and a `prompt`, explicit or shared by two transcripts.
+
+    Raises:
+        DataError: columns are missing, the two prompts differ, a response is empty, the two
+            responses are identical, or `p_chosen` is outside [0, 1].
+    """
+    _require(row, ["chosen", "rejected"], where)
+    chosen = as_messages(row["chosen"], role="assistant", where=f"{where}, column 'chosen'")
+    rejected = as_messages(row["rejected"], role="assistant", where=f"{where}, column 'rejected'")
+    if row.get("prompt") is not None:
+        prompt = _prompt(row, where)
+        if len(chosen) > 1 and chosen[: len(prompt)] == prompt:
+            chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
+    else:
+        prompt = chosen[:-1]
+        if not prompt or rejected[:-1] != prompt:
+            raise DataError(f"{where}: 'chosen' and 'rejected' do not share a prompt")
+        chosen, rejected = chosen[-1:], rejected[-1:]
+    good, bad = _response(chosen, where), _response(rejected, where)
+    if good == bad:
+        raise DataError(f"{where}: 'chosen' and 'rejected' are identical")
+    p_chosen = float(1.0 if row.get("p_chosen") is None else row["p_chosen"])
+    if not 0 <= p_chosen <= 1:
+        raise DataError(f"{where}: p_chosen must lie in [0, 1], got {p_chosen}")
+    return Comparison(prompt, good, bad, p_chosen, float(row.get("margin") or 0.0), _extra(row))
+
+
+def to_text(row: dict[str, Any], where: str) -> str | tuple[Message, ...]:
+    """A pre-training row: `text`, `messages`, `prompt`+`completion`, or `question`+`answer`."""
+    if isinstance(row.get("text"), str):
+        return str(row["text"])
+    if row.get("messages") is not None:
+        return as_messages(row["messages"], role="user", where=where)
+    names = ("question", "answer") if "question" in row else ("prompt", "completion")
+    _require(row, names, where)
+    question = as_messages(row[names[0]], role="user", where=where)
+    return question + as_messages(row[names[1]], role="assistant", where=where)

@@ -1,0 +1,1 @@
+"""Judges that say which of two responses is the better."""

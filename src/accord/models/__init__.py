@@ -1,0 +1,1 @@
+"""Loading, heads, LoRA, log-probs, checkpoints of models."""

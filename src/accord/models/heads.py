@@ -1,0 +1,264 @@
+"""Scalar heads: reward models, and values on a trunk of their own or on the policy's.
+
+A reward model is `AutoModelForSequenceClassification` with one label. Its score is read at the
+last real token, found by length; `transformers` finds it by the pad token's id, so the two agree
+when padding differs from the end of turn, which `init_reward_model` sees to where it can.
+"""
+
+import copy
+import math
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from accord.core import files
+from accord.core.errors import ModelError
+from accord.corpora.encoding import ChatEncoder
+from accord.models.loading import (
+    evaluating,
+    load_pretrained,
+    load_tokenizer,
+    refuse_missing,
+    save_model,
+    write_model,
+)
+from accord.models.logprobs import bare_model, hidden_states
+from accord.models.lora import merged
+
+HEAD_NAMES = ("score", "classifier")
+RELOAD_TOLERANCE = 1e-4
+"""Largest change of a score by saving and reloading; relative for scores beyond 1."""
+
+
+class ScoredSample(Protocol):
+    """A padded batch, as `training.batches.TokenBatch` is one."""
+
+    @property
+    def input_ids(self) -> Tensor:
+        """(B, L) token ids, right-padded."""
+
+    @property
+    def attention_mask(self) -> Tensor:
+        """(B, L), 1 on real tokens."""
+
+
+def init_reward_model(policy_path: str, *, device: torch.device, seed: int) -> PreTrainedModel:
+    """A float32 reward model on a policy's trunk, with a fresh head.
+
+    Head weights are normal with standard deviation 1 / sqrt(hidden + 1), so scores of unit-scale
+    hidden states start near unit scale. Only they depend on `seed`.
+
+    Raises:
+        ModelError: no such model, or its classifier has no linear head.
+    """
+    model, _ = _load_classifier(policy_path, device=device, num_labels=1)
+    size = score_head(model).weight.shape
+    generator = torch.Generator().manual_seed(seed)
+    _fill_head(model, torch.randn(size, generator=generator) / math.sqrt(size[1] + 1))
+    return model
+
+
+def load_reward_model(path: str, *, device: torch.device) -> PreTrainedModel:
+    """A sequence classifier with one label, float32, in evaluation mode.
+
+    Raises:
+        ModelError: no such model, more than one label, or no saved head (a causal LM).
+    """
+    model, has_head = _load_classifier(path, device=device)
+    if not has_head:
+        raise ModelError(
+            f"{path}: holds no score head; expected a reward model: train one with the reward "
+            "stage, which starts from a policy"
+        )
+    return model
+
+
+def _load_classifier(
+    path: str, *, device: torch.device, **labels: int
+) -> tuple[PreTrainedModel, bool]:
+    """A classifier, and whether its head was saved (if not, it is random, from nobody's seed)."""
+    with torch.random.fork_rng(devices=[]):
+        loaded, missing = load_pretrained(
+            AutoModelForSequenceClassification, path, dtype=torch.float32, **labels
+        )
+    of_head = [name for name in missing if name.split(".")[0] in HEAD_NAMES]
+    refuse_missing(path, [name for name in missing if name not in of_head])
+    model: PreTrainedModel = loaded.to(device).eval()
+    if model.config.num_labels != 1 and not of_head:
+        raise ModelError(
+            f"{path}: a classifier with {model.config.num_labels} labels; expected num_labels 1"
+        )
+    if not of_head:
+        score_head(model)
+    if of_head or model.config.pad_token_id is None:
+        model.config.pad_token_id = _padding_id(ChatEncoder(load_tokenizer(path)))
+    return model, not of_head
+
+
+def _fill_head(model: nn.Module, weight: Tensor) -> None:
+    head = score_head(model)
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        if head.bias is not None:
+            head.bias.zero_()
+
+
+def _padding_id(encoder: ChatEncoder) -> int:
+    """The pad id, or another special token where padding with the end of turn would hide it."""
+    special = [int(i) for i in encoder.tokenizer.all_special_ids]
+    usable = [i for i in (encoder.pad_id, *special) if i != encoder.end_of_turn_id]
+    return usable[0] if usable else encoder.pad_id
+
+
+def score_head(model: nn.Module) -> Any:
+    """The linear layer that turns hidden states into scores (under peft: the copy in use).
+
+    Raises:
+        ModelError: the model has none, or one with several outputs.
+    """
+    base = bare_model(model)
+    for name in HEAD_NAMES:
+        # Under peft the attribute is a wrapper, which hands on the weight of the active copy.
+        head: Any = getattr(base, name, None)
+        weight = getattr(head, "weight", None)
+        if isinstance(weight, Tensor) and weight.dim() == 2 and weight.shape[0] == 1:
+            return head
+    raise ModelError(
+        f"{type(base).__name__} has no linear head with one output named "
+        f"{' or '.join(HEAD_NAMES)}; expected a family whose classifier reads its score by one"
+    )
+
+
+def _read_head(head: Any, hidden: Tensor) -> Tensor:
+    """(..., H) hidden states to (...,) float32, whatever autocast says."""
+    with torch.autocast(device_type=hidden.device.type, enabled=False):
+        bias = getattr(head, "bias", None)
+        scores = nn.functional.linear(
+            hidden.float(), head.weight.float(), None if bias is None else bias.float()
+        )
+    return scores.squeeze(-1)
+
+
+def token_scores(
+    model: nn.Module,
+    input_ids: Tensor,
+    attention_mask: Tensor | None,
+    position_ids: Tensor | None = None,
+) -> Tensor:
+    """(B, L) float32: the head read at every token, of rows that are padded or packed."""
+    hidden = hidden_states(model, input_ids, attention_mask, position_ids)
+    return _read_head(score_head(model), hidden)
+
+
+def response_scores(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """(B,) float32 scores, read at each row's last real token.
+
+    Args:
+        model: a reward model, bare or under peft; gradients flow when they are enabled.
+        input_ids: (B, L) prompt and response, right-padded with any id.
+        attention_mask: (B, L), 1 on real tokens; the last one is found by it, never by an id.
+
+    Raises:
+        ValueError: a row has no token.
+    """
+    last = attention_mask.long().sum(dim=1) - 1
+    if bool((last < 0).any()):
+        raise ValueError("a row without a token has no score")
+    hidden = hidden_states(model, input_ids, attention_mask)
+    rows = torch.arange(len(last), device=last.device)
+    return _read_head(score_head(model), hidden[rows, last])
+
+
+def save_scored_model(
+    model: nn.Module, tokenizer: Any, path: Path, *, sample: ScoredSample
+) -> None:
+    """Save a reward model (adapters merged), and make sure that what was saved scores alike.
+
+    The new directory is reloaded and rescores `sample` before it gets its name, so a failed save
+    never replaces a good one.
+
+    Raises:
+        ModelError: the reloaded scores differ, or the saved model cannot be loaded.
+        StorageError: the disk refused.
+    """
+    with torch.no_grad(), evaluating(model):
+        expected = response_scores(model, sample.input_ids, sample.attention_mask)
+    plain = merged(model)
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(plain.config.pad_token_id)
+    with files.atomic_directory(path) as temporary:
+        write_model(plain, tokenizer, temporary)
+        del plain
+        reloaded = load_reward_model(str(temporary), device=expected.device)
+        with torch.no_grad():
+            scores = response_scores(reloaded, sample.input_ids, sample.attention_mask)
+        difference = float((scores - expected).abs().max())
+        if not difference <= RELOAD_TOLERANCE * max(1.0, float(expected.abs().max())):
+            raise ModelError(
+                f"{path}: the head was not saved as it was trained: reloaded, its scores differ by "
+                f"{difference:.3g}; expected at most {RELOAD_TOLERANCE:g}. Nothing was replaced"
+            )
+
+
+class ValueModel(nn.Module):
+    """V(s) with a trunk of its own, in the form of a reward model that is read at every token."""
+
+    def __init__(self, path: str, *, device: torch.device) -> None:
+        """From a saved value or a reward model (V starts as the score), or a policy (as 0).
+
+        Raises:
+            ModelError: no such model, or its classifier has no linear head.
+        """
+        super().__init__()
+        model, has_head = _load_classifier(path, device=device, num_labels=1)
+        if not has_head:
+            _fill_head(model, torch.zeros(score_head(model).weight.shape))
+        self.model: nn.Module = model
+
+    @classmethod
+    def load(cls, path: str, *, device: torch.device) -> Self:
+        """What `save` wrote."""
+        return cls(path, device=device)
+
+    def save(self, path: Path, tokenizer: Any) -> None:
+        """Write a Hugging Face directory that `load` reads, atomically; adapters are merged."""
+        save_model(merged(self.model), tokenizer, path)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The same as `values`."""
+        return _values_before(token_scores(self.model, input_ids, attention_mask))
+
+    def values(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, L) float32: column l is V of the state before token l; column 0 is 0.
+
+        Args:
+            input_ids: (B, L) prompt and response, right-padded.
+            attention_mask: (B, L), 1 on real tokens; columns on padding mean nothing.
+        """
+        return self.forward(input_ids, attention_mask)
+
+
+class ValueHead(nn.Module):
+    """V(s) read off the policy's own hidden states; starts as 0; the trunk gets gradient too."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, 1)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """The same as `values`."""
+        return _values_before(_read_head(self.linear, hidden))
+
+    def values(self, hidden: Tensor) -> Tensor:
+        """(B, L) float32 as `ValueModel.values`, from (B, L, H) hidden states of the policy."""
+        return self.forward(hidden)
+
+
+def _values_before(readings: Tensor) -> Tensor:
+    """Move (B, L) readings one column right: what follows token l - 1 is the state before l."""
+    return nn.functional.pad(readings[:, :-1], (1, 0))

@@ -1,0 +1,145 @@
+"""Policies and tokenizers from Hugging Face directories or hub names."""
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from accord.core import files
+from accord.core.errors import ModelError
+from accord.models.logprobs import check_logits
+
+
+def check_model_path(model_name_or_path: str) -> None:
+    """Refuse a local path that holds no model, before any work is done.
+
+    Raises:
+        ModelError: the path exists but is not a model directory, or looks like a path and does
+            not exist.
+    """
+    path = Path(model_name_or_path)
+    if path.exists() and not (path / "config.json").is_file():
+        raise ModelError(f"{path}: expected a Hugging Face model directory with a config.json")
+    looks_local = path.is_absolute() or model_name_or_path.startswith((".", "~"))
+    if not path.exists() and (looks_local or model_name_or_path.count("/") > 1):
+        raise ModelError(f"{path}: no such model directory")
+
+
+def load_tokenizer(model_name_or_path: str) -> Any:
+    """The tokenizer that lies with a model."""
+    check_model_path(model_name_or_path)
+    with named_errors(model_name_or_path):
+        return AutoTokenizer.from_pretrained(model_name_or_path)
+
+
+def load_policy(
+    model_name_or_path: str, *, device: torch.device, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
+    """Any `transformers` causal language model, in evaluation mode (no dropout).
+
+    Raises:
+        ModelError: no such model, its files are damaged or lack weights, or its family changes
+            logits in a way that `models.logprobs` does not know.
+    """
+    loaded, missing = load_pretrained(AutoModelForCausalLM, model_name_or_path, dtype=dtype)
+    refuse_missing(model_name_or_path, missing)
+    model: PreTrainedModel = loaded.to(device).eval()
+    check_logits(model, where=model_name_or_path)
+    return model
+
+
+def load_pretrained(
+    auto_class: Any, model_name_or_path: str, **arguments: Any
+) -> tuple[Any, list[str]]:
+    """A model of one of the Auto classes, and the names of weights that its files lack.
+
+    `transformers` fills what is missing with random numbers, so callers have to look at the list.
+
+    Raises:
+        ModelError: no such model, or its files are damaged.
+    """
+    check_model_path(model_name_or_path)
+    with named_errors(model_name_or_path), _quiet_library():
+        model, info = auto_class.from_pretrained(
+            model_name_or_path, output_loading_info=True, **arguments
+        )
+    return model, sorted(info["missing_keys"])
+
+
+def refuse_missing(model_name_or_path: str, missing: Sequence[str]) -> None:
+    """Raise a ModelError that names the weights which a checkpoint lacks, if there are any."""
+    if missing:
+        shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+        raise ModelError(
+            f"{model_name_or_path}: {len(missing)} weights are missing ({shown}); expected a whole "
+            "checkpoint of this kind of model: copy or download it again"
+        )
+
+
+@contextlib.contextmanager
+def named_errors(model_name_or_path: str) -> Iterator[None]:
+    """Turn whatever a library says of a damaged model into a ModelError that names it."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{model_name_or_path}: cannot be loaded ({type(error).__name__}: {error}); "
+            "expected a Hugging Face directory or hub name whose files are whole"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet_library() -> Iterator[None]:
+    """Without the library's table of missing weights: callers say it in one error, or fill them."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off; afterwards each module is in the mode that it was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def save_model(model: PreTrainedModel, tokenizer: Any, path: Path) -> None:
+    """Write model and tokenizer as one Hugging Face directory, atomically.
+
+    Raises:
+        StorageError: the disk refused; a directory that was there before is untouched.
+    """
+    with files.atomic_directory(path) as temporary:
+        write_model(model, tokenizer, temporary)
+
+
+def write_model(model: PreTrainedModel, tokenizer: Any, directory: Path) -> None:
+    """Write model and tokenizer into an existing directory; a full disk raises an OSError."""
+    try:
+        model.save_pretrained(directory)
+    except SafetensorError as error:
+        # safetensors wraps what the system said in an exception of its own.
+        refused = re.search(r"os error (\d+)", str(error))
+        if refused is None:
+            raise
+        raise OSError(int(refused[1]), os.strerror(int(refused[1])), str(directory)) from error
+    tokenizer.save_pretrained(directory)

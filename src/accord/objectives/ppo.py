@@ -1,0 +1,129 @@
+"""PPO's three phases, each on its own, and their weighted sum.
+
+Source: Schulman et al. 2017, arXiv:1707.06347. Every mean is over the masked tokens of the global
+batch.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from accord.objectives.masked import masked_mean, zero_outside
+
+
+class ValueLoss(NamedTuple):
+    """Scalars."""
+
+    loss: Tensor
+    clip_fraction: Tensor
+
+
+class PolicyLoss(NamedTuple):
+    """Scalars."""
+
+    loss: Tensor
+    clip_fraction: Tensor
+
+
+def clipped_value_loss(
+    values: Tensor,
+    old_values: Tensor,
+    returns: Tensor,
+    mask: Tensor,
+    *,
+    cliprange_value: float,
+    denominator: float | None = None,
+) -> ValueLoss:
+    """Squared error to the return, pessimistic about moves beyond the clip; with the factor 1/2.
+
+        L = 1/2 mean_t max( (V - R)^2, (clamp(V, V_old - c, V_old + c) - R)^2 )
+
+    Source: the value clipping of PPO's first implementation; Engstrom et al. 2020,
+    arXiv:2005.12729, section 2.
+
+    Args:
+        values: (B, L) V(s_t); has gradient.
+        old_values: (B, L) the same when the rollout was scored.
+        returns: (B, L) targets, no gradient.
+        mask: (B, L) bool, True where the policy chose the token.
+        cliprange_value: c, above 0, in the units of the values.
+        denominator: tokens of the whole global batch; None counts this mask.
+
+    Raises:
+        ValueError: `cliprange_value` is not above 0, or the mask is empty.
+    """
+    if cliprange_value <= 0:
+        raise ValueError(f"cliprange_value must be above 0, got {cliprange_value}")
+    values, old_values, returns = (zero_outside(x, mask) for x in (values, old_values, returns))
+    near = torch.clamp(values, old_values - cliprange_value, old_values + cliprange_value)
+    plain_error, near_error = (values - returns).square(), (near - returns).square()
+    loss = 0.5 * masked_mean(torch.maximum(plain_error, near_error), mask, denominator=denominator)
+    clipped = (near_error > plain_error).float()
+    return ValueLoss(loss, masked_mean(clipped, mask, denominator=denominator).detach())
+
+
+def clipped_policy_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    *,
+    cliprange: float,
+    denominator: float | None = None,
+) -> PolicyLoss:
+    """The clipped surrogate, negated so that lower is better.
+
+        L = -mean_t min( rho_t A_t, clamp(rho_t, 1 - c, 1 + c) A_t ),  rho = pi / pi_old
+
+    Source: arXiv:1707.06347, eq. 7.
+
+    Args:
+        logprobs: (B, L) log pi(a_t | s_t) in nats, current policy; has gradient.
+        old_logprobs: (B, L) the same under the policy that sampled the rollout.
+        advantages: (B, L) no gradient.
+        mask: (B, L) bool, True where the policy chose the token.
+        cliprange: c, half-width of the trust region, in (0, 1).
+        denominator: tokens of the whole global batch; None counts this mask.
+
+    Raises:
+        ValueError: `cliprange` is outside (0, 1), or the mask is empty.
+    """
+    if not 0 < cliprange < 1:
+        raise ValueError(f"cliprange must lie in (0, 1), got {cliprange}")
+    ratio = zero_outside(logprobs - old_logprobs, mask).exp()
+    plain = ratio * advantages
+    near = ratio.clamp(1 - cliprange, 1 + cliprange) * advantages
+    loss = masked_mean(-torch.minimum(plain, near), mask, denominator=denominator)
+    clipped = (near < plain).float()
+    return PolicyLoss(loss, masked_mean(clipped, mask, denominator=denominator).detach())
+
+
+def entropy_bonus(entropies: Tensor, mask: Tensor, *, denominator: float | None = None) -> Tensor:
+    """Mean entropy in nats of the policy at the tokens that it chose; higher explores more.
+
+    Prompt tokens are no actions and are masked out.
+
+    Source: arXiv:1707.06347, eq. 9, the term S.
+
+    Args:
+        entropies: (B, L) in nats; has gradient.
+        mask: (B, L) bool, True where the policy chose the token.
+        denominator: tokens of the whole global batch; None counts this mask.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    return masked_mean(entropies, mask, denominator=denominator)
+
+
+def ppo_loss(
+    policy_loss: Tensor, value_loss: Tensor, entropy: Tensor, *, vf_coef: float, entropy_coef: float
+) -> Tensor:
+    """The weighted sum of the three phases, to be minimised.
+
+        L = L_policy + vf_coef L_value - entropy_coef S
+
+    Source: arXiv:1707.06347, eq. 9, negated.
+    """
+    return policy_loss + vf_coef * value_loss - entropy_coef * entropy

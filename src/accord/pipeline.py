@@ -1,0 +1,258 @@
+"""A run is a DAG of named steps: each step's inputs are files or outputs of earlier steps.
+
+A killed run resumes: finished steps whose inputs' hashes are unchanged are skipped, the step that
+was cut off goes on from its last checkpoint, a changed one is redone beside its old results.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from accord.core import manifest as manifests
+from accord.core.config import StageConfig, read_config_file
+from accord.core.errors import AccordError, ConfigError, describe_choice
+from accord.core.files import write_text
+from accord.core.manifest import strings_in
+from accord.core.run_dir import RunDir
+from accord.wiring import protocols_for, stage_config, stage_outputs, stage_run
+
+
+class RunConfig(BaseModel):
+    """The file of a whole run: named inputs, and steps in the order of the loop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    seed: int = 0
+    inputs: dict[str, str] = Field(default={})
+    step: list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step with its config parsed; `parents` are the steps whose outputs it reads."""
+
+    name: str
+    stage: str
+    inputs: dict[str, Any]
+    values: dict[str, Any]
+    parents: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a step ended: its result as in `result.json`, and whether it ran or was skipped."""
+
+    stage: str
+    path: Path
+    result: dict[str, Any]
+    was_skipped: bool
+    wall_s: float
+
+
+def read_run_config(
+    path: Path, *, inputs: Mapping[str, str], settings: Mapping[str, Any]
+) -> RunConfig:
+    """Read a run's file and put flags over it.
+
+    Args:
+        inputs: replace entries of `[inputs]`.
+        settings: `STEP.FIELD` -> value, over that step's config.
+
+    Raises:
+        ConfigError: unknown keys, steps or inputs; each error names the nearest known one.
+    """
+    values = read_config_file(path)
+    try:
+        config = RunConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(
+                f"{path}: unknown key {describe_choice(key, list(RunConfig.model_fields))}"
+            ) from None
+        raise ConfigError(f"{path}: {key}: {first['msg']}") from None
+    for name in inputs:
+        if name not in config.inputs:
+            raise ConfigError(f"{path}: no input {describe_choice(name, list(config.inputs))}")
+    steps = [dict(step) for step in config.step]
+    for key, value in settings.items():
+        name, _, field = key.partition(".")
+        chosen = [step for step in steps if step.get("name") == name]
+        if not chosen or not field:
+            names = [str(step.get("name")) for step in steps]
+            raise ConfigError(f"--set {key}: no step {describe_choice(name, names)}")
+        chosen[0][field] = value
+    return config.model_copy(update={"inputs": {**config.inputs, **inputs}, "step": steps})
+
+
+def plan(config: RunConfig, *, where: str) -> list[Step]:
+    """Check every step before any runs: names, stages, references, and all config values."""
+    steps: list[Step] = []
+    for entry in config.step:
+        values = {"seed": config.seed, **entry}
+        name, stage = values.pop("name", None), values.pop("stage", None)
+        if not name or not stage:
+            raise ConfigError(f"{where}: every [[step]] needs a name and a stage")
+        label = f"{where}, step {name!r}"
+        if name in {step.name for step in steps}:
+            raise ConfigError(f"{label}: the name is taken by an earlier step")
+        cls = stage_config(stage)
+        inputs = values.pop("inputs", {})
+        parents = _check_references(strings_in(inputs), config, steps, label)
+        # References stand in for paths here: what they name may not exist yet.
+        cls.parse({**values, **_resolve(inputs, config, {})}, where=label)
+        steps.append(Step(name, stage, inputs, values, parents))
+    return steps
+
+
+def _check_references(
+    references: list[str], config: RunConfig, earlier: list[Step], label: str
+) -> list[str]:
+    """Names of the earlier steps that are referred to; every reference must have a meaning."""
+    stages = {step.name: step.stage for step in earlier}
+    parents = set()
+    for reference in references:
+        head, _, field = reference.partition(".")
+        if head == "inputs" and field not in config.inputs:
+            raise ConfigError(f"{label}: no input {describe_choice(field, list(config.inputs))}")
+        if head in stages:
+            outputs = stage_outputs(stages[head])
+            if field not in outputs:
+                raise ConfigError(
+                    f"{label}: step {head!r} has no output {describe_choice(field, outputs)}"
+                )
+            parents.add(head)
+    return sorted(parents)
+
+
+def _resolve(value: Any, config: RunConfig, done: Mapping[str, Outcome]) -> Any:
+    """`inputs.NAME` -> the run's input; `STEP.FIELD` -> that step's output; else as it stands."""
+    if isinstance(value, dict):
+        return {k: _resolve(v, config, done) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_resolve(v, config, done) for v in value]
+    if not isinstance(value, str):
+        return value
+    head, _, field = value.partition(".")
+    if head == "inputs":
+        return config.inputs[field]
+    if head in done:
+        return str(done[head].path / done[head].result[field])
+    return value
+
+
+def run_pipeline(
+    config: RunConfig,
+    directory: Path,
+    *,
+    where: str,
+    force: Sequence[str] = (),
+    announce: Any = None,
+) -> dict[str, Outcome]:
+    """Run every step that has to; returns all outcomes by name.
+
+    Args:
+        directory: the run directory; each step has a folder of its name in it.
+        force: names of steps to redo although nothing changed.
+        announce: called with (step, position, count, outcome or None) before and after a step.
+    """
+    steps = plan(config, where=where)
+    for name in force:
+        if name not in {step.name for step in steps}:
+            raise ConfigError(f"--force: no step {describe_choice(name, [s.name for s in steps])}")
+    done: dict[str, Outcome] = {}
+    for position, step in enumerate(steps, start=1):
+        if announce:
+            announce(step, position, len(steps), None)
+        values = {**step.values, **_resolve(step.inputs, config, done)}
+        parsed = stage_config(step.stage).parse(values, where=f"{where}, step {step.name!r}")
+        done[step.name] = execute(
+            step.stage,
+            parsed,
+            directory / step.name,
+            parents=step.parents,
+            force=step.name in force,
+            redo_changed=True,
+        )
+        if announce:
+            announce(step, position, len(steps), done[step.name])
+    return done
+
+
+def execute(
+    stage: str,
+    config: StageConfig,
+    path: Path,
+    *,
+    parents: Sequence[str] = (),
+    force: bool = False,
+    redo_changed: bool = False,
+) -> Outcome:
+    """Run one stage in its directory: skip it, resume it, or start it.
+
+    Args:
+        force: redo a finished stage.
+        redo_changed: what to do when the directory holds a run with another config or other
+            inputs: move it aside and start anew, or refuse.
+
+    Raises:
+        AccordError: the directory holds another run and `redo_changed` is off.
+    """
+    inputs = manifests.describe_inputs(config)
+    fresh = manifests.new_manifest(stage, config, inputs, list(parents))
+    run_dir = RunDir(path)
+    with run_dir.locked():
+        old = run_dir.read_json("manifest.json")
+        result = run_dir.read_json("result.json")
+        is_same = old is not None and old["fingerprint"] == fresh["fingerprint"]
+        if is_same and result is not None and not force:
+            return Outcome(stage, path, result, was_skipped=True, wall_s=0.0)
+        if old is not None and (not is_same or force):
+            if not (redo_changed or force):
+                raise AccordError(
+                    f"{path}: holds a run with another config or other inputs; choose another "
+                    "--output_dir, or --force to redo it here (the old run is moved aside)"
+                )
+            _move_aside(run_dir)
+        write_text(path / "config.toml", tomli_w.dumps(config.model_dump(exclude_none=True)))
+        run_dir.write_json("manifest.json", fresh)
+        started = time.monotonic()
+        outcome = stage_run(stage)(config, run_dir, **protocols_for(stage))
+        wall_s = time.monotonic() - started
+        values = {f.name: getattr(outcome, f.name) for f in dataclasses.fields(outcome)}
+        result = {k: _portable(v, path) for k, v in values.items()}
+        run_dir.write_json("result.json", result)
+        finished = {
+            "status": "finished",
+            "finished_at": manifests.now(),
+            "wall_s": round(wall_s, 1),
+        }
+        run_dir.write_json("manifest.json", {**fresh, **finished})
+    return Outcome(stage, path, result, was_skipped=False, wall_s=wall_s)
+
+
+def _move_aside(run_dir: RunDir) -> None:
+    """Nothing that was saved is lost: the old run keeps its files under another name."""
+    number = 1
+    while (old := run_dir.path.with_name(f"{run_dir.path.name}.old-{number}")).exists():
+        number += 1
+    run_dir.path.rename(old)
+    run_dir.path.mkdir()
+
+
+def _portable(value: Any, base: Path) -> Any:
+    """Paths under the run directory become relative to it, so that a run can be moved."""
+    if isinstance(value, Path):
+        return str(value.relative_to(base)) if value.is_relative_to(base) else str(value)
+    if isinstance(value, dict):
+        return {k: _portable(v, base) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_portable(v, base) for v in value]
+    return value

@@ -1,0 +1,122 @@
+"""Rewards that are plain Python functions with TRL's signature."""
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, SupportsFloat
+
+from accord.core.errors import ConfigError, DataError
+from accord.core.types import Message, Row, Scores
+
+
+def load_dotted(name: str) -> Any:
+    """The object that `package.module:name` or `package.module.name` points to.
+
+    Raises:
+        ConfigError: the name has neither form, the module cannot be imported, or has no such name.
+    """
+    separator = ":" if ":" in name else "."
+    module_name, _, attribute = name.rpartition(separator)
+    if not module_name or not attribute:
+        raise ConfigError(f"{name!r}: expected 'package.module:name' or 'package.module.name'")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ConfigError(
+            f"{name!r}: module {module_name!r} cannot be imported "
+            f"({type(error).__name__}: {error}); is its folder on PYTHONPATH?"
+        ) from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise ConfigError(f"{name!r}: module {module_name!r} has no {attribute!r}") from None
+
+
+class FunctionReward:
+    """A function `f(completions, prompts, **columns) -> list[float]` as a Reward.
+
+    As in TRL, everything is passed by keyword and has one entry a response: `prompts` are message
+    lists, `completions` are lists of one assistant message, `completion_ids` are the response's
+    token ids, and each column of the data is a list (None where a row lacks it). A function without
+    `**kwargs` is given only what it names.
+    """
+
+    def __init__(self, function: str | Callable[..., Sequence[SupportsFloat]]) -> None:
+        """Take a function, or the dotted name of one.
+
+        Raises:
+            ConfigError: the name leads to nothing, or to something that cannot be called.
+        """
+        self.function = load_dotted(function) if isinstance(function, str) else function
+        if not callable(self.function):
+            raise ConfigError(
+                f"{function!r} is a {type(self.function).__name__}; expected a function"
+            )
+        self.name = (
+            function
+            if isinstance(function, str)
+            else str(getattr(function, "__name__", type(function).__name__))
+        )
+
+    def score(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        responses: Sequence[str],
+        *,
+        prompt_ids: Sequence[Sequence[int]],  # noqa: ARG002 (the protocol's; TRL passes none)
+        response_ids: Sequence[Sequence[int]],
+        columns: Sequence[Row],
+    ) -> Scores:
+        """Call the function once with all responses.
+
+        Raises:
+            DataError: the function returned the wrong number of scores, or one that is no finite
+                number; the message names the function and the index.
+        """
+        keys = dict.fromkeys(key for row in columns for key in row)
+        arguments: dict[str, Any] = {key: [row.get(key) for row in columns] for key in keys}
+        # The row's own prompt and completion would be a second, different truth.
+        for key in ("prompt", "completion"):
+            arguments.pop(key, None)
+        arguments["prompts"] = [list(prompt) for prompt in prompts]
+        arguments["completions"] = [
+            [Message(role="assistant", content=response)] for response in responses
+        ]
+        arguments["completion_ids"] = [list(ids) for ids in response_ids]
+        returned = self.function(**self._accepted(arguments))
+        return Scores(self._checked(returned, len(responses)))
+
+    def _accepted(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        parameters = inspect.signature(self.function).parameters
+        if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            return arguments
+        return {key: value for key, value in arguments.items() if key in parameters}
+
+    def _checked(self, returned: Any, count: int) -> list[float]:
+        try:
+            values = list(returned)
+        except TypeError:
+            raise DataError(
+                f"reward function {self.name} returned a {type(returned).__name__}; expected a "
+                f"list of {count} numbers, one a completion"
+            ) from None
+        if len(values) != count:
+            raise DataError(
+                f"reward function {self.name} returned {len(values)} scores for {count} "
+                "completions; expected one each"
+            )
+        return [self._number(value, index) for index, value in enumerate(values)]
+
+    def _number(self, value: Any, index: int) -> float:
+        try:
+            # A str is not SupportsFloat, though float() would parse it.
+            number = float(value) if isinstance(value, SupportsFloat) else math.nan
+        except (TypeError, ValueError, RuntimeError):  # arrays of more than one number
+            number = math.nan
+        if not math.isfinite(number):
+            raise DataError(
+                f"reward function {self.name} returned {value!r} for completion {index}; expected "
+                "a finite number"
+            )
+        return number

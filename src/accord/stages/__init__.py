@@ -1,0 +1,13 @@
+"""The stages, in the order of the loop; each is a folder with `config.py` and `run.py`."""
+
+STAGES = {
+    "sample": "accord.stages.sample_set",
+    "pretrain": "accord.stages.pretraining",
+    "sft": "accord.stages.sft",
+    "preferences": "accord.stages.preferences",
+    "reward": "accord.stages.reward_modeling",
+    "ppo": "accord.stages.policy_training.ppo",
+    "dpo": "accord.stages.policy_training.dpo",
+    "evaluate": "accord.stages.evaluation",
+}
+"""Name on the command line and in pipelines -> package with `config.Config` and `run.run`."""

@@ -1,0 +1,1 @@
+"""PPO: a policy, its value, and a KL penalty to a frozen reference."""

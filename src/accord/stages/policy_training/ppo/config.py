@@ -1,0 +1,77 @@
+"""Knobs of the PPO stage."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from accord.core.config import InputPath
+from accord.core.train_config import TrainConfig
+
+
+class Config(TrainConfig):
+    """Proximal policy optimisation against a reward, near a frozen reference."""
+
+    prompts: InputPath
+    """prompts to respond to; their other columns reach the reward"""
+    eval_prompts: InputPath | None = None
+    """prompts for the held-out reward; without them a share of `prompts` is held out"""
+    eval_fraction: float = Field(default=0.1, gt=0, lt=1)
+    """share of `prompts` held out when there are no eval_prompts"""
+    max_eval_prompts: int = Field(default=128, ge=1)
+    """held-out prompts that each evaluation responds to"""
+    reward_model_name_or_path: InputPath | None = None
+    """reward model that scores responses"""
+    reward_func: str | None = None
+    """dotted name of a function f(completions, prompts, **columns) -> list[float], instead"""
+    per_device_train_batch_size: int = Field(default=64, ge=1)
+    """rollouts an update"""
+    mini_batch_size: int = Field(default=64, ge=1)
+    """rollouts an optimizer step; an update takes batch / mini_batch steps an epoch"""
+    num_ppo_epochs: int = Field(default=4, ge=1)
+    """passes over each batch of rollouts"""
+    max_completion_length: int = Field(default=64, ge=1)
+    """longest response in tokens"""
+    temperature: float = Field(default=1.0, gt=0)
+    """of sampling, and of every log-prob"""
+    kl_coef: float = Field(default=0.1, ge=0)
+    """weight of the per-token KL penalty in the reward (the first value when it adapts)"""
+    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
+    """estimator of the per-token KL"""
+    target_kl_nats: float | None = None
+    """adapt kl_coef towards this KL in nats a response; None keeps it fixed"""
+    kl_horizon: int = Field(default=2000, ge=1)
+    """rollouts over which the adaptive coefficient reacts"""
+    kl_budget_nats: float | None = None
+    """stop training when the held-out KL to the reference passes this many nats a response"""
+    normalize_scores: bool = True
+    """subtract the running mean of the scores and divide by their running deviation"""
+    missing_eos_penalty: float = Field(default=1.0, ge=0)
+    """subtracted from the (normalised) score of a response that did not end its turn"""
+    gamma: float = Field(default=1.0, gt=0, le=1)
+    """discount a token"""
+    lam: float = Field(default=0.95, ge=0, le=1)
+    """of generalised advantage estimation"""
+    whiten_advantages: bool = True
+    """advantages of a batch get mean 0 and variance 1"""
+    cliprange: float = Field(default=0.2, gt=0, lt=1)
+    """half-width of the trust region of the policy's ratio"""
+    cliprange_value: float = Field(default=0.2, gt=0)
+    """how far a value may move from its old value before its loss is clipped"""
+    vf_coef: float = Field(default=0.1, ge=0)
+    """weight of the value loss"""
+    entropy_coef: float = Field(default=0.0, ge=0)
+    """weight of the entropy bonus"""
+    value_model: Literal["separate", "shared"] = "separate"
+    """a model of its own (started from the reward model when there is one), or a head on the
+    policy's trunk"""
+    value_learning_rate: float | None = None
+    """peak rate of a separate value model; None means learning_rate"""
+    value_warmup_steps: int = Field(default=0, ge=0)
+    """first updates in which only the value learns"""
+    max_update_kl: float | None = 0.1
+    """leave an update's remaining steps when the policy is further than this from the one that
+    sampled, in nats a token"""
+    eval_steps: int = Field(default=10, ge=1)
+    """updates between held-out evaluations"""
+    save_steps: int = Field(default=20, ge=1)
+    """updates between checkpoints"""

@@ -1,0 +1,129 @@
+"""One PPO update: several epochs of minibatches over a batch of rollouts, in three phases."""
+
+from collections import defaultdict
+
+import numpy as np
+import torch
+
+from accord.objectives.kl import kl_k3
+from accord.objectives.masked import masked_mean
+from accord.objectives.ppo import clipped_policy_loss, clipped_value_loss, entropy_bonus, ppo_loss
+from accord.stages.policy_training.ppo.config import Config
+from accord.stages.policy_training.ppo.policy import Policy
+from accord.stages.policy_training.ppo.rollouts import Experience
+from accord.training.batches import micro_batches
+from accord.training.step import Optimization
+
+
+def update_policy(
+    policy: Policy,
+    experience: Experience,
+    optimizations: dict[str, Optimization],
+    config: Config,
+    *,
+    update: int,
+) -> dict[str, float]:
+    """Take the steps of one update; returns means of their metrics.
+
+    During value warm-up the policy's optimizer is left out. The update ends early once the policy
+    is more than `max_update_kl` from the one that sampled: its rollouts no longer speak of it.
+    """
+    learns_policy = update >= config.value_warmup_steps
+    history: dict[str, list[float]] = defaultdict(list)
+    stopped_early = False
+    for epoch in range(config.num_ppo_epochs):
+        order = np.random.default_rng([config.seed, update, epoch]).permutation(
+            len(experience.batch.input_ids)
+        )
+        for start in range(0, len(order), config.mini_batch_size):
+            minibatch = [int(i) for i in order[start : start + config.mini_batch_size]]
+            metrics = _accumulate(policy, experience, minibatch, config, learns_policy)
+            if epoch == 0 and start == 0:
+                # Before the first step the policy is the sampler: any difference is numerical.
+                history["sampler_gap_nats/max"].append(metrics["logprob_gap_max"])
+                history["sampler_gap_nats/mean"].append(metrics["logprob_gap_mean"])
+            del metrics["logprob_gap_max"], metrics["logprob_gap_mean"]
+            limit = config.max_update_kl
+            if limit is not None and metrics["policy/approx_kl"] > limit:
+                stopped_early = True
+                for optimization in optimizations.values():
+                    optimization.discard()
+                break
+            for name, optimization in optimizations.items():
+                if name == "policy" and not learns_policy:
+                    optimization.discard()
+                    continue
+                report = optimization.step(metrics["loss"], experience.rows(minibatch).batch)
+                metrics[f"{name}/grad_norm"] = report.grad_norm
+                metrics[f"{name}/learning_rate"] = report.learning_rate
+            for key, value in metrics.items():
+                history[key].append(value)
+        if stopped_early:
+            break
+    means = {key: sum(values) / len(values) for key, values in history.items()}
+    return {**means, "policy/stopped_early": float(stopped_early)}
+
+
+def _accumulate(
+    policy: Policy,
+    experience: Experience,
+    minibatch: list[int],
+    config: Config,
+    learns_policy: bool,
+) -> dict[str, float]:
+    """Gradients of one minibatch, over as many micro-batches as memory asks for.
+
+    Every mean is over the minibatch's tokens, however it is split.
+    """
+    lengths = experience.batch.attention_mask.sum(1).tolist()
+    tokens = float(experience.batch.target_mask[minibatch].sum())
+    totals: dict[str, float] = defaultdict(float)
+    gap_max = 0.0
+    for piece in micro_batches(minibatch, lengths, token_budget=config.tokens_per_micro_batch):
+        part = experience.rows(piece)
+        mask = part.batch.target_mask
+        readings = policy.read(part.batch)
+
+        # Phase 1: the value learns to predict the return.
+        value = clipped_value_loss(
+            readings.values,
+            part.old_values,
+            part.returns,
+            mask,
+            cliprange_value=config.cliprange_value,
+            denominator=tokens,
+        )
+        # Phase 2: the policy moves towards actions with a positive advantage, inside the clip.
+        surrogate = clipped_policy_loss(
+            readings.logprobs,
+            part.old_logprobs,
+            part.advantages,
+            mask,
+            cliprange=config.cliprange,
+            denominator=tokens,
+        )
+        # Phase 3: the entropy bonus keeps it exploring.
+        entropy = entropy_bonus(readings.entropies, mask, denominator=tokens)
+        loss = ppo_loss(
+            surrogate.loss,
+            value.loss,
+            entropy,
+            vf_coef=config.vf_coef,
+            entropy_coef=config.entropy_coef,
+        )
+        (loss if learns_policy else config.vf_coef * value.loss).backward()  # type: ignore[no-untyped-call]
+
+        with torch.no_grad():
+            gap = (readings.logprobs - part.old_logprobs).abs()[mask]
+            gap_max = max(gap_max, float(gap.max()))
+            totals["logprob_gap_mean"] += float(gap.sum()) / tokens
+            totals["policy/approx_kl"] += float(
+                masked_mean(kl_k3(part.old_logprobs, readings.logprobs), mask, denominator=tokens)
+            )
+            totals["loss"] += float(loss)
+            totals["policy/loss"] += float(surrogate.loss)
+            totals["value/loss"] += float(value.loss)
+            totals["policy/entropy"] += float(entropy)
+            totals["policy/clip_fraction"] += float(surrogate.clip_fraction)
+            totals["value/clip_fraction"] += float(value.clip_fraction)
+    return {**totals, "logprob_gap_max": gap_max}

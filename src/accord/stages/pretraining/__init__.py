@@ -1,0 +1,1 @@
+"""Pre-training: a base model from plain text and conversations."""

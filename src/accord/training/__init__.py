@@ -1,0 +1,1 @@
+"""What every loop shares, as functions: batches, the optimizer step, train state."""

@@ -1,0 +1,78 @@
+"""Deterministic order of rows, and right-padded batches with masks made from lengths."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accord.corpora.encoding import Encoded
+
+
+class TokenBatch(NamedTuple):
+    """Right-padded rows: ids (B, L) long, attention (B, L) long, targets (B, L) bool."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    target_mask: Tensor
+
+
+def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device) -> TokenBatch:
+    """Stack rows of unequal length; masks come from lengths, so `pad_id` may be any id."""
+    length = max(len(row.input_ids) for row in rows)
+    ids = np.full((len(rows), length), pad_id, dtype=np.int64)
+    attention = np.zeros((len(rows), length), dtype=np.int64)
+    targets = np.zeros((len(rows), length), dtype=bool)
+    for i, row in enumerate(rows):
+        n = len(row.input_ids)
+        ids[i, :n] = row.input_ids
+        attention[i, :n] = 1
+        targets[i, len(row.prompt_ids) : n] = True
+    return TokenBatch(
+        torch.from_numpy(ids).to(device),
+        torch.from_numpy(attention).to(device),
+        torch.from_numpy(targets).to(device),
+    )
+
+
+def epoch_order(rows: int, *, seed: int, epoch: int) -> list[int]:
+    """A permutation that depends on nothing but its arguments: a resumed run finds its place."""
+    return [int(i) for i in np.random.default_rng([seed, epoch]).permutation(rows)]
+
+
+def epoch_batches(
+    lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int
+) -> list[list[int]]:
+    """Row indices of each batch of an epoch, rows of like length together to save padding.
+
+    Rows are shuffled, then sorted by length within windows of 16 batches, then the batches are
+    shuffled; the last batch may be short. Deterministic in (seed, epoch).
+    """
+    order = epoch_order(len(lengths), seed=seed, epoch=epoch)
+    window = 16 * batch_size
+    batches = []
+    for start in range(0, len(order), window):
+        near = sorted(order[start : start + window], key=lambda i: lengths[i])
+        batches += [near[i : i + batch_size] for i in range(0, len(near), batch_size)]
+    shuffled = np.random.default_rng([seed, epoch, 1]).permutation(len(batches))
+    return [batches[int(i)] for i in shuffled]
+
+
+def micro_batches(
+    batch: Sequence[int], lengths: Sequence[int], *, token_budget: int
+) -> list[list[int]]:
+    """Split a batch so that no piece has more than `token_budget` padded tokens.
+
+    A single row above the budget is a piece of its own.
+    """
+    pieces: list[list[int]] = []
+    current: list[int] = []
+    longest = 0
+    for row in sorted(batch, key=lambda i: lengths[i]):
+        longest = max(longest, lengths[row])
+        if current and longest * (len(current) + 1) > token_budget:
+            pieces.append(current)
+            current, longest = [], lengths[row]
+        current.append(row)
+    return [*pieces, current] if current else pieces

@@ -1,0 +1,92 @@
+"""Train state on disk: complete, verified, and enough for a bit-equal continuation."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from accord.core import device, files
+from accord.core.errors import CheckpointError
+from accord.core.run_dir import RunDir
+from accord.training.step import Optimization
+
+KEPT_CHECKPOINTS = 2
+
+
+def save_checkpoint(
+    run_dir: RunDir,
+    step: int,
+    *,
+    modules: Mapping[str, nn.Module],
+    optimizations: Mapping[str, Optimization],
+    loop: dict[str, Any],
+) -> Path:
+    """Write `checkpoint-STEP/`: weights, optimizers, random state, and the loop's own values.
+
+    Args:
+        modules: by name; their whole state is kept, in its own precision.
+        optimizations: by name.
+        loop: plain values and tensors that the loop needs back (controllers, best so far).
+    """
+    path = run_dir.path / f"checkpoint-{step}"
+    with files.atomic_directory(path) as temporary:
+        torch.save(
+            {
+                "modules": {name: module.state_dict() for name, module in modules.items()},
+                "optimizations": {name: o.state_dict() for name, o in optimizations.items()},
+                "random": device.random_state(),
+                "loop": loop,
+            },
+            temporary / "state.pt",
+        )
+        seal = {"step": step, "sha256": files.hash_path(temporary / "state.pt")}
+        files.write_json(temporary / "checkpoint.json", seal)
+    for _, old in run_dir.checkpoints()[:-KEPT_CHECKPOINTS]:
+        shutil.rmtree(old)
+    return path
+
+
+def load_checkpoint(
+    run_dir: RunDir,
+    *,
+    modules: Mapping[str, nn.Module],
+    optimizations: Mapping[str, Optimization],
+) -> tuple[int, dict[str, Any]] | None:
+    """Restore the newest checkpoint and rewind the metrics to it; None when there is none.
+
+    Returns:
+        the step it was written after, and the loop's values.
+
+    Raises:
+        CheckpointError: its files are damaged or belong to another model.
+    """
+    checkpoints = run_dir.checkpoints()
+    if not checkpoints:
+        return None
+    step, path = checkpoints[-1]
+    state = _read_verified(path)
+    try:
+        for name, module in modules.items():
+            module.load_state_dict(state["modules"][name])
+        for name, optimization in optimizations.items():
+            optimization.load_state_dict(state["optimizations"][name])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path}: does not fit this model ({error})") from error
+    device.restore_random_state(state["random"])
+    run_dir.rewind_metrics(step)
+    return step, state["loop"]
+
+
+def _read_verified(path: Path) -> dict[str, Any]:
+    advice = f"delete {path} to resume from the one before it, or from the start"
+    seal = RunDir(path).read_json("checkpoint.json")
+    file = path / "state.pt"
+    if seal is None or not file.exists():
+        raise CheckpointError(f"{path}: files are missing; {advice}")
+    if files.hash_path(file) != seal["sha256"]:
+        raise CheckpointError(f"{file}: cut short or damaged (its hash differs); {advice}")
+    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return state

@@ -1,0 +1,42 @@
+"""The only file that names concrete engines, stores and loggers, and where stages are looked up."""
+
+import dataclasses
+import importlib
+from pathlib import Path
+from typing import Any
+
+from accord.core.config import StageConfig
+from accord.core.errors import ConfigError, describe_choice
+from accord.stages import STAGES
+
+
+def stage_config(stage: str) -> type[StageConfig]:
+    """The stage's `Config` class; imports no torch.
+
+    Raises:
+        ConfigError: there is no such stage.
+    """
+    if stage not in STAGES:
+        raise ConfigError(f"no stage {describe_choice(stage, list(STAGES))}")
+    config: type[StageConfig] = importlib.import_module(f"{STAGES[stage]}.config").Config
+    return config
+
+
+def stage_run(stage: str) -> Any:
+    """The stage's `run` function."""
+    return importlib.import_module(f"{STAGES[stage]}.run").run
+
+
+def stage_outputs(stage: str) -> list[str]:
+    """Fields of the stage's `Result` that are paths: what later steps can name."""
+    result = importlib.import_module(f"{STAGES[stage]}.run").Result
+    return [field.name for field in dataclasses.fields(result) if field.type is Path]
+
+
+def protocols_for(stage: str) -> dict[str, Any]:
+    """Concrete implementations of the protocols that the stage's `run` asks for by keyword."""
+    if stage in {"preferences", "ppo", "evaluate"}:
+        from accord.engine.local import LocalEngine
+
+        return {"engine_factory": LocalEngine}
+    return {}

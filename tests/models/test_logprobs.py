@@ -1,0 +1,216 @@
+"""Log-probs against the model's own logits, and on rows that are padded, alone or packed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    FalconH1Config,
+    Gemma2Config,
+    GPT2Config,
+    GraniteConfig,
+    MptConfig,
+)
+
+from accord.core.errors import ModelError
+from accord.models import logprobs
+from accord.models.loading import load_policy
+from accord.models.logprobs import check_logits, hidden_states, token_logprobs
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def model(tiny_model_dir: Path) -> Any:
+    return load_policy(str(tiny_model_dir), device=CPU)
+
+
+def padded_batch(lengths: list[int], prompt: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+    """Random rows, right-padded with an id that is also a real token; targets after the prompt."""
+    generator = torch.Generator().manual_seed(7)
+    width = max(lengths)
+    ids = torch.full((len(lengths), width), 2)
+    attention = torch.zeros(len(lengths), width, dtype=torch.long)
+    for row, n in enumerate(lengths):
+        ids[row, :n] = torch.randint(4, 300, (n,), generator=generator)
+        ids[row, n - 1] = 2
+        attention[row, :n] = 1
+    targets = attention.bool()
+    targets[:, :prompt] = False
+    return ids, attention, targets
+
+
+def full_logprobs(model: nn.Module, ids: Tensor, attention: Tensor, temperature: float) -> Tensor:
+    """(B, L, V) log-softmax of the model's own logits; entry l is about token l."""
+    logits = model(input_ids=ids, attention_mask=attention).logits.float() / temperature
+    return nn.functional.pad(logits.log_softmax(-1)[:, :-1], (0, 0, 1, 0))
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 7, 1024])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_equal_full_logits_with_gradients(
+    model: Any, monkeypatch: pytest.MonkeyPatch, chunk: int, temperature: float
+) -> None:
+    monkeypatch.setattr(logprobs, "CHUNK_TOKENS", chunk)
+    ids, attention, targets = padded_batch([9, 6, 12])
+    weights = torch.randn(ids.shape, generator=torch.Generator().manual_seed(1))
+
+    full = full_logprobs(model, ids, attention, temperature)
+    expected = full.gather(-1, ids[..., None]).squeeze(-1) * targets
+    entropy = -(full.exp() * full).sum(-1) * targets
+    (weights * (expected + 0.3 * entropy)).sum().backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+
+    out = token_logprobs(model, ids, attention, targets, temperature=temperature, with_entropy=True)
+    (weights * (out.logprobs + 0.3 * out.entropies)).sum().backward()
+    torch.testing.assert_close(out.logprobs, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(out.entropies, entropy, atol=1e-5, rtol=0)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-5, rtol=1e-4)
+
+
+def test_zero_outside_the_mask_and_for_an_empty_one(model: Any) -> None:
+    ids, attention, targets = padded_batch([9, 6])
+    out = token_logprobs(model, ids, attention, targets)
+    assert (out.logprobs[~targets] == 0).all() and (out.logprobs[targets] < 0).all()
+    assert (out.entropies == 0).all()
+    nothing = token_logprobs(model, ids, attention, torch.zeros_like(targets))
+    assert nothing.logprobs.shape == ids.shape and (nothing.logprobs == 0).all()
+
+
+def test_first_token_cannot_be_a_target(model: Any) -> None:
+    ids, attention, _ = padded_batch([4])
+    with pytest.raises(ValueError, match="first token"):
+        token_logprobs(model, ids, attention, attention.bool())
+
+
+def test_uniform_model_by_hand(model: Any) -> None:
+    nn.init.zeros_(model.get_output_embeddings().weight)
+    ids, attention, targets = padded_batch([5])
+    out = token_logprobs(model, ids, attention, targets, with_entropy=True)
+    log_v = torch.tensor(300.0).log().item()
+    assert out.logprobs[targets].tolist() == pytest.approx([-log_v] * 2, abs=1e-5)
+    assert out.entropies[targets].tolist() == pytest.approx([log_v] * 2, abs=1e-5)
+
+
+def test_full_logits_never_exist(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logprobs, "CHUNK_TOKENS", 4)
+    shapes: list[tuple[int, ...]] = []
+    kept: list[tuple[int, ...]] = []
+    original = logprobs.float32_logits
+
+    def recorded(head: nn.Module, config: Any, states: Tensor) -> Tensor:
+        logits = original(head, config, states)
+        shapes.append(tuple(logits.shape))
+        return logits
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tuple(tensor.shape))
+        return tensor
+
+    monkeypatch.setattr(logprobs, "float32_logits", recorded)
+    ids, attention, targets = padded_batch([9, 6, 12])
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        out = token_logprobs(model, ids, attention, targets, with_entropy=True)
+    assert [shape[0] for shape in shapes] == [4, 4, 4, 4, 2]
+    assert kept and not any(shape and shape[-1] == 300 for shape in kept)
+    out.logprobs.sum().backward()
+    assert max(shape[0] for shape in shapes) == 4
+
+
+@pytest.mark.parametrize("layout", ["alone", "packed"])
+def test_padded_alone_and_packed_agree(model: Any, layout: str) -> None:
+    lengths = [9, 6, 12]
+    ids, attention, targets = padded_batch(lengths)
+    padded = token_logprobs(model, ids, attention, targets, with_entropy=True)
+    expected = torch.cat([padded.logprobs[row, :n] for row, n in enumerate(lengths)])
+    entropies = torch.cat([padded.entropies[row, :n] for row, n in enumerate(lengths)])
+    (padded.logprobs.sum() + entropies.sum()).backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+
+    rows = [(ids[r : r + 1, :n], targets[r : r + 1, :n]) for r, n in enumerate(lengths)]
+    if layout == "alone":
+        parts = [
+            token_logprobs(model, i, torch.ones_like(i), t, with_entropy=True) for i, t in rows
+        ]
+        got = torch.cat([part.logprobs[0] for part in parts])
+        got_entropies = torch.cat([part.entropies[0] for part in parts])
+    else:
+        out = token_logprobs(
+            model,
+            torch.cat([i for i, _ in rows], dim=1),
+            None,
+            torch.cat([t for _, t in rows], dim=1),
+            position_ids=torch.cat([torch.arange(n) for n in lengths])[None],
+            with_entropy=True,
+        )
+        got, got_entropies = out.logprobs[0], out.entropies[0]
+    (got.sum() + got_entropies.sum()).backward()
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(got_entropies, entropies, atol=1e-5, rtol=0)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-4, rtol=1e-4)
+
+
+def test_float32_under_autocast(model: Any) -> None:
+    ids, attention, targets = padded_batch([9, 6])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = token_logprobs(model, ids, attention, targets)
+    exact = token_logprobs(model, ids, attention, targets)
+    assert out.logprobs.dtype == torch.float32
+    torch.testing.assert_close(out.logprobs, exact.logprobs, atol=0.05, rtol=0)
+
+
+SIZES = {
+    "vocab_size": 60, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2, "max_position_embeddings": 64,
+}  # fmt: skip
+FAMILIES = {
+    "gemma2": lambda: Gemma2Config(**SIZES, head_dim=8, final_logit_softcapping=0.5),
+    "granite": lambda: GraniteConfig(**SIZES, logits_scaling=3.0),
+    "cohere": lambda: CohereConfig(**SIZES, logit_scale=0.25),
+    "falcon_h1": lambda: FalconH1Config(
+        **SIZES, lm_head_multiplier=0.3, mamba_d_ssm=16, mamba_n_heads=2, mamba_d_head=8,
+        mamba_d_state=4, mamba_n_groups=1, mamba_chunk_size=8,
+    ),
+    "mpt": lambda: MptConfig(d_model=16, n_heads=2, n_layers=1, vocab_size=60, logit_scale=0.5),
+    "gpt2": lambda: GPT2Config(vocab_size=60, n_embd=16, n_layer=1, n_head=2, n_positions=64),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_that_change_their_logits(family: str) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(FAMILIES[family]()).eval()
+    head = model.get_output_embeddings()
+    nn.init.normal_(head.weight, std=1.0)  # large enough for a forgotten transform to show
+    check_logits(model, where=family)
+    ids, attention, targets = padded_batch([9, 6])
+    ids = ids % 60
+    with torch.no_grad():
+        full = full_logprobs(model, ids, attention, 1.0)
+        out = token_logprobs(model, ids, attention, targets)
+    expected = full.gather(-1, ids[..., None]).squeeze(-1) * targets
+    torch.testing.assert_close(out.logprobs, expected, atol=1e-4, rtol=0)
+
+
+def test_an_unknown_transform_is_refused(model: Any) -> None:
+    head = model.get_output_embeddings()
+    head.register_forward_hook(lambda module, inputs, output: output * 1.5)
+    with pytest.raises(ModelError, match=r"llama.*not known"):
+        check_logits(model, where="some/model")
+
+
+def test_hidden_states_end_after_the_last_norm(model: Any) -> None:
+    ids, attention, _ = padded_batch([5])
+    expected = model(input_ids=ids, attention_mask=attention, output_hidden_states=True)
+    torch.testing.assert_close(
+        hidden_states(model, ids, attention), expected.hidden_states[-1], atol=1e-6, rtol=0
+    )

@@ -1,0 +1,122 @@
+"""Bradley-Terry and DPO: by hand, with soft labels, against an oracle, with exact optima."""
+
+from math import exp, log
+
+import pytest
+import torch
+
+from accord.objectives.bradley_terry import bradley_terry_loss
+from accord.objectives.dpo import dpo_loss
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + exp(-x))
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "margin", "expected"),
+    [
+        (0.0, 1.0, 0.0, log(2)),
+        (2.0, 1.0, 0.0, -log(sigmoid(2.0))),
+        (-2.0, 1.0, 0.0, -log(sigmoid(-2.0))),
+        (2.0, 1.0, 0.5, -log(sigmoid(1.5))),  # a margin asks for more
+        (2.0, 0.75, 0.0, -0.75 * log(sigmoid(2.0)) - 0.25 * log(sigmoid(-2.0))),
+        (2.0, 0.0, 0.5, -log(sigmoid(-2.5))),  # and of the other side too
+    ],
+)
+def test_bradley_terry_by_hand(difference: float, p: float, margin: float, expected: float) -> None:
+    out = bradley_terry_loss(
+        torch.tensor([10.0 + difference]),
+        torch.tensor([10.0]),
+        p_chosen=torch.tensor([p]),
+        margin=torch.tensor([margin]),
+    )
+    assert out.loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_accuracy_leaves_out_ties_of_the_label_and_halves_those_of_the_score() -> None:
+    chosen = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0])
+    rejected = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0])
+    p = torch.tensor([1.0, 0.9, 0.8, 0.5, 0.1])
+    # right, wrong, half, left out, right (the label prefers "rejected")
+    out = bradley_terry_loss(chosen, rejected, p_chosen=p)
+    assert out.accuracy.item() == pytest.approx(2.5 / 4)
+
+
+def test_soft_label_has_its_optimum_at_the_logit() -> None:
+    p = torch.tensor([0.8])
+    difference = torch.tensor([log(0.8 / 0.2)], requires_grad=True)
+    bradley_terry_loss(difference, torch.zeros(1), p_chosen=p).loss.backward()
+    assert difference.grad is not None
+    assert difference.grad.item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_dpo_by_hand() -> None:
+    out = dpo_loss(
+        torch.tensor([-1.0]), torch.tensor([-5.0]), torch.tensor([-2.0]), torch.tensor([-4.0]),
+        beta=0.5,
+    )  # fmt: skip
+    # chosen: 0.5 (-1 + 2) = 0.5; rejected: 0.5 (-5 + 4) = -0.5
+    assert out.chosen_reward.item() == pytest.approx(0.5)
+    assert out.rejected_reward.item() == pytest.approx(-0.5)
+    assert out.loss.item() == pytest.approx(-log(sigmoid(1.0)), rel=1e-6)
+    assert out.accuracy.item() == 1.0
+
+
+def test_dpo_at_the_reference_is_log_two_and_pulls_the_right_way() -> None:
+    chosen = torch.tensor([-3.0], requires_grad=True)
+    rejected = torch.tensor([-3.0], requires_grad=True)
+    out = dpo_loss(chosen, rejected, chosen.detach(), rejected.detach(), beta=0.1)
+    out.loss.backward()
+    assert out.loss.item() == pytest.approx(log(2), rel=1e-6)
+    assert chosen.grad is not None
+    assert rejected.grad is not None
+    assert chosen.grad.item() == pytest.approx(-0.05)  # -beta sigmoid(0)
+    assert rejected.grad.item() == pytest.approx(0.05)
+
+
+def test_both_against_a_loop_and_split_batches() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b, c, d = (3 * torch.randn(8, generator=generator) for _ in range(4))
+    p = torch.rand(8, generator=generator)
+    expected_bt, expected_dpo = 0.0, 0.0
+    for i in range(8):
+        z = (a - b)[i].item()
+        w = 0.3 * ((a - c) - (b - d))[i].item()
+        q = p[i].item()
+        expected_bt -= (q * log(sigmoid(z)) + (1 - q) * log(sigmoid(-z))) / 8
+        expected_dpo -= (q * log(sigmoid(w)) + (1 - q) * log(sigmoid(-w))) / 8
+    assert bradley_terry_loss(a, b, p_chosen=p).loss.item() == pytest.approx(expected_bt, rel=1e-5)
+    assert dpo_loss(a, b, c, d, beta=0.3, p_chosen=p).loss.item() == pytest.approx(
+        expected_dpo, rel=1e-5
+    )
+    halves = [
+        dpo_loss(a[s], b[s], c[s], d[s], beta=0.3, p_chosen=p[s], denominator=8.0).loss.item()
+        for s in (slice(0, 3), slice(3, 8))
+    ]
+    assert sum(halves) == pytest.approx(expected_dpo, rel=1e-5)
+
+
+def test_gradients() -> None:
+    generator = torch.Generator().manual_seed(1)
+    x, y = (
+        torch.randn(3, generator=generator, dtype=torch.float64, requires_grad=True)
+        for _ in range(2)
+    )
+    p = torch.tensor([1.0, 0.3, 0.5], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda a, b: bradley_terry_loss(a, b, p_chosen=p).loss, (x, y))
+    assert torch.autograd.gradcheck(
+        lambda a, b: dpo_loss(a, b, p, p.flip(0), beta=0.2, p_chosen=p).loss, (x, y)
+    )
+
+
+def test_refusals() -> None:
+    one = torch.ones(1)
+    with pytest.raises(ValueError, match="p_chosen must lie in"):
+        bradley_terry_loss(one, one, p_chosen=torch.tensor([1.2]))
+    with pytest.raises(ValueError, match=r"expected two \(B,\) tensors"):
+        bradley_terry_loss(one, torch.ones(2))
+    with pytest.raises(ValueError, match="beta must be above 0"):
+        dpo_loss(one, one, one, one, beta=0.0)
+    with pytest.raises(ValueError, match="p_chosen must lie in"):
+        dpo_loss(one, one, one, one, beta=0.1, p_chosen=-one)

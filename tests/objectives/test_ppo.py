@@ -1,0 +1,134 @@
+"""PPO's three phases: numbers worked out by hand, both signs of the advantage, absurd padding."""
+
+from math import log
+
+import pytest
+import torch
+from torch import Tensor
+
+from accord.objectives.ppo import clipped_policy_loss, clipped_value_loss, entropy_bonus, ppo_loss
+
+MASK = torch.tensor([[True, False]])
+ABSURD = [1e9, float("nan"), float("inf")]
+
+
+@pytest.mark.parametrize("absurd", ABSURD)
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "expected", "slope", "clipped"),
+    [
+        (1.0, 2.0, -2.0, -2.0, 0.0),  # on policy: minus the advantage
+        (1.5, 1.0, -1.2, 0.0, 1.0),  # good and already likelier: held at 1.2
+        (0.5, 1.0, -0.5, -0.5, 0.0),  # good but rarer: no clip in the way back
+        (1.5, -1.0, 1.5, 1.5, 0.0),  # bad and likelier: no clip
+        (0.5, -1.0, 0.8, 0.0, 1.0),  # bad and already rarer: held at 0.8
+    ],
+)
+def test_clipped_policy_loss_by_hand(
+    ratio: float, advantage: float, expected: float, slope: float, clipped: float, absurd: float
+) -> None:
+    """`slope` is d loss / d logprob = -ratio * advantage where the clip does not hold it."""
+    old = torch.tensor([[-1.0, 0.0]])
+    new = torch.tensor([[-1.0 + log(ratio), absurd]], requires_grad=True)
+    out = clipped_policy_loss(new, old, torch.tensor([[advantage, absurd]]), MASK, cliprange=0.2)
+    out.loss.backward()
+    assert out.loss.item() == pytest.approx(expected, abs=1e-6)
+    assert out.clip_fraction.item() == clipped
+    assert new.grad is not None
+    assert new.grad.tolist() == [[pytest.approx(slope, abs=1e-6), 0.0]]
+
+
+@pytest.mark.parametrize("absurd", ABSURD)
+@pytest.mark.parametrize(
+    ("value", "old", "target", "expected", "clipped"),
+    [
+        (1.0, 1.0, 3.0, 2.0, 0.0),  # 1/2 (1 - 3)^2
+        (2.0, 1.0, 3.0, 1.62, 1.0),  # moved too far towards the return: 1/2 (1.2 - 3)^2
+        (0.0, 1.0, 3.0, 4.5, 0.0),  # moved away: the larger, unclipped error counts
+        (1.1, 1.0, 0.0, 0.605, 0.0),  # inside the clip
+    ],
+)
+def test_clipped_value_loss_by_hand(
+    value: float, old: float, target: float, expected: float, clipped: float, absurd: float
+) -> None:
+    values = torch.tensor([[value, absurd]], requires_grad=True)
+    out = clipped_value_loss(
+        values,
+        torch.tensor([[old, absurd]]),
+        torch.tensor([[target, absurd]]),
+        MASK,
+        cliprange_value=0.2,
+    )
+    out.loss.backward()
+    assert out.loss.item() == pytest.approx(expected, abs=1e-6)
+    assert out.clip_fraction.item() == clipped
+    assert values.grad is not None
+    assert torch.isfinite(values.grad).all()
+    assert values.grad[0, 1] == 0
+
+
+@pytest.mark.parametrize("absurd", ABSURD)
+def test_entropy_bonus_is_over_actions_only(absurd: float) -> None:
+    entropies = torch.tensor([[2.0, absurd], [1.0, absurd]])
+    mask = torch.tensor([[True, False], [True, False]])
+    assert entropy_bonus(entropies, mask).item() == 1.5
+
+
+def test_ppo_loss_is_the_weighted_sum() -> None:
+    one = torch.tensor(1.0)
+    total = ppo_loss(3 * one, 5 * one, 7 * one, vf_coef=0.1, entropy_coef=0.01)
+    assert total.item() == pytest.approx(3 + 0.5 - 0.07)
+
+
+def oracle_policy(new: Tensor, old: Tensor, adv: Tensor, mask: Tensor, clip: float) -> float:
+    total, count = 0.0, 0
+    for n, o, a, m in zip(
+        new.flatten().tolist(), old.flatten().tolist(), adv.flatten().tolist(),
+        mask.flatten().tolist(), strict=True,
+    ):  # fmt: skip
+        if m:
+            ratio = torch.tensor(n - o).exp().item()
+            held = min(max(ratio, 1 - clip), 1 + clip)
+            total -= min(ratio * a, held * a)
+            count += 1
+    return total / count
+
+
+def test_policy_loss_against_a_loop_and_split_batches() -> None:
+    generator = torch.Generator().manual_seed(0)
+    new, old, adv = (torch.randn(6, 9, generator=generator) for _ in range(3))
+    mask = torch.rand(6, 9, generator=generator) > 0.4
+    whole = clipped_policy_loss(new, old, adv, mask, cliprange=0.3).loss.item()
+    assert whole == pytest.approx(oracle_policy(new, old, adv, mask, 0.3), rel=1e-5)
+    tokens = float(mask.sum())
+    pieces = [
+        clipped_policy_loss(
+            new[i : i + 2], old[i : i + 2], adv[i : i + 2], mask[i : i + 2],
+            cliprange=0.3, denominator=tokens,
+        ).loss.item()
+        for i in (0, 2, 4)
+    ]  # fmt: skip
+    assert sum(pieces) == pytest.approx(whole, rel=1e-5)
+
+
+def test_gradients() -> None:
+    generator = torch.Generator().manual_seed(1)
+    new, old, adv = (torch.randn(2, 3, generator=generator, dtype=torch.float64) for _ in range(3))
+    new.requires_grad_()
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    assert torch.autograd.gradcheck(
+        lambda x: clipped_policy_loss(x, old, adv, mask, cliprange=0.2).loss, new
+    )
+    assert torch.autograd.gradcheck(
+        lambda x: clipped_value_loss(x, old, adv, mask, cliprange_value=0.2).loss, new
+    )
+
+
+@pytest.mark.parametrize("cliprange", [0.0, 1.0, -0.1])
+def test_wrong_clips_and_empty_masks_are_refused(cliprange: float) -> None:
+    x = torch.zeros(1, 2)
+    with pytest.raises(ValueError, match="cliprange must lie in"):
+        clipped_policy_loss(x, x, x, MASK, cliprange=cliprange)
+    with pytest.raises(ValueError, match="cliprange_value must be above 0"):
+        clipped_value_loss(x, x, x, MASK, cliprange_value=0.0)
+    with pytest.raises(ValueError, match="mask is empty"):
+        clipped_policy_loss(x, x, x, torch.zeros_like(MASK), cliprange=0.2)

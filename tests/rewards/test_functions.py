@@ -1,0 +1,109 @@
+"""Functions with TRL's signature as rewards, and what is said of those that return nonsense."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from accord.core.errors import ConfigError, DataError
+from accord.core.types import Scores
+from accord.rewards.functions import FunctionReward, load_dotted
+
+PROMPTS = [[{"role": "user", "content": "2 + 2?"}], [{"role": "user", "content": "3 + 3?"}]]
+RESPONSES = ["4", "seven"]
+
+
+def score(reward: FunctionReward, columns: Sequence[dict[str, Any]] = ({}, {})) -> Scores:
+    ids = [[5, 2], [6, 7, 2]]
+    return reward.score(
+        PROMPTS, RESPONSES, prompt_ids=[[1], [1]], response_ids=ids, columns=columns
+    )
+
+
+def test_arguments_are_those_of_trl() -> None:
+    seen: dict[str, Any] = {}
+
+    def reward(completions: Any, prompts: Any, **columns: Any) -> list[float]:
+        seen.update(columns, completions=completions, prompts=prompts)
+        return [1.0, -0.5]
+
+    columns = [
+        {"answer": "4", "prompt": "elsewhere", "prompts": "a column by a taken name"},
+        {"answer": "6", "hint": "double"},
+    ]
+    assert score(FunctionReward(reward), columns).values == [1.0, -0.5]
+    assert seen == {
+        "prompts": PROMPTS,
+        "completions": [
+            [{"role": "assistant", "content": "4"}],
+            [{"role": "assistant", "content": "seven"}],
+        ],
+        "completion_ids": [[5, 2], [6, 7, 2]],
+        "answer": ["4", "6"],
+        "hint": [None, "double"],
+    }
+
+
+def test_a_function_without_kwargs_gets_what_it_names() -> None:
+    def exact(completions: Any, answer: list[str]) -> list[bool]:
+        return [c[0]["content"] == a for c, a in zip(completions, answer, strict=True)]
+
+    columns = [{"answer": "4", "split": "test"}, {"answer": "6", "split": "test"}]
+    assert score(FunctionReward(exact), columns).values == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "numbers", [[1, 2], (1.0, 2.0), np.array([1, 2]), torch.tensor([1.0, 2.0])]
+)
+def test_any_kind_of_number(numbers: Any) -> None:
+    values = score(FunctionReward(lambda **_: numbers)).values
+    assert values == [1.0, 2.0] and all(type(value) is float for value in values)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ([1.0], "returned 1 scores for 2 completions"),
+        ([1.0, None], "returned None for completion 1"),
+        (["0.5", 1.0], "returned '0.5' for completion 0"),
+        ([1.0, math.nan], "returned nan for completion 1"),
+        ([1.0, math.inf], "returned inf for completion 1"),
+        ([[1.0], 1.0], r"returned \[1.0\] for completion 0"),
+        ([np.ones(2), 1.0], "for completion 0"),
+        ([torch.ones(2), 1.0], "for completion 0"),
+        (None, "returned a NoneType"),
+        (0.5, "returned a float"),
+    ],
+)
+def test_nonsense_names_the_function_and_the_place(returned: Any, message: str) -> None:
+    def my_reward(**_: Any) -> Any:
+        return returned
+
+    with pytest.raises(DataError, match=f"my_reward.*{message}"):
+        score(FunctionReward(my_reward))
+
+
+def test_dotted_names() -> None:
+    assert load_dotted("math:sqrt") is math.sqrt
+    assert load_dotted("math.sqrt") is math.sqrt
+    assert load_dotted("accord.core.errors:DataError") is DataError
+    assert FunctionReward("math.sqrt").name == "math.sqrt"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sqrt", "expected 'package.module:name'"),
+        ("math:", "expected 'package.module:name'"),
+        (":sqrt", "expected 'package.module:name'"),
+        ("no_such_module:f", "cannot be imported.*PYTHONPATH"),
+        ("math:no_such_function", "has no 'no_such_function'"),
+        ("math:pi", "is a float; expected a function"),
+    ],
+)
+def test_dotted_names_that_lead_nowhere(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        FunctionReward(name)
