@@ -101,13 +101,19 @@ def named_errors(model_name_or_path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_library() -> Iterator[None]:
-    """Without the library's table of missing weights: callers say it in one error, or fill them."""
+    """Without the library's table of missing weights (callers say it in one error, or fill them)
+    and without its bars, which would cut through ours.
+    """
     verbosity = transformers_logging.get_verbosity()
+    had_bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
+        if had_bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
@@ -135,7 +141,8 @@ def save_model(model: PreTrainedModel, tokenizer: Any, path: Path) -> None:
 def write_model(model: PreTrainedModel, tokenizer: Any, directory: Path) -> None:
     """Write model and tokenizer into an existing directory; a full disk raises an OSError."""
     try:
-        model.save_pretrained(directory)
+        with _quiet_library():
+            model.save_pretrained(directory)
     except SafetensorError as error:
         # safetensors wraps what the system said in an exception of its own.
         refused = re.search(r"os error (\d+)", str(error))

@@ -7,6 +7,7 @@ import torch
 from accord.engine.generate import generate
 from torch import Tensor
 
+from accord.core.errors import ConfigError
 from accord.core.interfaces import Engine, Reward
 from accord.core.types import PromptRow, Rollout, SamplingParams, Scores
 from accord.corpora.encoding import ChatEncoder, Encoded
@@ -59,7 +60,8 @@ def collect_rollouts(
 ) -> list[Rollout]:
     """One response to each prompt, with the log-probs of the policy that sampled it."""
     params = SamplingParams(config.max_completion_length, config.temperature)
-    prompts = [encode_prompt(row, encoder, config) for row in rows]
+    # Over-long prompts lose their start, never the room for a response.
+    prompts = [encoder.encode_prompt(row.prompt)[-prompt_room(config) :] for row in rows]
     return [
         Rollout(
             prompt_ids=done.prompt_ids,
@@ -72,9 +74,19 @@ def collect_rollouts(
     ]
 
 
-def encode_prompt(row: PromptRow, encoder: ChatEncoder, config: Config) -> tuple[int, ...]:
-    """Prompt ids, cut at their start so that the longest response fits max_length."""
-    return encoder.encode_prompt(row.prompt)[-(config.max_length - config.max_completion_length) :]
+def prompt_room(config: Config) -> int:
+    """Tokens of a prompt beside the longest response.
+
+    Raises:
+        ConfigError: there is no room.
+    """
+    room = config.max_length - config.max_completion_length
+    if room < 1:
+        raise ConfigError(
+            f"ppo: max_completion_length {config.max_completion_length} leaves no room for a "
+            f"prompt in max_length {config.max_length}"
+        )
+    return room
 
 
 def score_rollouts(

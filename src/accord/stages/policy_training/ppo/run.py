@@ -17,6 +17,7 @@ from accord.core.interfaces import EngineFactory, Reward
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
 from accord.core.types import PromptRow
+from accord.corpora.encoding import ChatEncoder
 from accord.corpora.prompts import load_prompts
 from accord.models.loading import save_model
 from accord.models.lora import merged
@@ -29,6 +30,7 @@ from accord.stages.policy_training.ppo.rollouts import (
     collect_rollouts,
     evaluate_policy,
     prepare,
+    prompt_room,
     score_rollouts,
 )
 from accord.stages.policy_training.ppo.update import update_policy
@@ -51,6 +53,7 @@ class Result:
     heldout_kl_nats: float
     kl_coef: float
     largest_sampler_gap_nats: float
+    cut_prompts: int
     was_stopped_by_budget: bool
 
 
@@ -64,7 +67,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     modules = _modules(policy)
     controller = KlController(config.kl_coef, config.target_kl_nats, config.kl_horizon)
     moments = RunningMoments()
-    loop: dict[str, Any] = {"budget": False, "gap": 0.0, "score": 0.0, "before": 0.0, "kl": 0.0}
+    loop: dict[str, Any] = {"done": 0, "budget": False, "gap": 0.0, "score": 0.0, "before": 0.0, "kl": 0.0}
     restored = load_checkpoint(run_dir, modules=modules, optimizations=optimizations)
     if restored:
         loop = restored[1]
@@ -105,7 +108,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             )
             metrics = update_policy(policy, experience, optimizations, config, update=update)
             controller.update(experience.kl_nats, len(rollouts))
-            done = update + 1
+            done = loop["done"] = update + 1
             engine.load_weights(policy.module.state_dict(), version=done)
             loop["gap"] = max(loop["gap"], metrics["sampler_gap_nats/max"])
             metrics |= experience.metrics
@@ -126,19 +129,24 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     save_model(merged(policy.module), policy.tokenizer, run_dir.model_path)
     value_path = run_dir.path / "value"
     policy.save_value(value_path)
-    updates = optimizations["policy"].step_index
     return Result(
         model=run_dir.model_path,
         value_model=value_path,
-        updates=updates,
-        rollouts=total * config.per_device_train_batch_size,
+        updates=loop["done"],
+        rollouts=loop["done"] * config.per_device_train_batch_size,
         heldout_score_before=loop["before"],
         heldout_score_after=loop["score"],
         heldout_kl_nats=loop["kl"],
         kl_coef=controller.coef,
         largest_sampler_gap_nats=loop["gap"],
+        cut_prompts=_count_cut(train + heldout, policy.encoder, config),
         was_stopped_by_budget=loop["budget"],
     )
+
+
+def _count_cut(rows: Sequence[PromptRow], encoder: ChatEncoder, config: Config) -> int:
+    room = prompt_room(config)
+    return sum(len(encoder.encode_prompt(row.prompt)) > room for row in rows)
 
 
 def _load_reward(config: Config, policy: Policy) -> Reward:

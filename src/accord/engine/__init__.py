@@ -1,0 +1,1 @@
+"""Text generation: the local sampler and a scripted double for tests."""

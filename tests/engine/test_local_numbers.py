@@ -1,0 +1,123 @@
+"""Numbers of the local sampler: log-probs, batching, greedy, frequencies, context."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from scipy.stats import chisquare
+from transformers import AutoTokenizer
+
+from accord.core.errors import DataError
+from accord.core.types import GenerationRequest, SamplingParams
+from accord.corpora.encoding import Encoded
+from accord.engine.generate import generate
+from accord.engine.local import LocalEngine
+from accord.models.loading import load_policy
+from accord.models.logprobs import token_logprobs
+from accord.training.batches import collate
+
+CPU = torch.device("cpu")
+PROMPTS = [(5, 6, 7), (8,), tuple(range(10, 30)), (40, 41), (9, 9, 9, 9, 9), (3, 50)] * 3
+
+
+def check_agreement(model_dir: Path, temperature: float, max_batch_size: int) -> None:
+    policy = load_policy(str(model_dir), device=CPU)
+    engine = LocalEngine(
+        policy, AutoTokenizer.from_pretrained(model_dir), max_batch_size=max_batch_size
+    )
+    results = generate(engine, PROMPTS, SamplingParams(12, temperature), seed=3)
+    batch = collate([Encoded(r.prompt_ids, r.response_ids) for r in results], pad_id=2, device=CPU)
+    with torch.no_grad():
+        trained = token_logprobs(policy, *batch, temperature=temperature).logprobs
+    sampled = torch.zeros_like(trained)
+    for row, result in enumerate(results):
+        start = len(result.prompt_ids)
+        sampled[row, start : start + len(result.tokens)] = torch.tensor(
+            [token.logprob for token in result.tokens]
+        )
+    assert (sampled - trained).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("max_batch_size", [4, 64])
+def test_sampler_and_trainer_agree(
+    tiny_model_dir: Path, temperature: float, max_batch_size: int
+) -> None:
+    check_agreement(tiny_model_dir, temperature, max_batch_size)
+
+
+def test_sampler_and_trainer_agree_on_a_trained_model(accord_data: Path) -> None:
+    check_agreement(accord_data.parent / "models" / "base-7m", 1.0, 8)
+
+
+def test_responses_do_not_depend_on_the_batch(tiny_model_dir: Path) -> None:
+    policy = load_policy(str(tiny_model_dir), device=CPU)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_dir)
+    params = SamplingParams(16, 1.0)
+    ids = [
+        [r.response_ids for r in generate(LocalEngine(policy, tokenizer, max_batch_size=n), PROMPTS, params, seed=1)]
+        for n in (1, 5, 100)
+    ]  # fmt: skip
+    assert ids[0] == ids[1] == ids[2]
+    assert ids[0][0] != ids[0][6]  # the same prompt elsewhere has another seed
+
+
+def test_greedy_is_transformers_greedy(tiny_model_dir: Path) -> None:
+    policy = load_policy(str(tiny_model_dir), device=CPU)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_dir)
+    engine = LocalEngine(policy, tokenizer, max_batch_size=3)
+    results = generate(engine, PROMPTS[:6], SamplingParams(10, 0.0), seed=0)
+    for result in results:
+        prompt = torch.tensor([result.prompt_ids])
+        expected = policy.generate(
+            prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=10,
+            pad_token_id=3,
+        )[0, prompt.shape[1] :]  # fmt: skip
+        assert list(result.response_ids) == expected.tolist()
+
+
+def test_frequencies_are_the_softmax(tiny_model_dir: Path) -> None:
+    policy = load_policy(str(tiny_model_dir), device=CPU)
+    with torch.no_grad():
+        policy.get_output_embeddings().weight.mul_(8)  # far from uniform
+    engine = LocalEngine(policy, AutoTokenizer.from_pretrained(tiny_model_dir), max_batch_size=500)
+    n = 4000
+    results = generate(engine, [(5, 6, 7)] * n, SamplingParams(1, 1.5), seed=0)
+    with torch.no_grad():
+        logits = policy(torch.tensor([[5, 6, 7]])).logits[0, -1] / 1.5
+    expected = torch.softmax(logits.double(), -1) * n
+    counts = torch.bincount(
+        torch.tensor([r.response_ids[0] for r in results]), minlength=len(expected)
+    ).double()
+    common = expected > 5
+    observed = [*counts[common].tolist(), float(counts[~common].sum())]
+    wanted = [*expected[common].tolist(), float(expected[~common].sum())]
+    assert chisquare(observed, wanted).pvalue > 1e-3
+
+
+def test_rows_stop_at_their_end_of_turn(tiny_model_dir: Path) -> None:
+    policy = load_policy(str(tiny_model_dir), device=CPU)
+    engine = LocalEngine(policy, AutoTokenizer.from_pretrained(tiny_model_dir), max_batch_size=8)
+    results = generate(engine, [(5,)] * 200, SamplingParams(60, 1.0), seed=0)
+    stopped = [r for r in results if r.finish == "stop"]
+    assert stopped
+    assert all(r.response_ids[-1] == 2 and 2 not in r.response_ids[:-1] for r in stopped)
+    assert all(len(r.tokens) == 60 for r in results if r.finish == "length")
+
+
+def test_training_mode_is_restored(tiny_model_dir: Path) -> None:
+    policy = load_policy(str(tiny_model_dir), device=CPU).train()
+    engine = LocalEngine(policy, AutoTokenizer.from_pretrained(tiny_model_dir))
+    result = generate(engine, [(5,)], SamplingParams(2), seed=0)[0]
+    assert policy.training
+    assert result.tokens[0].weight_version == 0
+
+
+def test_what_does_not_fit_is_refused(tiny_model_dir: Path) -> None:
+    policy = load_policy(str(tiny_model_dir), device=CPU)
+    engine = LocalEngine(policy, AutoTokenizer.from_pretrained(tiny_model_dir))
+    context = policy.config.max_position_embeddings
+    with pytest.raises(DataError, match="do not fit the model's context"):
+        engine.submit([GenerationRequest((5,) * context, SamplingParams(1), 0)])
+    with pytest.raises(DataError, match="needs a prompt"):
+        engine.submit([GenerationRequest((), SamplingParams(1), 0)])

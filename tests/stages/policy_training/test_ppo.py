@@ -1,0 +1,283 @@
+"""PPO learns a task whose optimum is known, resumes bit for bit, and refuses bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from accord.core.errors import ConfigError, DataError, Interrupted
+from accord.core.files import write_jsonl
+from accord.core.run_dir import RunDir
+from accord.corpora.prompts import load_prompts
+from accord.engine.local import LocalEngine
+from accord.stages.policy_training.ppo import run as ppo
+from accord.stages.policy_training.ppo.config import Config
+from accord.stages.policy_training.ppo.controllers import KlController, RunningMoments
+
+
+def prefer_a(completions: list[Any], **_: Any) -> list[float]:
+    """1 for a response that starts with an `a`, else 0."""
+    return [float(text(c).startswith("a")) for c in completions]
+
+
+def prefer_short(completions: list[Any], **_: Any) -> list[float]:
+    """Minus the length: the best response is empty."""
+    return [-float(len(text(c))) for c in completions]
+
+
+def text(completion: Any) -> str:
+    return completion if isinstance(completion, str) else completion[0]["content"]
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.jsonl"
+    write_jsonl(path, [{"prompt": f"user asks {i}"} for i in range(24)])
+    return path
+
+
+def config(model: Path, prompts: Path, **values: Any) -> Config:
+    defaults: dict[str, Any] = {
+        "model_name_or_path": str(model),
+        "prompts": str(prompts),
+        "reward_func": f"{__name__}:prefer_a",
+        "learning_rate": 3e-3,
+        "per_device_train_batch_size": 16,
+        "mini_batch_size": 8,
+        "num_ppo_epochs": 2,
+        "max_steps": 4,
+        "max_length": 64,
+        "max_completion_length": 3,
+        "missing_eos_penalty": 0.0,
+        "kl_coef": 0.01,
+        "max_eval_prompts": 8,
+        "eval_steps": 2,
+        "warmup_steps": 1,
+    }
+    return Config.parse({**defaults, **values}, where="test")
+
+
+def run(config: Config, path: Path) -> ppo.Result:
+    return ppo.run(config, RunDir(path), engine_factory=LocalEngine)
+
+
+def metrics(path: Path) -> list[dict[str, float]]:
+    rows = RunDir(path).metrics()
+    return [{k: v for k, v in row.items() if not k.startswith("perf/")} for row in rows]
+
+
+@pytest.mark.parametrize("value_model", ["separate", "shared"])
+def test_it_learns_what_pays(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path, value_model: str
+) -> None:
+    """A random policy starts with an `a` about once in 50; the optimum is always."""
+    chosen = config(
+        tiny_model_dir, prompts, max_steps=30, learning_rate=1e-2, eval_steps=30,
+        max_completion_length=1, value_model=value_model, num_ppo_epochs=4, max_update_kl=None,
+        per_device_train_batch_size=64, mini_batch_size=64, kl_coef=0.0,
+    )  # fmt: skip
+    result = run(chosen, tmp_path / "out")
+    assert result.heldout_score_before < 0.3
+    assert result.heldout_score_after > 0.9
+    assert result.heldout_kl_nats > 1.0
+
+
+def test_the_kl_penalty_holds_the_policy(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    """With the same reward, a large coefficient keeps the policy near its reference."""
+
+    def kl_with(kl_coef: float) -> float:
+        chosen = config(
+            tiny_model_dir, prompts, max_steps=12, kl_coef=kl_coef, learning_rate=1e-2,
+            num_ppo_epochs=4, max_completion_length=8, max_update_kl=None,
+            reward_func=f"{__name__}:prefer_short",
+        )  # fmt: skip
+        return run(chosen, tmp_path / str(kl_coef)).heldout_kl_nats
+
+    free, held = kl_with(0.0), kl_with(2.0)
+    assert free > 1.0
+    assert held < 0.5 * free
+
+
+def test_sampler_and_trainer_agree(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:
+    result = run(config(tiny_model_dir, prompts, temperature=0.7), tmp_path / "out")
+    assert 0 <= result.largest_sampler_gap_nats < 1e-4
+    assert metrics(tmp_path / "out")[0]["heldout/kl_nats"] == pytest.approx(0.0, abs=1e-4)
+
+
+def test_resumed_is_unbroken_bit_for_bit(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = config(tiny_model_dir, prompts, save_steps=2, target_kl_nats=0.5)
+    unbroken = run(chosen, tmp_path / "unbroken")
+    log = RunDir.log
+
+    def killed(self: RunDir, step: int, values: dict[str, float]) -> None:
+        log(self, step, values)
+        if step == 3:  # after the checkpoint of update 2, with update 3 done and logged
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDir, "log", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(chosen, tmp_path / "broken")
+    torch.manual_seed(12345)
+    resumed = run(chosen, tmp_path / "broken")
+    assert metrics(tmp_path / "broken") == metrics(tmp_path / "unbroken")
+    for part in ("model", "value"):
+        weights = [
+            (tmp_path / n / part / "model.safetensors").read_bytes() for n in ("broken", "unbroken")
+        ]
+        assert weights[0] == weights[1]
+    assert resumed.kl_coef == unbroken.kl_coef
+
+
+@pytest.mark.slow
+def test_killed_process_resumes_to_the_same_weights(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    """SIGKILL in the middle of PPO, through the command line."""
+    function = tmp_path / "planted.py"
+    function.write_text(
+        "def score(completions, **_):\n    return [len(str(c)) for c in completions]\n"
+    )
+
+    def command(name: str) -> list[str]:
+        return [
+            sys.executable, "-m", "accord.cli", "ppo", "--output_dir", str(tmp_path / name),
+            "--model_name_or_path", str(tiny_model_dir), "--prompts", str(prompts),
+            "--reward_func", "planted:score", "--max_steps", "40", "--save_steps", "5",
+            "--max_length", "64", "--max_completion_length", "8", "--quiet",
+            "--per_device_train_batch_size", "8", "--mini_batch_size", "8",
+        ]  # fmt: skip
+
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.pathsep.join(sys.path)}"}
+    process = subprocess.Popen(command("broken"), env=environment)
+    log = tmp_path / "broken" / "metrics.jsonl"
+    while process.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 13):
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "broken" / "result.json").exists()
+    for name in ("broken", "unbroken"):
+        subprocess.run(command(name), env=environment, check=True)
+    weights = [
+        (tmp_path / n / "model/model.safetensors").read_bytes() for n in ("broken", "unbroken")
+    ]
+    assert weights[0] == weights[1]
+    assert metrics(tmp_path / "broken") == metrics(tmp_path / "unbroken")
+
+
+def test_ctrl_c_leaves_a_checkpoint(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = RunDir.log
+
+    def interrupted(self: RunDir, step: int, values: dict[str, float]) -> None:
+        log(self, step, values)
+        if step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDir, "log", interrupted)
+        with pytest.raises(Interrupted, match="stopped after update 1"):
+            run(config(tiny_model_dir, prompts), tmp_path / "out")
+    assert [n for n, _ in RunDir(tmp_path / "out").checkpoints()] == [1]
+    assert run(config(tiny_model_dir, prompts), tmp_path / "out").updates == 4
+
+
+def test_the_budget_stops_training(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:
+    chosen = config(
+        tiny_model_dir, prompts, max_steps=20, kl_coef=0.0, kl_budget_nats=0.01, learning_rate=1e-2
+    )
+    result = run(chosen, tmp_path / "out")
+    assert result.was_stopped_by_budget
+    assert result.updates < 20
+
+
+def test_value_warmup_leaves_the_policy(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    result = run(
+        config(tiny_model_dir, prompts, max_steps=2, value_warmup_steps=2), tmp_path / "out"
+    )
+    assert result.heldout_kl_nats == pytest.approx(0.0, abs=1e-4)
+    losses = [row["value/loss"] for row in metrics(tmp_path / "out")[1:]]
+    assert losses[-1] != losses[0]
+
+
+def test_far_updates_stop_early(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:
+    run(
+        config(tiny_model_dir, prompts, learning_rate=1e-2, max_update_kl=1e-4, num_ppo_epochs=4),
+        tmp_path / "out",
+    )
+    assert any(row.get("policy/stopped_early") == 1.0 for row in metrics(tmp_path / "out"))
+
+
+def test_lora_trains_adapters_against_the_switched_off_reference(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    chosen = config(tiny_model_dir, prompts, use_peft=True, lora_r=4, learning_rate=1e-2)
+    assert run(chosen, tmp_path / "out").heldout_kl_nats > 0
+    assert json.loads((tmp_path / "out/model/config.json").read_text())["model_type"] == "llama"
+    assert not (tmp_path / "out/model/adapter_config.json").exists()
+
+
+def test_memory_is_no_matter_of_results(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    one = run(config(tiny_model_dir, prompts, max_steps=1), tmp_path / "one")
+    many = run(
+        config(tiny_model_dir, prompts, max_steps=1, tokens_per_micro_batch=60), tmp_path / "many"
+    )
+    a, b = metrics(tmp_path / "one")[1], metrics(tmp_path / "many")[1]
+    assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
+    assert a["policy/grad_norm"] == pytest.approx(b["policy/grad_norm"], rel=1e-3)
+    assert one.heldout_kl_nats == pytest.approx(many.heldout_kl_nats, abs=1e-3)
+
+
+def test_bad_input(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="either reward_model_name_or_path or reward_func"):
+        run(config(tiny_model_dir, prompts, reward_func=None), tmp_path / "a")
+    with pytest.raises(ConfigError, match="max_completion_length"):
+        run(config(tiny_model_dir, prompts, max_length=3), tmp_path / "b")
+    with pytest.raises(DataError, match="no such file"):
+        run(config(tiny_model_dir, tmp_path / "none.jsonl"), tmp_path / "c")
+
+
+def test_long_prompts_are_cut_at_their_start(tiny_model_dir: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    write_jsonl(path, [{"prompt": "user asks " * 50}] * 20)
+    assert len(load_prompts(str(path))) == 20
+    result = run(config(tiny_model_dir, path, max_length=20, max_steps=1), tmp_path / "out")
+    assert result.cut_prompts == 20
+
+
+def test_adaptive_coefficient_by_hand() -> None:
+    controller = KlController(0.1, target_nats=2.0, horizon=1000)
+    controller.update(3.0, rollouts=100)  # error 0.5, held at 0.2
+    assert controller.coef == pytest.approx(0.1 * 1.02)
+    controller.update(1.9, rollouts=100)
+    assert controller.coef == pytest.approx(0.1 * 1.02 * (1 - 0.05 * 0.1))
+    fixed = KlController(0.1, target_nats=None, horizon=1000)
+    fixed.update(50.0, rollouts=100)
+    assert fixed.coef == 0.1
+
+
+def test_running_moments_are_those_of_all_values() -> None:
+    moments = RunningMoments()
+    moments.update([1.0, 2.0])
+    moments.update([6.0])
+    assert moments.mean == pytest.approx(3.0)
+    assert moments.std == pytest.approx((14 / 3) ** 0.5)
+    assert moments.normalize(3.0) == pytest.approx(0.0)
+    constant = RunningMoments()
+    constant.update([5.0, 5.0])
+    assert constant.normalize(6.0) == 1.0

@@ -1,0 +1,112 @@
+"""The optimizer step: schedules, clipping, and the guard against non-finite numbers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from accord.core.errors import CheckpointError, TrainingError
+from accord.core.run_dir import RunDir
+from accord.training.state import KEPT_CHECKPOINTS, load_checkpoint, save_checkpoint
+from accord.training.step import (
+    Optimization,
+    adamw,
+    constant_after_warmup,
+    global_count,
+    warmup_cosine,
+)
+
+
+def make(path: Path, learning_rate: float = 0.1) -> tuple[nn.Linear, Optimization]:
+    torch.manual_seed(0)
+    model = nn.Linear(2, 1)
+    return model, Optimization(
+        [adamw(model.named_parameters(), learning_rate=learning_rate)],
+        schedule=constant_after_warmup(warmup_steps=1),
+        max_grad_norm=1.0,
+        dump_dir=path,
+    )
+
+
+def step(model: nn.Linear, optimization: Optimization, scale: float = 1.0) -> float:
+    loss = scale * model(torch.randn(4, 2)).square().mean()
+    loss.backward()
+    return optimization.step(loss.item(), {"scale": scale}).grad_norm
+
+
+def test_schedules_by_hand() -> None:
+    cosine = warmup_cosine(warmup_steps=2, total_steps=6, floor=0.1)
+    assert [cosine(s) for s in (0, 1, 2, 4, 6, 9)] == pytest.approx([0.5, 1, 1, 0.55, 0.1, 0.1])
+    constant = constant_after_warmup(warmup_steps=4)
+    assert [constant(s) for s in (0, 1, 3, 9)] == [0.25, 0.5, 1, 1]
+    assert constant_after_warmup(warmup_steps=0)(0) == 1
+
+
+def test_non_finite_steps_are_skipped_dumped_and_end_it_at_three(tmp_path: Path) -> None:
+    model, optimization = make(tmp_path)
+    before = model.weight.detach().clone()
+    for _ in range(2):
+        step(model, optimization, float("nan"))
+    assert torch.equal(model.weight, before)
+    assert torch.load(tmp_path / "nonfinite-0.pt")["scale"] != 0
+    step(model, optimization)  # a good step starts the count anew
+    assert not torch.equal(model.weight, before)
+    step(model, optimization, float("inf"))
+    step(model, optimization, float("nan"))
+    with pytest.raises(TrainingError, match="3 non-finite steps in a row"):
+        step(model, optimization, float("nan"))
+    assert torch.isfinite(model.weight).all()
+
+
+def test_vectors_are_not_decayed(tmp_path: Path) -> None:
+    model = nn.Linear(2, 1)
+    groups = adamw(model.named_parameters(), learning_rate=1.0, weight_decay=0.5).param_groups
+    assert [(len(g["params"]), g["weight_decay"]) for g in groups] == [(1, 0.5), (1, 0.0)]
+
+
+def test_global_count() -> None:
+    assert global_count([torch.tensor([True, False]), torch.tensor([True, True])]) == 3
+
+
+def test_resumed_is_unbroken_bit_for_bit(tmp_path: Path) -> None:
+    unbroken, optimization = make(tmp_path)
+    for _ in range(6):
+        step(unbroken, optimization)
+
+    run_dir = RunDir(tmp_path)
+    model, optimization = make(tmp_path)
+    for done in range(1, 4):
+        step(model, optimization)
+        run_dir.log(done, {"x": 1.0})
+    save_checkpoint(
+        run_dir, 3, modules={"m": model}, optimizations={"m": optimization}, loop={"kl_coef": 0.25}
+    )
+    run_dir.log(4, {"x": 1.0})
+    torch.manual_seed(99)
+    model, optimization = make(tmp_path)
+    restored = load_checkpoint(run_dir, modules={"m": model}, optimizations={"m": optimization})
+    assert restored == (3, {"kl_coef": 0.25})
+    assert [row["step"] for row in run_dir.metrics()] == [1, 2, 3]
+    for _ in range(3):
+        step(model, optimization)
+    assert torch.equal(model.weight, unbroken.weight)
+
+
+def test_old_checkpoints_go_and_damage_is_named(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path)
+    model, optimization = make(tmp_path)
+    parts = {"modules": {"m": model}, "optimizations": {"m": optimization}}
+    assert load_checkpoint(run_dir, **parts) is None
+    for done in range(1, 5):
+        save_checkpoint(run_dir, done, **parts, loop={})
+    assert [n for n, _ in run_dir.checkpoints()] == [3, 4]
+    assert len(run_dir.checkpoints()) == KEPT_CHECKPOINTS
+    state = tmp_path / "checkpoint-4" / "state.pt"
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"state\.pt: cut short.*delete .*checkpoint-4"):
+        load_checkpoint(run_dir, **parts)
+    other = {"modules": {"m": nn.Linear(3, 1)}, "optimizations": {"m": optimization}}
+    state.unlink()
+    with pytest.raises(CheckpointError, match="files are missing"):
+        load_checkpoint(run_dir, **other)
