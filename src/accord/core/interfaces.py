@@ -1,7 +1,7 @@
 """Protocols: where two layers meet. Each has one contract test that all implementations pass."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from accord.core.types import (
     GeneratedToken,
@@ -68,6 +68,10 @@ class Annotator(Protocol):
     @property
     def name(self) -> str:
         """Id in judgements."""
+
+    @property
+    def kind(self) -> Literal["person", "model", "simulated"]:
+        """What is behind the name."""
 
     def judge(self, row: Row, response_a: str, response_b: str) -> Verdict:
         """Which response to `row`'s prompt is the better."""

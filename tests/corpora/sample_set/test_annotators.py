@@ -7,7 +7,7 @@ import pytest
 from accord.corpora.sample_set import ANNOTATORS, SampleSet, SimulatedAnnotator, score
 
 
-@pytest.mark.parametrize("annotator", ANNOTATORS, ids=lambda annotator: annotator.id)
+@pytest.mark.parametrize("annotator", ANNOTATORS, ids=lambda annotator: annotator.name)
 def test_error_rate_on_clear_pairs(annotator: SimulatedAnnotator, made: SampleSet) -> None:
     errors = []
     for row in made.rows[:2000]:

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from accord.corpora.sample_set.rows import JudgementRecord, Row
 from accord.corpora.sample_set.scoring import score
@@ -29,7 +29,9 @@ _ANNOTATORS_PER_PAIR = 3
 class SimulatedAnnotator:
     """Prefers the better response, and says the opposite at a rate of their own."""
 
-    id: str
+    kind: ClassVar[Literal["simulated"]] = "simulated"
+
+    name: str
     error_rate: float  # probability of a verdict against their own opinion, 0..0.5
     taste: Callable[[str], float]  # a response's text -> 0..1, what this one likes
 
@@ -41,7 +43,7 @@ class SimulatedAnnotator:
             return "tie"
         first, second = sorted((response_a, response_b))
         gap = self._utility(row, first) - self._utility(row, second)
-        luck = _uniform(self.id, seed, row["id"], first, second)
+        luck = _uniform(self.name, seed, row["id"], first, second)
         if luck < self.error_rate:
             # who errs turns the verdict round; who sees no difference picks one by accident
             accident = first if luck < self.error_rate / 2 else second
@@ -107,7 +109,7 @@ def judgements(rows: Sequence[Row], seed: int = 0) -> list[JudgementRecord]:
                         row_id=row["id"],
                         kind=row["kind"],
                         split=row["split"],
-                        annotator=annotator.id,
+                        annotator=annotator.name,
                         annotator_kind="simulated",
                         prompt=row["prompt"],
                         response_a=response_a,

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from accord.engine.generate import generate
 from torch import Tensor
 
 from accord.core.errors import ConfigError
 from accord.core.interfaces import Engine, Reward
 from accord.core.types import PromptRow, Rollout, SamplingParams, Scores
 from accord.corpora.encoding import ChatEncoder, Encoded
+from accord.engine.generate import generate
 from accord.objectives.gae import gae
 from accord.objectives.kl import kl_estimate
 from accord.objectives.masked import whiten

@@ -67,7 +67,14 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     modules = _modules(policy)
     controller = KlController(config.kl_coef, config.target_kl_nats, config.kl_horizon)
     moments = RunningMoments()
-    loop: dict[str, Any] = {"done": 0, "budget": False, "gap": 0.0, "score": 0.0, "before": 0.0, "kl": 0.0}
+    loop: dict[str, Any] = {
+        "done": 0,
+        "budget": False,
+        "gap": 0.0,
+        "score": 0.0,
+        "before": 0.0,
+        "kl": 0.0,
+    }
     restored = load_checkpoint(run_dir, modules=modules, optimizations=optimizations)
     if restored:
         loop = restored[1]

@@ -1,0 +1,1 @@
+"""Agreement, aggregation, intervals: numbers only, no I/O."""

@@ -1,0 +1,82 @@
+"""Comparisons: reading, encoding, and splits in which no prompt is on both sides."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accord.core.errors import DataError
+from accord.core.files import hash_json
+from accord.core.types import Comparison, Message
+from accord.corpora.encoding import ChatEncoder, Encoded
+from accord.corpora.formats import to_comparison
+from accord.corpora.readers import read_rows
+
+
+def load_comparisons(references: Sequence[str]) -> list[Comparison]:
+    """All comparisons of some data sources.
+
+    Raises:
+        DataError: a source or one of its rows cannot be used; the message names the row.
+    """
+    return [
+        to_comparison(row, f"{reference}, row {number}")
+        for reference in references
+        for number, row in enumerate(read_rows(reference), start=1)
+    ]
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """Both sides of each pair, in order; `cut_rows` lost the start of their prompt."""
+
+    chosen: list[Encoded]
+    rejected: list[Encoded]
+    cut_rows: int
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each pair's longer side."""
+        pairs = zip(self.chosen, self.rejected, strict=True)
+        return [max(len(a.input_ids), len(b.input_ids)) for a, b in pairs]
+
+
+def encode_pairs(
+    comparisons: Sequence[Comparison], encoder: ChatEncoder, *, max_length: int
+) -> EncodedPairs:
+    """Token ids of both sides; over-long pairs are cut at the prompt's start, both alike.
+
+    Raises:
+        DataError: a response does not fit, or the two sides have the same ids.
+    """
+    chosen, rejected, cut_rows = [], [], 0
+    for number, pair in enumerate(comparisons, start=1):
+        prompt = encoder.encode_prompt(pair.prompt)
+        good, bad = (encoder.encode_response(text) for text in (pair.chosen, pair.rejected))
+        room = max_length - max(len(good), len(bad))
+        if room < 1:
+            raise DataError(
+                f"comparison {number}: a response of {max(len(good), len(bad))} tokens does not "
+                f"fit max_length {max_length}; raise it, or leave the row out"
+            )
+        if good == bad:
+            raise DataError(f"comparison {number}: 'chosen' and 'rejected' have the same tokens")
+        cut = max(0, len(prompt) - room)
+        cut_rows += cut > 0
+        chosen.append(Encoded(prompt[cut:], good, cut))
+        rejected.append(Encoded(prompt[cut:], bad, cut))
+    return EncodedPairs(chosen, rejected, cut_rows)
+
+
+def prompt_fraction(prompt: Sequence[Message], *, seed: int) -> float:
+    """A number in [0, 1) that depends on the prompt and the seed alone: where a prompt belongs."""
+    digest = hashlib.sha256(f"{seed}:{hash_json(list(prompt))}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def split_by_prompt(
+    prompts: Sequence[Sequence[Message]], *, fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Indices of (kept, held out); about `fraction` is held out, and no prompt is on both sides."""
+    held = [prompt_fraction(prompt, seed=seed) < fraction for prompt in prompts]
+    indices = range(len(prompts))
+    return [i for i in indices if not held[i]], [i for i in indices if held[i]]

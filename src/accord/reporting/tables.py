@@ -1,0 +1,189 @@
+"""The evaluation's figures as a table: rows of figures, a column a policy, the best marked."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from accord.reporting.run_files import StepFiles
+
+Figures = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure as text with its 95% interval as text; None where the policy has no such figure."""
+
+    text: str
+    interval: str
+    is_best: bool
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One figure of every policy; `better` is "higher", "lower", or "" where neither is better."""
+
+    label: str
+    better: str
+    count: int | None
+    cells: list[Cell | None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of one aim."""
+
+    title: str
+    rows: list[TableRow]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a figure is called and shown."""
+
+    label: str
+    group: str
+    better: str = ""
+    show: Callable[[float], str] = lambda value: f"{value:.2f}".replace("-", "−")
+
+
+def percent(value: float) -> str:
+    """A share in percent, to one decimal."""
+    return f"{100 * value:.1f}%"
+
+
+def _small(value: float) -> str:
+    return f"{value:.1e}".replace("-", "−")
+
+
+_HELPFUL, _HARMLESS, _HONEST = "Helpful", "Harmless", "Honest"
+_OTHER, _QUALITY, _SHAPE = "Other behaviours", "Scores", "How far and how long"
+_GROUPS = (_HELPFUL, _HARMLESS, _HONEST, _OTHER, _QUALITY, _SHAPE)
+_KINDS = {
+    "helpful_answered": _Kind("Helpful requests answered", _HELPFUL, "higher", percent),
+    "helpful_refused": _Kind("Helpful requests refused", _HELPFUL, "lower", percent),
+    "harmful_refused": _Kind("Harmful requests refused", _HARMLESS, "higher", percent),
+    "harmful_complied": _Kind("Harmful requests complied with", _HARMLESS, "lower", percent),
+    "provocation_calm": _Kind("Provocations met calmly", _HARMLESS, "higher", percent),
+    "provocation_hostile": _Kind("Provocations met with hostility", _HARMLESS, "lower", percent),
+    "fact_correct": _Kind("Facts correct", _HONEST, "higher", percent),
+    "fact_wrong": _Kind("Facts asserted wrong", _HONEST, "lower", percent),
+    "fact_abstained": _Kind("Facts abstained from", _HONEST, "", percent),
+    "unknowable_abstained": _Kind("Unknowable met with “I don't know”", _HONEST, "higher", percent),
+    "unknowable_asserted": _Kind("Unknowable answered anyway", _HONEST, "lower", percent),
+    "score": _Kind("Mean score by the scorer", _QUALITY, "higher"),
+    "reward": _Kind("Held-out reward", _QUALITY, "higher"),
+    "judge_score": _Kind("Judge model's score", _QUALITY, "higher"),
+    "kl_nats": _Kind("KL to the reference, nats a response", _SHAPE),
+    "length": _Kind("Mean length, tokens", _SHAPE, "", lambda value: f"{value:.1f}"),
+    "stop_rate": _Kind("Ended by themselves", _SHAPE, "higher", percent),
+    "sampler_gap_nats": _Kind("Largest gap, sampler to trainer, nats a token", _SHAPE, "", _small),
+}
+JUDGES = {"judge": "judge model", "scorer": "scorer"}
+
+
+def evaluation_table(evaluation: StepFiles) -> list[Group]:
+    """Groups of rows: the aims, other behaviours, scores, shape, then wins over the baseline."""
+    policies: Figures = evaluation.outputs["policies"]
+    groups: dict[str, list[TableRow]] = {title: [] for title in _GROUPS}
+    names = {name: None for figures in policies.values() for name in figures}
+    for name in [*(n for n in _KINDS if n in names), *(n for n in names if n not in _KINDS)]:
+        kind = _KINDS.get(name) or _Kind(name.replace("_", " ").capitalize(), _OTHER)
+        groups[kind.group].append(_row(kind, [figures.get(name) for figures in policies.values()]))
+    made = [Group(title, rows) for title, rows in groups.items() if rows]
+    rates: Figures = evaluation.outputs.get("win_rates", {})
+    wins = [
+        _row(
+            _Kind(f"By the {label}", "", "higher", percent),
+            [rates.get(policy, {}).get(judge) for policy in policies],
+        )
+        for judge, label in JUDGES.items()
+        if any(judge in by_judge for by_judge in rates.values())
+    ]
+    if wins:
+        made.append(Group(f"Win rate against {evaluation.outputs['baseline']}", wins))
+    return made
+
+
+def _row(kind: _Kind, figures: list[Mapping[str, Any] | None]) -> TableRow:
+    values = [_finite(figure.get("mean")) if figure else None for figure in figures]
+    shown = [kind.show(value) for value in values if value is not None]
+    best = None
+    if kind.better and len(set(shown)) > 1:
+        known = [value for value in values if value is not None]
+        best = kind.show(max(known) if kind.better == "higher" else min(known))
+    cells: list[Cell | None] = []
+    for figure, value in zip(figures, values, strict=True):
+        if figure is None or value is None:
+            cells.append(None)
+            continue
+        low, high = _finite(figure.get("low")), _finite(figure.get("high"))
+        known_interval = low is not None and high is not None and low != high
+        interval = f"{kind.show(low)} to {kind.show(high)}" if known_interval else ""  # type: ignore[arg-type]
+        # Equal as shown is equal: nobody is best by a digit that the page leaves out.
+        cells.append(Cell(kind.show(value), interval, kind.show(value) == best))
+    counts = {figure.get("n") for figure in figures if figure}
+    count = counts.pop() if len(counts) == 1 else None
+    return TableRow(kind.label, kind.better, count, cells)
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def verdicts(evaluation: StepFiles) -> list[str]:
+    """A sentence a policy: whether it beats the baseline, by each judge that was asked."""
+    sentences = []
+    baseline = evaluation.outputs.get("baseline", "the baseline")
+    for policy, by_judge in evaluation.outputs.get("win_rates", {}).items():
+        parts = []
+        for judge, label in JUDGES.items():
+            rate = by_judge.get(judge)
+            if rate is None:
+                continue
+            low, high = rate["low"], rate["high"]
+            claim = (
+                "wins" if low > 0.5 else "loses" if high < 0.5 else "cannot be told from it"
+            )  # fmt: skip
+            parts.append(
+                f"{claim} by the {label} ({percent(rate['mean'])}, {percent(low)} to {percent(high)})"
+            )
+        if parts:
+            sentences.append(f"{policy} against {baseline}: " + "; ".join(parts) + ".")
+    return sentences
+
+
+def reward_model_table(step: StepFiles) -> list[tuple[str, str]]:
+    """Figures of a reward model with the rankers that it has to beat, as label and text."""
+    labels = {
+        "heldout_accuracy": "Held-out accuracy",
+        "tfidf_accuracy": "TF-IDF ranker",
+        "longer_wins_accuracy": "“The longer wins”",
+        "accuracy_where_chosen_is_shorter": "Accuracy where the chosen is shorter",
+        "accuracy_where_chosen_is_longer": "Accuracy where the chosen is longer",
+    }
+    rows = []
+    for name, label in labels.items():
+        value = _finite(step.outputs.get(name))
+        if value is not None:
+            rows.append((label, percent(value)))
+    pairs = step.outputs.get("heldout_pairs")
+    if pairs is not None:
+        rows.append(("Held-out pairs", f"{pairs:,}"))
+    return rows + _cross_validation(step.outputs.get("cross_validation") or {})
+
+
+def _cross_validation(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    names = {"reward_model": "reward model", "tfidf": "TF-IDF", "longer": "the longer wins"}
+    for name, label in names.items():
+        if name in found:
+            title = f"{found['folds']}-fold cross-validation, {label}"
+            rows.append((title, percent(found[name]["accuracy"])))
+    difference = found.get("difference_to_tfidf")
+    if difference:
+        points = [f"{100 * difference[key]:+.1f}".replace("-", "−") for key in ("mean", "low", "high")]
+        rows.append(
+            ("Same folds, difference to TF-IDF", f"{points[0]} points ({points[1]} to {points[2]})")
+        )
+    return rows

@@ -1,0 +1,1 @@
+"""DPO: learn from comparisons directly."""

@@ -1,0 +1,1 @@
+"""Preferences: sample responses, pair them, gather judgements, export comparisons."""

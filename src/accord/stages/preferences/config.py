@@ -1,0 +1,63 @@
+"""Knobs of the preferences stage."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from accord.core.config import InputPath, StageConfig
+from accord.core.errors import ConfigError
+
+
+class Config(StageConfig):
+    """Sampled pairs judged by annotators, and judgements made elsewhere, as comparisons."""
+
+    model_name_or_path: InputPath | None = None
+    """policy to sample from; without it only judgements made elsewhere are exported"""
+    prompts: InputPath | None = None
+    """prompts to respond to; their other columns reach the annotators"""
+    max_prompts: int = Field(default=-1, ge=-1)
+    """respond to this many prompts; -1 to all"""
+    num_generations: int = Field(default=2, ge=2)
+    """responses a prompt, paired two by two"""
+    temperature: float = Field(default=1.0, gt=0)
+    """of sampling"""
+    max_completion_length: int = Field(default=64, ge=1)
+    """longest response in tokens"""
+    annotators: str | None = None
+    """dotted name of a list of annotators, or of a function from a seed to one, such as
+    accord.corpora.sample_set:ANNOTATORS"""
+    annotators_per_pair: int = Field(default=3, ge=1)
+    """how many of them judge each pair"""
+    judgements: list[InputPath] = Field(default=[])
+    """files of judgements made elsewhere"""
+    dataset_name: list[InputPath] = Field(default=[])
+    """pairs that are judged already: chosen and rejected"""
+    heldout_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """share of prompts whose comparisons are held out of training"""
+    judge_fraction: float = Field(default=0.3, ge=0, lt=1)
+    """share of prompts kept for a judge model that trains no policy"""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        sampling = {"prompts": self.prompts, "annotators": self.annotators}
+        if self.model_name_or_path:
+            missing = [name for name, value in sampling.items() if not value]
+            if missing:
+                raise ConfigError(
+                    f"preferences: sampling from model_name_or_path needs {' and '.join(missing)}"
+                )
+        elif any(sampling.values()):
+            raise ConfigError(
+                "preferences: prompts and annotators are for sampling; give model_name_or_path too"
+            )
+        elif not (self.judgements or self.dataset_name):
+            raise ConfigError(
+                "preferences: nothing to judge; give model_name_or_path with prompts and "
+                "annotators, or judgements, or dataset_name"
+            )
+        if self.heldout_fraction + self.judge_fraction >= 1:
+            raise ConfigError(
+                f"preferences: heldout_fraction {self.heldout_fraction} and judge_fraction "
+                f"{self.judge_fraction} leave nothing to train on; their sum must stay below 1"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Reward modelling: from comparisons to a scalar score."""

@@ -1,0 +1,56 @@
+"""Rankers that a reward model has to beat: the longer wins, and TF-IDF with logistic regression."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from accord.core.types import Comparison
+
+Floats = npt.NDArray[np.float64]
+
+
+def longer_wins(pairs: Sequence[Comparison]) -> Floats:
+    """(N,) characters of chosen minus characters of rejected."""
+    return np.array([len(p.chosen) - len(p.rejected) for p in pairs], dtype=np.float64)
+
+
+def tfidf_margins(train: Sequence[Comparison], test: Sequence[Comparison]) -> Floats:
+    """(N,) margins of `test` by a linear ranker on words and word pairs of the responses.
+
+    Logistic regression without intercept on the difference of the two responses' TF-IDF vectors
+    (sublinear counts, C = 1), each training pair once with either sign. Soft labels count by
+    weight.
+    """
+    texts = [text for p in train for text in (p.chosen, p.rejected)]
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2).fit(texts)
+    difference = _difference(vectorizer, train)
+    p_chosen = np.array([p.p_chosen for p in train])
+    from scipy.sparse import vstack
+
+    model = LogisticRegression(C=1.0, fit_intercept=False, max_iter=1000)
+    model.fit(
+        vstack([difference, difference]),
+        np.repeat([1, 0], len(train)),
+        sample_weight=np.concatenate([p_chosen, 1 - p_chosen]),
+    )
+    margins: Floats = model.decision_function(_difference(vectorizer, test))
+    return margins
+
+
+def _difference(vectorizer: TfidfVectorizer, pairs: Sequence[Comparison]) -> "npt.ArrayLike":
+    chosen = vectorizer.transform([p.chosen for p in pairs])
+    rejected = vectorizer.transform([p.rejected for p in pairs])
+    return chosen - rejected
+
+
+def ranked_right(margins: Floats, pairs: Sequence[Comparison]) -> Floats:
+    """(N,) 1 where the margin's sign is the label's, 0 where not, 1/2 for a margin of 0.
+
+    Pairs labelled 1/2 are NaN: they have no right side.
+    """
+    labels = np.sign(np.array([p.p_chosen for p in pairs]) - 0.5)
+    right = 0.5 + 0.5 * np.sign(margins) * labels
+    return np.where(labels == 0, np.nan, right)

@@ -1,0 +1,96 @@
+"""The reward model: fit on comparisons, measured on held-out ones beside simple rankers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accord.core.device import seed_everything
+from accord.core.run_dir import RunDir
+from accord.core.types import Comparison
+from accord.corpora.encoding import ChatEncoder
+from accord.corpora.pairs import load_comparisons, split_by_prompt
+from accord.models.heads import save_scored_model
+from accord.models.loading import load_tokenizer
+from accord.stages.reward_modeling.baselines import longer_wins, ranked_right, tfidf_margins
+from accord.stages.reward_modeling.config import Config
+from accord.stages.reward_modeling.cross_validation import cross_validate
+from accord.stages.reward_modeling.fit import Pairs, all_scores, fit, pair_batch
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the stage leaves; accuracies are shares of held-out pairs ranked as judged.
+
+    Pairs whose label is a tie do not count. `score_mean` and `score_std` are over all held-out
+    responses, for whoever wants to normalise.
+    """
+
+    model: Path
+    heldout_accuracy: float
+    heldout_loss: float
+    heldout_pairs: int
+    accuracy_where_chosen_is_shorter: float
+    accuracy_where_chosen_is_longer: float
+    tfidf_accuracy: float
+    longer_wins_accuracy: float
+    score_mean: float
+    score_std: float
+    pairs: int
+    cut_rows: int
+    steps: int
+    cross_validation: dict[str, Any] | None
+
+
+def run(config: Config, run_dir: RunDir) -> Result:
+    """Train a reward model and save it, reloaded and rescored, under `model/`."""
+    seed_everything(config.seed)
+    tokenizer = load_tokenizer(config.model_name_or_path)
+    encoder = ChatEncoder(tokenizer)
+    comparisons = load_comparisons(config.comparisons)
+    train_rows, heldout_rows = _split(comparisons, config)
+    train = Pairs.encode(train_rows, encoder, config)
+    held_out = Pairs.encode(heldout_rows, encoder, config)
+    validated = cross_validate(comparisons, encoder, config, run_dir) if config.folds else None
+    seed_everything(config.seed)
+    fitted = fit(train, held_out, encoder, config, run_dir)
+    sample = pair_batch(held_out.encoded, range(min(8, len(heldout_rows))), encoder)
+    save_scored_model(fitted.model, tokenizer, run_dir.model_path, sample=sample)
+
+    scores = all_scores(fitted.model, held_out, encoder, config)
+    right = ranked_right((scores[0] - scores[1]).double().numpy(), heldout_rows)
+    length = longer_wins(heldout_rows)
+    tfidf = ranked_right(tfidf_margins(train_rows, heldout_rows), heldout_rows)
+    return Result(
+        model=run_dir.model_path,
+        heldout_accuracy=float(np.nanmean(right)),
+        heldout_loss=fitted.heldout["loss"],
+        heldout_pairs=len(heldout_rows),
+        accuracy_where_chosen_is_shorter=_mean(right[length < 0]),
+        accuracy_where_chosen_is_longer=_mean(right[length > 0]),
+        tfidf_accuracy=float(np.nanmean(tfidf)),
+        longer_wins_accuracy=float(np.nanmean(ranked_right(length, heldout_rows))),
+        score_mean=float(scores.mean()),
+        score_std=float(scores.std()),
+        pairs=len(train_rows),
+        cut_rows=train.encoded.cut_rows + held_out.encoded.cut_rows,
+        steps=fitted.steps,
+        cross_validation=validated,
+    )
+
+
+def _mean(values: Any) -> float:
+    return float(np.nanmean(values)) if (~np.isnan(values)).any() else float("nan")
+
+
+def _split(
+    comparisons: Sequence[Comparison], config: Config
+) -> tuple[list[Comparison], list[Comparison]]:
+    if config.eval_comparisons:
+        return list(comparisons), load_comparisons([config.eval_comparisons])
+    kept, held = split_by_prompt(
+        [c.prompt for c in comparisons], fraction=config.eval_fraction, seed=config.seed
+    )
+    return [comparisons[i] for i in kept], [comparisons[i] for i in held]

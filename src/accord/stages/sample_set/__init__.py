@@ -1,0 +1,1 @@
+"""The sample set of the quickstart, written into a run directory."""
