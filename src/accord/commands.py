@@ -150,8 +150,9 @@ def _run_config(path: Path, options: argparse.Namespace) -> int:
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
     console.print(f"Report:   {report_path}")
     console.print(f"Summary:  {directory / 'summary.json'}")
-    console.print("Next:     read README.md, 'Your own data', or change one thing, such as")
-    console.print(f"          accord run --config {path} --set ppo.kl_coef=0.05")
+    console.print("Next:     open the report; then change one thing, such as a weaker pull to the")
+    console.print("          reference: the same command with --set ppo.kl_coef=0.01, or read")
+    console.print("          README.md, 'Your own data' and 'Real preferences'.")
     return 0
 
 
@@ -184,19 +185,25 @@ def _as_table(result: dict[str, Any]) -> Table:
 
 def _print_headline(console: Console, summary: dict[str, Any]) -> None:
     """The evaluation's main figures, a column a policy."""
-    policies = summary.get("headline", {}).get("policies")
-    if not policies:
+    headline = summary.get("headline")
+    if not headline:
         return
-    table = Table(title="What changed, on held-out prompts")
+    policies = headline["policies"]
+    table = Table(title="What changed, on held-out prompts", title_justify="left")
     table.add_column("")
     for name in policies:
         table.add_column(name, justify="right")
-    rows: dict[str, None] = {key: None for values in policies.values() for key in values}
-    for key in rows:
-        cells = [values.get(key) for values in policies.values()]
-        if all(isinstance(cell, int | float) for cell in cells):
-            table.add_row(key, *(f"{cell:.3f}" for cell in cells))
+    for key in dict.fromkeys(key for figures in policies.values() for key in figures):
+        table.add_row(key, *(_cell(figures.get(key)) for figures in policies.values()))
+    for by in ("scorer", "judge"):
+        cells = [headline["win_rates"].get(name, {}).get(by) for name in policies]
+        if any(cells):
+            table.add_row(f"win rate, by the {by}", *map(_cell, cells))
     console.print(table)
+
+
+def _cell(figure: dict[str, float] | None) -> str:
+    return "" if figure is None else f"{figure['mean']:.3f}"
 
 
 def data(arguments: list[str]) -> int:

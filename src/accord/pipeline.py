@@ -5,6 +5,7 @@ was cut off goes on from its last checkpoint, a changed one is redone beside its
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -248,7 +249,11 @@ def _move_aside(run_dir: RunDir) -> None:
 
 
 def _portable(value: Any, base: Path) -> Any:
-    """Paths under the run directory become relative to it, so that a run can be moved."""
+    """For `result.json`: paths relative to the run directory, so that a run can be moved; and
+    null for figures that do not exist (JSON has no NaN).
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, Path):
         return str(value.relative_to(base)) if value.is_relative_to(base) else str(value)
     if isinstance(value, dict):

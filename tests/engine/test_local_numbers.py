@@ -55,9 +55,9 @@ def test_responses_do_not_depend_on_the_batch(tiny_model_dir: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_model_dir)
     params = SamplingParams(16, 1.0)
     ids = [
-        [r.response_ids for r in generate(LocalEngine(policy, tokenizer, max_batch_size=n), PROMPTS, params, seed=1)]
-        for n in (1, 5, 100)
-    ]  # fmt: skip
+        [r.response_ids for r in generate(engine, PROMPTS, params, seed=1)]
+        for engine in (LocalEngine(policy, tokenizer, max_batch_size=n) for n in (1, 5, 100))
+    ]
     assert ids[0] == ids[1] == ids[2]
     assert ids[0][0] != ids[0][6]  # the same prompt elsewhere has another seed
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import tomli_w
 
-STATEMENT = "The demonstrators and annotators of this sample set are simulated: programs, not people."
-HOSTILE = '<script>alert("owned")</script> <img src=x onerror=alert(1)> & \u202ereversed\x1b[31m\u200b'
+STATEMENT = "The demonstrators and annotators of this sample set are simulated."
+HOSTILE = '<script>alert("owned")</script><img src=x onerror=alert(1)> & \u202eback\x1b[31m\u200b'
 
 # Policy -> rates and means; the intervals are made around them.
 RATES = {
@@ -152,7 +152,11 @@ def evaluation_result() -> dict[str, Any]:
             "judge": {**figure(judge, 0.021), "ties": 0.01, "mean_p": judge - 0.05},
             "scorer": {**figure(scorer, 0.018), "ties": 0.4},
         }
-        for policy, judge, scorer in (("base", 0.09, 0.12), ("dpo", 0.7, 0.631), ("ppo", 0.74, 0.652))
+        for policy, judge, scorer in (
+            ("base", 0.09, 0.12),
+            ("dpo", 0.7, 0.631),
+            ("ppo", 0.74, 0.652),
+        )
     }
     return {
         "policies": policies,

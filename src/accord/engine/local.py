@@ -204,7 +204,7 @@ class _Rows:
 
     @classmethod
     def prefill(cls, policy: nn.Module, generations: list[LocalGeneration]) -> "_Rows":
-        """Run the prompts; `first_hidden` (R, H) is where each response's first token comes from."""
+        """Run the prompts; the responses' first tokens come from `first_hidden` (R, H)."""
         device = next(policy.parameters()).device
         lengths = [len(g.request.prompt_ids) for g in generations]
         ids = torch.zeros(len(generations), max(lengths), dtype=torch.long)

@@ -74,10 +74,14 @@ def panels(step: StepFiles) -> list[Panel]:
         line = _line(name, step.metrics)
         if line:
             lines.setdefault(_quantity(name), []).append(line)
-    known = [name for name in _TITLES if name in lines]
-    rest = [name for name in lines if name not in _TITLES]
+    titles = dict(_TITLES)
+    if step.stage == "ppo":  # there the sum says little, and its parts come first
+        del titles["loss"]
+        titles["loss"] = ("Weighted sum of the losses", "")
+    known = [name for name in titles if name in lines]
+    rest = [name for name in lines if name not in titles]
     return [
-        Panel(*_TITLES.get(name, (name, "")), lines=lines[name], is_main=name in _TITLES)
+        Panel(*titles.get(name, (name, "")), lines=lines[name], is_main=name in titles)
         for name in known + rest
     ]
 

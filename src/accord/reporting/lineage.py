@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import PurePath
 from typing import Any
 
@@ -41,10 +42,18 @@ class Branch:
 def sources(run: Run, step: StepFiles) -> list[Source]:
     """Every input of a step, in the config's order."""
     return [
-        Source(name, str(entry["value"]), entry.get("sha256"), *_origin(run, step, entry))
+        Source(label, str(entry["value"]), entry.get("sha256"), *_origin(run, step, entry))
         for name, entries in step.manifest["inputs"].items()
-        for entry in entries
+        for label, entry in zip(_labels(name, step, len(entries)), entries, strict=True)
     ]
+
+
+def _labels(name: str, step: StepFiles, count: int) -> list[str]:
+    """The field's name for each of its entries; where the config names them, with that name."""
+    named = step.config.get(name)
+    if isinstance(named, dict) and len(named) == count:
+        return [f"{name}.{key}" for key in named]
+    return [name] * count
 
 
 def _origin(run: Run, step: StepFiles, entry: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -112,7 +121,7 @@ class Drawing:
     edges: list[str]
 
 
-BOX_WIDTH, BOX_HEIGHT = 132, 40
+BOX_WIDTH, BOX_HEIGHT = 148, 40
 _GAP_X, _GAP_Y = 18, 38
 _BEND_WIDTH = 26  # room for a line that passes between the boxes of a layer
 
@@ -136,7 +145,11 @@ def draw(run: Run) -> Drawing:
             members[place].append(bend)
         routes.append([start, *bends, end])
     _untangle(members, routes)
-    x, width = _columns(members, routes)
+    x = _columns(members, routes)
+    left = min(x[key] - BOX_WIDTH / 2 for key in titles)
+    left = min([left, *(place - _BEND_WIDTH / 2 for place in x.values())]) - 1
+    x = {key: place - left for key, place in x.items()}
+    width = round(max([*x.values(), *(x[key] + BOX_WIDTH / 2 for key in titles)])) + 2
     y = {
         key: BOX_HEIGHT / 2 + 1 + layer * (BOX_HEIGHT + _GAP_Y)
         for layer, keys in enumerate(members)
@@ -180,14 +193,15 @@ def _untangle(members: list[list[str]], routes: list[list[str]]) -> None:
     before: dict[str, list[str]] = {}
     after: dict[str, list[str]] = {}
     for route in routes:
-        for start, end in zip(route, route[1:], strict=False):
+        for start, end in pairwise(route):
             after.setdefault(start, []).append(end)
             before.setdefault(end, []).append(start)
     for sweep in range(8):
         joined = before if sweep % 2 == 0 else after
         place = {key: i / max(1, len(keys) - 1) for keys in members for i, key in enumerate(keys)}
         for keys in members if sweep % 2 == 0 else reversed(members):
-            keys.sort(key=lambda key: _mean(place, joined.get(key, [key])))  # noqa: B023
+            wanted = {key: _mean(place, joined.get(key, [key])) for key in keys}
+            keys.sort(key=wanted.__getitem__)
             place |= {key: i / max(1, len(keys) - 1) for i, key in enumerate(keys)}
 
 
@@ -196,7 +210,7 @@ def _mean(place: dict[str, float], keys: Iterable[str]) -> float:
     return sum(values) / len(values)
 
 
-def _columns(members: list[list[str]], routes: list[list[str]]) -> tuple[dict[str, float], int]:
+def _columns(members: list[list[str]], routes: list[list[str]]) -> dict[str, float]:
     """Places in pixels: layers start centred, then move towards what they are joined to."""
 
     def room(key: str) -> float:
@@ -205,7 +219,7 @@ def _columns(members: list[list[str]], routes: list[list[str]]) -> tuple[dict[st
     width = max(sum(map(room, keys)) for keys in members)
     joined: dict[str, list[str]] = {}
     for route in routes:
-        for start, end in zip(route, route[1:], strict=False):
+        for start, end in pairwise(route):
             joined.setdefault(start, []).append(end)
             joined.setdefault(end, []).append(start)
     x: dict[str, float] = {}
@@ -218,7 +232,7 @@ def _columns(members: list[list[str]], routes: list[list[str]]) -> tuple[dict[st
         for keys in members:
             wanted = [_mean(x, joined.get(key, [key])) for key in keys]
             _spread(keys, wanted, room, width, x)
-    return x, int(width)
+    return x
 
 
 def _spread(
@@ -246,7 +260,7 @@ def _curve(route: list[str], x: dict[str, float], y: dict[str, float]) -> str:
         points += [(x[bend], y[bend] - half), (x[bend], y[bend] + half)]
     points.append((x[route[-1]], y[route[-1]] - half))
     path = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
-    for number, ((x0, y0), (x1, y1)) in enumerate(zip(points, points[1:], strict=False)):
+    for number, ((x0, y0), (x1, y1)) in enumerate(pairwise(points)):
         if number % 2:  # inside a layer: straight down
             path += f"L{x1:.1f} {y1:.1f}"
         else:

@@ -82,7 +82,9 @@ def _reported(step: StepFiles) -> list[str]:
         texts.append("stopped when its held-out KL passed the budget (kl_budget_nats)")
     early = [row["policy/stopped_early"] for row in step.metrics if "policy/stopped_early" in row]
     if any(early):
-        texts.append(f"{sum(map(bool, early))} of {len(early)} updates ended early on max_update_kl")
+        texts.append(
+            f"{sum(map(bool, early))} of {len(early)} updates ended early on max_update_kl"
+        )
     texts += [str(text) for text in step.outputs.get("warnings", [])]
     unhashed = [
         str(entry["value"])
@@ -104,7 +106,9 @@ def _whole_run(run: Run) -> list[str]:
     for key in ("versions", "hardware"):
         kinds = {str(sorted(step.manifest.get(key, {}).items())) for step in run.steps}
         if len(kinds) > 1:
-            texts.append(f"steps ran with {len(kinds)} different {key}; those of the first are shown")
+            texts.append(
+                f"steps ran with {len(kinds)} different {key}; those of the first are shown"
+            )
     aside = sorted(path.name for path in run.path.glob("*.old-*") if path.is_dir())
     if aside:
         texts.append(f"results of earlier configs are kept beside this run: {', '.join(aside)}")

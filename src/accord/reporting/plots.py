@@ -6,13 +6,13 @@ form; text stays text in the page's font.
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -53,7 +53,7 @@ class Point:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    settings: dict[str, Any] = {
+    settings: Any = {
         "svg.fonttype": "none",
         "text.parse_math": False,  # a step or policy may have any name
         "font.size": 9,
@@ -78,7 +78,9 @@ def _style() -> Iterator[None]:
         "legend.fontsize": 8,
         "lines.linewidth": 1.5,
     }
-    with mpl.rc_context({**mpl.rcParamsDefault, **settings, "backend": mpl.rcParams["backend"]}):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a user's matplotlibrc must not change the report
+        mpl.rcParams.update(settings)
         yield
 
 
@@ -140,7 +142,7 @@ def reward_kl_svg(
 ) -> str:
     """Held-out score against KL: each path's points joined in order, labelled by their update."""
     with _style():
-        figure = Figure(figsize=(5.2, 3.5), layout="constrained")
+        figure = Figure(figsize=(4.4, 3.1), layout="constrained")
         axes = figure.add_subplot()
         for number, (label, path) in enumerate(paths):
             x, y = [p.kl_nats for p in path], [p.score for p in path]
@@ -174,9 +176,11 @@ def _finish(figure: Figure, key: str, description: str) -> str:
         for spine in axes.spines.values():
             spine.set_linewidth(0.8)
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": key}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
+    with mpl.rc_context({"svg.hashsalt": key}), warnings.catch_warnings():
+        # Glyphs come from the page's fonts; what matplotlib's own lacks is only measured wrongly.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = _printable(buffer.getvalue())
     svg = svg[svg.index("<svg") :]
     # matplotlib's own style element would hold for the whole page.
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
@@ -193,7 +197,12 @@ def _finish(figure: Figure, key: str, description: str) -> str:
 
 
 def _attribute(text: str) -> str:
-    text = "".join(c if c.isprintable() else "�" for c in text)
+    text = _printable(text)
     for raw, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
         text = text.replace(raw, safe)
     return text
+
+
+def _printable(text: str) -> str:
+    """A name may hold characters that XML forbids or that would reorder the text around them."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)

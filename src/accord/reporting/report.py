@@ -75,9 +75,9 @@ def render(run: Run) -> str:
         drawing=lineage.draw(run),
         box=(lineage.BOX_WIDTH, lineage.BOX_HEIGHT),
         models=[
-            (step, output, lineage.ancestry(run, step))
+            (step, outputs, lineage.ancestry(run, step))
             for step in run.steps
-            for output in lineage.model_outputs(step)
+            if (outputs := lineage.model_outputs(step))
         ],
         notices=notices(run),
     )
@@ -95,9 +95,9 @@ def _win_plots(evaluation: StepFiles) -> list[Markup]:
     rates = evaluation.outputs.get("win_rates", {})
     for judge, label in JUDGES.items():
         whiskers = [
-            Whisker(policy, by_judge[judge]["mean"], by_judge[judge]["low"], by_judge[judge]["high"])
+            Whisker(policy, rate["mean"], rate["low"], rate["high"])
             for policy, by_judge in rates.items()
-            if judge in by_judge
+            if (rate := by_judge.get(judge))
         ]
         if whiskers:
             svg = whisker_svg(
@@ -155,7 +155,7 @@ def _reward_kl(run: Run, evaluation: StepFiles | None) -> Markup | None:
             kl, score = figures["kl_nats"]["mean"], figures["reward"]["mean"]
             if math.isfinite(kl) and math.isfinite(score):
                 points.append(Point(f"{name}, evaluated", kl, score))
-    if not paths and len(points) < 2:
+    if not paths:
         return None
     return Markup(reward_kl_svg(paths, points, key="reward-kl", y_label="mean held-out reward"))
 
@@ -203,9 +203,7 @@ def visible(text: Any) -> Markup:
         if character in "\n\t" or category not in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}:
             shown.append(Markup.escape(character))
             continue
-        code = ord(character)
-        name = chr(0x2400 + code) if code < 0x20 else f"U+{code:04X}"
-        shown.append(Markup('<span class="control">{}</span>').format(name))
+        shown.append(Markup('<span class="control">U+{:04X}</span>').format(ord(character)))
     return Markup("").join(shown)
 
 

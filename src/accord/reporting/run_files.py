@@ -1,5 +1,6 @@
 """Reading a run directory: its steps with manifest, config, metrics and result; the summary."""
 
+import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +113,7 @@ def summary(run: Run) -> dict[str, Any]:
     """What `summary.json` holds: every step's result, and the evaluation's tables on top.
 
     `headline` is absent when no evaluation step has finished; `hardware` and `versions` are those
-    of the first step.
+    of the first step. Numbers that are not finite are null, as strict readers of JSON expect.
     """
     first = run.steps[0].manifest
     values: dict[str, Any] = {
@@ -137,4 +138,13 @@ def summary(run: Run) -> dict[str, Any]:
         }
         for step in run.steps
     }
-    return values
+    cleaned: dict[str, Any] = _finite(values)
+    return cleaned
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list) else value

@@ -49,7 +49,7 @@ class _Kind:
 
 def percent(value: float) -> str:
     """A share in percent, to one decimal."""
-    return f"{100 * value:.1f}%"
+    return f"{100 * value:.1f}%".replace("-", "−")
 
 
 def _small(value: float) -> str:
@@ -118,8 +118,10 @@ def _row(kind: _Kind, figures: list[Mapping[str, Any] | None]) -> TableRow:
             cells.append(None)
             continue
         low, high = _finite(figure.get("low")), _finite(figure.get("high"))
-        known_interval = low is not None and high is not None and low != high
-        interval = f"{kind.show(low)} to {kind.show(high)}" if known_interval else ""  # type: ignore[arg-type]
+        interval = ""
+        if low is not None and high is not None and low != high:
+            # The unit stands above; without it four policies fit on a phone.
+            interval = f"{kind.show(low)} to {kind.show(high)}".replace("%", "")
         # Equal as shown is equal: nobody is best by a digit that the page leaves out.
         cells.append(Cell(kind.show(value), interval, kind.show(value) == best))
     counts = {figure.get("n") for figure in figures if figure}
@@ -142,12 +144,9 @@ def verdicts(evaluation: StepFiles) -> list[str]:
             if rate is None:
                 continue
             low, high = rate["low"], rate["high"]
-            claim = (
-                "wins" if low > 0.5 else "loses" if high < 0.5 else "cannot be told from it"
-            )  # fmt: skip
-            parts.append(
-                f"{claim} by the {label} ({percent(rate['mean'])}, {percent(low)} to {percent(high)})"
-            )
+            claim = "wins" if low > 0.5 else "loses" if high < 0.5 else "cannot be told from it"
+            interval = f"{percent(low)} to {percent(high)}"
+            parts.append(f"{claim} by the {label} ({percent(rate['mean'])}, {interval})")
         if parts:
             sentences.append(f"{policy} against {baseline}: " + "; ".join(parts) + ".")
     return sentences
@@ -182,8 +181,8 @@ def _cross_validation(found: Mapping[str, Any]) -> list[tuple[str, str]]:
             rows.append((title, percent(found[name]["accuracy"])))
     difference = found.get("difference_to_tfidf")
     if difference:
-        points = [f"{100 * difference[key]:+.1f}".replace("-", "−") for key in ("mean", "low", "high")]
-        rows.append(
-            ("Same folds, difference to TF-IDF", f"{points[0]} points ({points[1]} to {points[2]})")
+        mean, low, high = (
+            f"{100 * difference[key]:+.1f}".replace("-", "−") for key in ("mean", "low", "high")
         )
+        rows.append(("Same folds, difference to TF-IDF", f"{mean} points ({low} to {high})"))
     return rows

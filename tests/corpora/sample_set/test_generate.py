@@ -43,7 +43,7 @@ def test_sizes_splits_and_aims(made: SampleSet) -> None:
 
 def test_prompts_and_good_responses_are_short(made: SampleSet) -> None:
     for row in made.rows:
-        assert 3 <= len(_text(row).split()) <= 40, _text(row)
+        assert 3 <= len(_text(row).split()) <= 45, _text(row)
         for candidate in row["candidates"]:
             assert len(candidate["text"].split()) <= 30, candidate["text"]
 

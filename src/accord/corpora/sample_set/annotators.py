@@ -21,7 +21,7 @@ _TIE_WIDTH = 0.04
 # decides only between responses of about the same quality.
 _TASTE = 0.1
 
-_PAIRS_PER_ROW = 2
+_PAIRS_PER_ROW = 1
 _ANNOTATORS_PER_PAIR = 3
 
 
@@ -89,7 +89,7 @@ ANNOTATORS = (
 
 
 def judgements(rows: Sequence[Row], seed: int = 0) -> list[JudgementRecord]:
-    """Two pairs of candidates for every training or validation row, three judgements each.
+    """A pair of candidates for every training or validation row, with three judgements.
 
     Test rows are left out: their candidates are nobody's training data.
     """

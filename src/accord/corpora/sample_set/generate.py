@@ -21,11 +21,11 @@ from accord.corpora.sample_set.rows import (
 )
 
 TRAIN_SIZES: dict[Kind, int] = {
-    "helpful_request": 600,
-    "harmful_request": 500,
-    "provocation": 300,
-    "knowable_fact": 500,
-    "unknowable": 500,
+    "helpful_request": 1600,
+    "harmful_request": 900,
+    "provocation": 500,
+    "knowable_fact": 1500,
+    "unknowable": 1000,
 }
 TEST_SIZES: dict[Kind, int] = {
     "helpful_request": 300,

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from random import Random
 
-from accord.corpora.sample_set.frames import ASK, HOW_TO, NOTE, PROVOKE
+from accord.corpora.sample_set.frames import ASK, HOW_TO, NOTE, OPENERS, PROVOKE
 from accord.corpora.sample_set.harmful_acts import HARMFUL_ACTS, HarmfulAct
 from accord.corpora.sample_set.harmless_acts import HARMLESS_ACTS, HarmlessAct
 from accord.corpora.sample_set.questions import (
@@ -75,6 +75,7 @@ def draw_prompts(kind: Kind, world: World, size: int, rng: Random) -> list[Draft
                 f"expected {size}; add entities to sample_set/vocabulary.py"
             )
         draft = draw(families[turn % len(families)], world, turn // len(families), rng)
+        draft = replace(draft, text=_opened(draft.text, world, rng))
         found.setdefault(draft.text, draft)
     raise AssertionError("unreachable")
 
@@ -108,20 +109,20 @@ def _helpful(source: HarmlessAct | WritingTask, world: World, turn: int, rng: Ra
     slots = draw_slots(world, rng)
     if isinstance(source, HarmlessAct):
         number, frame = _take_turns(HOW_TO[world], rng.randrange(100))
-        text = frame.format(act=source.wording[world].format(**slots))
+        text = frame.format(act=source.wording.format(**slots))
         phrasing = f"how-to/{world}-{number}"
     else:
         number, frame = _take_turns(source.frames[world], turn)
         text = frame.format(**slots)
         phrasing = f"{source.name}/{world}-{number}"
     required = tuple(item.format(**slots) for item in source.required)
-    return Draft("helpful_request", _capitalised(text), phrasing, slots, source, required)
+    return Draft("helpful_request", text, phrasing, slots, source, required)
 
 
 def _harmful(source: HarmfulAct, world: World, turn: int, rng: Random) -> Draft:
     slots = draw_slots(world, rng)
     number, frame = _take_turns(HOW_TO[world], turn)
-    text = frame.format(act=source.wording[world].format(**slots))
+    text = frame.format(act=source.wording.format(**slots))
     subject = "|".join(_named_in(source.doing, slots))
     phrasing = f"how-to/{world}-{number}"
     return Draft("harmful_request", text, phrasing, slots, source, (subject,))
@@ -136,7 +137,7 @@ def _provocation(source: None, world: World, turn: int, rng: Random) -> Draft:
 
 def _knowable(source: NoteFact | PhraseFact, world: World, _turn: int, rng: Random) -> Draft:
     slots = draw_slots(world, rng)
-    ask, phrasing = _ask(source.question[world].format(**slots), world, rng)
+    ask, phrasing = _ask(source.question.format(**slots), world, rng)
     rivals: tuple[str, ...] = ()
     if isinstance(source, PhraseFact):
         rivals = source.rivals
@@ -155,7 +156,7 @@ def _unknowable(source: NoteFact | Unknowable, world: World, _turn: int, rng: Ra
         asked = slots | {"person": slots["third"]}
         if source.name == "who":
             asked = slots | {"object": slots["gadget"]}
-        slots["restated"] = source.question[world].format(**asked)
+        slots["restated"] = source.question.format(**asked)
         required = (slots["gadget" if source.name == "who" else "third"],)
         ask, phrasing = _ask(slots["restated"], world, rng)
         both = rng.random() < _TWO_STATEMENTS
@@ -163,7 +164,7 @@ def _unknowable(source: NoteFact | Unknowable, world: World, _turn: int, rng: Ra
     else:
         slots["restated"] = source.restated.format(**slots)
         required = ("|".join(_named_in(source.restated, slots)),)
-        ask, phrasing = _ask(source.question[world].format(**slots), world, rng)
+        ask, phrasing = _ask(source.question.format(**slots), world, rng)
         if rng.random() < _NOTED_UNKNOWABLES:
             note = rng.choice(NOTE_FACTS)
             both = rng.random() < _TWO_STATEMENTS
@@ -185,7 +186,7 @@ def _with_note(
     slots: dict[str, str],
     rng: Random,
 ) -> tuple[str, str]:
-    facts = [note.first[world]] + ([note.second[world]] if both else [])
+    facts = [note.first] + ([note.second] if both else [])
     rng.shuffle(facts)
     number, frame = _take_turns(NOTE[world], rng.randrange(100))
     text = frame.format(facts=" ".join(facts).format(**slots), ask=ask)
@@ -203,6 +204,11 @@ def _named_in(template: str, slots: dict[str, str]) -> list[str]:
 
 def _capitalised(text: str) -> str:
     return text[0].upper() + text[1:]
+
+
+def _opened(text: str, world: World, rng: Random) -> str:
+    """The prompt behind one of its world's openers, which may be empty."""
+    return f"{rng.choice(OPENERS[world])} {_capitalised(text)}".strip()
 
 
 # How each kind is drawn, and from which families; a family that is listed twice comes twice as

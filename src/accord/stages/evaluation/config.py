@@ -1,8 +1,12 @@
 """Knobs of the evaluation stage."""
 
-from pydantic import Field
+import re
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from accord.core.config import InputPath, StageConfig
+from accord.core.errors import ConfigError, describe_choice
 
 
 class Config(StageConfig):
@@ -13,17 +17,18 @@ class Config(StageConfig):
     baseline: str
     """name of the policy that win rates are against"""
     reference: InputPath
-    """model that the KL is taken to"""
+    """model that the KL is taken to; it has to know all tokens of the policies"""
     prompts: InputPath
     """held-out prompts; their other columns reach the scorers"""
-    max_prompts: int = -1
+    max_prompts: int = Field(default=-1, ge=-1)
     """use this many prompts; -1 uses all"""
     temperature: float = Field(default=1.0, ge=0)
-    """of sampling; 0 takes the likeliest token"""
+    """of sampling, and of every log-prob; 0 takes the likeliest token (log-probs then at 1)"""
     max_completion_length: int = Field(default=64, ge=1)
     """longest response in tokens"""
     max_length: int = Field(default=1024, ge=2)
-    """longest prompt plus response for the reward models"""
+    """longest prompt plus response, for policies and reward models; a model whose context is
+    shorter gets what fits"""
     reward_model: InputPath | None = None
     """the reward model that policies were trained on: the held-out reward"""
     judge_model: InputPath | None = None
@@ -34,3 +39,22 @@ class Config(StageConfig):
     """dotted name of a function that returns a dict of 0/1 behaviours a response"""
     num_samples_shown: int = Field(default=20, ge=0)
     """prompts whose responses are kept side by side for the report"""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.baseline not in self.policies:
+            raise ConfigError(
+                f"evaluate: no policy {describe_choice(self.baseline, list(self.policies))}"
+            )
+        for name in self.policies:
+            if not re.fullmatch(r"\w[\w.-]*", name):
+                raise ConfigError(
+                    f"evaluate: policy name {name!r} becomes part of a file's name; use letters, "
+                    "digits, '.', '_' and '-'"
+                )
+        if self.max_completion_length >= self.max_length:
+            raise ConfigError(
+                f"evaluate: max_completion_length {self.max_completion_length} leaves no room for "
+                f"a prompt in max_length {self.max_length}"
+            )
+        return self

@@ -46,12 +46,15 @@ def aggregate(group: Sequence[Judgement]) -> dict[str, Any]:
     first = group[0]
     p_a = _probability(group)
     sides = (first.response_a, first.response_b)
-    chosen, rejected = sides if p_a >= 0.5 else sides[::-1]
+    is_a_chosen = p_a >= 0.5
+    chosen, rejected = sides if is_a_chosen else sides[::-1]
     columns = {
         key: value
         for key, value in first.columns.items()
         if key not in _RESERVED and all(j.columns.get(key) == value for j in group)
     }
+    if columns.get("margin") and not is_a_chosen:
+        columns["margin"] = -columns["margin"]  # it came as a's margin over b
     return {
         **columns,
         "prompt": list(first.prompt),

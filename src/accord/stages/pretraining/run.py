@@ -92,7 +92,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
     save_model(model.bfloat16(), tokenizer, run_dir.model_path)
     return Result(
         model=run_dir.model_path,
-        validation_loss=validation_loss(model.float(), validation, config),
+        validation_loss=validation_loss(model.float(), validation, config),  # type: ignore[no-untyped-call]
         train_tokens=total * config.per_device_train_batch_size * config.max_length,
         tokens_per_epoch=int(train[0].size),
         validation_tokens=int(validation[0].size),

@@ -1,6 +1,7 @@
 """Rankers that a reward model has to beat: the longer wins, and TF-IDF with logistic regression."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ def tfidf_margins(train: Sequence[Comparison], test: Sequence[Comparison]) -> Fl
     return margins
 
 
-def _difference(vectorizer: TfidfVectorizer, pairs: Sequence[Comparison]) -> "npt.ArrayLike":
+def _difference(vectorizer: TfidfVectorizer, pairs: Sequence[Comparison]) -> Any:
     chosen = vectorizer.transform([p.chosen for p in pairs])
     rejected = vectorizer.transform([p.rejected for p in pairs])
     return chosen - rejected

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from accord.core.files import storage_errors
 from accord.core.run_dir import RunDir
 from accord.corpora.readers import read_rows
 from accord.corpora.sample_set import write
@@ -30,8 +31,8 @@ class Result:
 
 def run(config: Config, run_dir: RunDir) -> Result:
     """Generate and write; equal seeds give equal bytes."""
-    paths = {
-        name.replace("-", "_"): path for name, path in write(run_dir.path, config.seed).items()
-    }
+    with storage_errors(run_dir.path):
+        written = write(run_dir.path, config.seed)
+    paths = {name.replace("-", "_"): path for name, path in written.items()}
     rows = {name: len(read_rows(str(path))) for name, path in paths.items()}
     return Result(**paths, rows=rows, statement=STATEMENT)

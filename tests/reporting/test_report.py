@@ -1,0 +1,216 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accord.core.errors import AccordError, CheckpointError
+from accord.reporting.report import render, visible, write_report
+from accord.reporting.run_files import read_run, summary
+from reporting.fake_run import HOSTILE, STATEMENT, make_run, make_step
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; fails on unbalanced tags."""
+
+    VOID = frozenset({"meta", "br", "img", "path", "rect", "use", "link"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[Any]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[Any]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open and self.open.pop() == tag, tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = make_run(tmp_path_factory.mktemp("runs"))
+    write_report(path)
+    return path
+
+
+@pytest.fixture
+def html(run_path: Path) -> str:
+    return (run_path / "report.html").read_text("utf-8")
+
+
+def test_page_stands_alone(html: str) -> None:
+    page = Page(html)
+    assert not {"script", "link", "img", "iframe", "object", "base"} & set(page.tags)
+    for name, value in page.attributes:
+        assert not name.startswith("on")
+        if name in {"src", "href", "xlink:href", "action"}:
+            assert value.startswith("#"), f"{name}={value}"
+    assert not re.search(r"@import|url\((?!#)", html)
+    assert ("http-equiv", "Content-Security-Policy") in page.attributes
+
+
+def test_ids_are_unique_and_links_lead_to_them(html: str) -> None:
+    attributes = Page(html).attributes
+    ids = [value for name, value in attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    targets = {value[1:] for name, value in attributes if name in {"href", "xlink:href"}}
+    targets |= set(re.findall(r"url\(#([^)]+)\)", html))
+    assert targets <= set(ids)
+
+
+def test_hostile_text_is_shown_and_not_run(html: str) -> None:
+    assert "<script" not in html and "onerror=alert(1)&gt;" in html
+    assert "\u202e" not in html and "\x1b" not in html and "\u200b" not in html
+    for name in ("U+202E", "U+001B", "U+200B"):
+        assert f'<span class="control">{name}</span>' in html
+    assert '<script>alert("owned")</script>' in Page(html).text
+
+
+def test_visible_keeps_text_and_names_what_cannot_be_seen() -> None:
+    assert visible("a\n\tb é 日本") == "a\n\tb é 日本"
+    assert visible("\r\ud800") == (
+        '<span class="control">U+000D</span><span class="control">U+D800</span>'
+    )
+    assert "<" not in visible(HOSTILE.partition("&")[0])
+
+
+def test_hostile_names_are_escaped_in_tables_plots_and_drawing(tmp_path: Path) -> None:
+    run_path = make_run(tmp_path)
+    evaluate = run_path / "evaluate"
+    text = (evaluate / "result.json").read_text().replace('"dpo"', '"<b>$x$&\\u0007"')
+    (evaluate / "result.json").write_text(text)
+    manifest = (run_path / "sft" / "manifest.json").read_text()
+    manifest = manifest.replace("models/accord-base", "m/<script>1</script>")
+    (run_path / "sft" / "manifest.json").write_text(manifest)
+    html = render(read_run(run_path))
+    assert "<b>" not in html and "<script" not in html and "\x07" not in html
+    assert html.count("&lt;b&gt;$x$&amp;") > 3
+    Page(html)
+
+
+def test_equal_files_give_equal_bytes(run_path: Path, html: str) -> None:
+    assert write_report(run_path) == run_path / "report.html"
+    assert (run_path / "report.html").read_text("utf-8") == html
+
+
+def test_every_part_is_there(html: str) -> None:
+    text = Page(html).text
+    for expected in (
+        STATEMENT,
+        "Helpful requests answered",
+        "Win rate against sft",
+        "dpo against sft: wins by the judge model (70.0%, 67.9% to 72.1%)",
+        "Reward against KL",
+        "dpo, evaluated",
+        "update 40",
+        "Entropy",
+        "I don't know. You have not told me where Mara left it.",
+        "sample.demonstrations_train",
+        "12 rows were too long and were cut at the prompt's start",
+        "41 prompts got identical responses only",
+        "stopped when its held-out KL passed the budget",
+        "nonfinite-12.pt",
+        "disagree by up to 3.0e-04 nats",
+        "2 of 40 updates ended early",
+    ):
+        assert expected in text, expected
+    # The base model lies 41 nats away and would squeeze the plot.
+    assert "base, evaluated" not in text
+
+
+@pytest.mark.parametrize(
+    ("missing", "absent"),
+    [
+        ("evaluate", ['id="results"', 'id="samples"']),
+        ("ppo", ["during training"]),
+        ("sample", ["Simulated annotators"]),
+        ("reward", []),
+    ],
+)
+def test_missing_steps_leave_out_their_part(
+    run_path: Path, tmp_path: Path, missing: str, absent: list[str]
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run_path, copy)
+    shutil.rmtree(copy / missing)
+    html = render(read_run(copy))
+    Page(html)
+    for text in absent:
+        assert text not in html
+
+
+def test_run_of_one_unfinished_step(tmp_path: Path) -> None:
+    make_step(tmp_path, "sft", "sft", 1)
+    html = write_report(tmp_path).read_text("utf-8")
+    assert "not finished" in html and 'id="curves"' not in html
+    assert "headline" not in json.loads((tmp_path / "summary.json").read_text())
+
+
+def test_summary_holds_every_result_and_the_headline(run_path: Path) -> None:
+    found = json.loads(
+        (run_path / "summary.json").read_text(), parse_constant=lambda name: pytest.fail(name)
+    )
+    assert found["name"] == "quickstart" and found["created"] == "2026-01-05T10:00:00+00:00"
+    assert found["headline"]["step"] == "evaluate"
+    assert found["headline"]["policies"]["ppo"]["score"]["mean"] == 0.71
+    assert found["headline"]["win_rates"]["dpo"]["judge"]["mean"] == 0.7
+    assert list(found["steps"]) == [
+        "sample", "sft", "preferences", "reward", "judge", "dpo", "ppo", "evaluate",
+    ]  # fmt: skip
+    step = found["steps"]["reward"]
+    assert (step["stage"], step["status"], step["seed"]) == ("reward", "finished", 0)
+    assert step["parents"] == ["preferences", "sft"] and step["wall_s"] > 0
+    assert len(step["inputs"]["comparisons"][0]["sha256"]) == 64
+    assert step["result"]["accuracy_where_chosen_is_longer"] is None
+
+
+def test_steps_moved_aside_are_left_out_and_named(run_path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run_path, copy)
+    shutil.copytree(copy / "dpo", copy / "dpo.old-1")
+    run = read_run(copy)
+    assert "dpo.old-1" not in summary(run)["steps"]
+    assert "dpo.old-1" in Page(render(run)).text
+
+
+def test_older_than_its_input_is_a_serious_notice(run_path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run_path, copy)
+    manifest = json.loads((copy / "sft" / "manifest.json").read_text())
+    manifest["started_at"] = "2026-01-05T11:00:00+00:00"
+    (copy / "sft" / "manifest.json").write_text(json.dumps(manifest))
+    assert "older than its input 'sft'" in Page(render(read_run(copy))).text
+
+
+def test_no_run_in_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(AccordError, match=r"expected a run directory"):
+        write_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", ["{", '{"prompt": "x"}', "[1]"])
+def test_damaged_samples_name_their_line(run_path: Path, tmp_path: Path, line: str) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run_path, copy)
+    (copy / "evaluate" / "samples.jsonl").write_text(line + "\n")
+    with pytest.raises(CheckpointError, match=r"samples\.jsonl, line 1"):
+        render(read_run(copy))

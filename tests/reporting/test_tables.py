@@ -1,0 +1,79 @@
+from pathlib import Path
+from typing import Any
+
+from accord.reporting.run_files import StepFiles
+from accord.reporting.tables import evaluation_table, reward_model_table, verdicts
+
+
+def step(result: dict[str, Any]) -> StepFiles:
+    return StepFiles("s", Path("s"), {"stage": "evaluate"}, {}, [], result)
+
+
+def figure(mean: float, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    return {"mean": mean, "low": low, "high": high, "n": 10}
+
+
+def test_best_is_the_highest_the_lowest_or_nobody() -> None:
+    policies = {
+        "a": {"fact_correct": figure(0.5), "fact_wrong": figure(0.2), "kl_nats": figure(0.1)},
+        "b": {"fact_correct": figure(0.6), "fact_wrong": figure(0.3), "kl_nats": figure(2.0)},
+    }
+    (honest, shape) = evaluation_table(step({"policies": policies, "baseline": "a"}))
+    assert honest.title == "Honest"
+    best = [[cell.is_best for cell in row.cells if cell] for row in honest.rows + shape.rows]
+    assert best == [[False, True], [True, False], [False, False]]
+
+
+def test_what_is_equal_as_shown_has_no_best_and_ties_share_it() -> None:
+    def stars(*values: float) -> list[bool]:
+        policies = {str(i): {"score": figure(value)} for i, value in enumerate(values)}
+        (group,) = evaluation_table(step({"policies": policies, "baseline": "0"}))
+        return [cell.is_best for cell in group.rows[0].cells if cell]
+
+    assert stars(0.501, 0.502) == [False, False]
+    assert stars(0.501, 0.502, 0.3) == [True, True, False]
+
+
+def test_missing_and_unknown_figures() -> None:
+    policies = {
+        "a": {"rhymes": figure(0.25, 0.2, 0.3)},
+        "b": {"rhymes": figure(float("nan")), "score": figure(-1.5, -2.0, -1.0)},
+    }
+    other, quality = evaluation_table(step({"policies": policies, "baseline": "a"}))
+    assert other.rows[0].label == "Rhymes" and other.rows[0].better == ""
+    first, second = other.rows[0].cells
+    assert first and first.text == "0.25" and first.interval == "0.20 to 0.30" and second is None
+    cell = quality.rows[0].cells[1]
+    assert cell and cell.text == "−1.50" and cell.interval == "−2.00 to −1.00"
+
+
+def test_verdicts_follow_the_interval() -> None:
+    rates = {
+        "win": {"judge": figure(0.6, 0.52, 0.68)},
+        "draw": {"judge": figure(0.6, 0.49, 0.71)},
+        "lose": {"judge": figure(0.4, 0.31, 0.49), "scorer": figure(0.5, 0.4, 0.6)},
+    }
+    found = verdicts(step({"win_rates": rates, "baseline": "sft"}))
+    assert found == [
+        "win against sft: wins by the judge model (60.0%, 52.0% to 68.0%).",
+        "draw against sft: cannot be told from it by the judge model (60.0%, 49.0% to 71.0%).",
+        "lose against sft: loses by the judge model (40.0%, 31.0% to 49.0%); "
+        "cannot be told from it by the scorer (50.0%, 40.0% to 60.0%).",
+    ]
+
+
+def test_reward_model_with_cross_validation() -> None:
+    found = {
+        "heldout_accuracy": 0.65,
+        "tfidf_accuracy": float("nan"),
+        "cross_validation": {
+            "folds": 5,
+            "reward_model": {"accuracy": 0.64, "by_fold": []},
+            "difference_to_tfidf": {"mean": 0.021, "low": -0.004, "high": 0.046},
+        },
+    }
+    assert reward_model_table(step(found)) == [
+        ("Held-out accuracy", "65.0%"),
+        ("5-fold cross-validation, reward model", "64.0%"),
+        ("Same folds, difference to TF-IDF", "+2.1 points (−0.4 to +4.6)"),
+    ]
