@@ -255,7 +255,7 @@ def make_run(folder: Path) -> Path:
         },
         result={
             "comparisons": "comparisons.jsonl", "judge_comparisons": "judge_comparisons.jsonl",
-            "heldout_comparisons": "heldout_comparisons.jsonl", "identical_candidates": 41,
+            "heldout_comparisons": "heldout_comparisons.jsonl", "dropped_identical_candidates": 41,
         },
     )  # fmt: skip
     pairs = "runs/quickstart/preferences"

@@ -21,7 +21,9 @@ class Notice:
 _COUNTS = {
     "cut_rows": "rows were too long and were cut at the prompt's start",
     "cut_tokens": "tokens were cut from the starts of prompts",
-    "identical_candidates": "prompts got identical responses only, and gave no pair",
+    "dropped_identical_candidates": "sampled responses were identical to another and were dropped",
+    "dropped_empty_candidates": "sampled responses were empty and were dropped",
+    "cut_prompts": "prompts were too long and were cut at their start",
     "skipped_prompts": "prompts were skipped",
     "skipped_rows": "rows were skipped",
 }

@@ -75,9 +75,14 @@ _KINDS = {
     "reward": _Kind("Held-out reward", _QUALITY, "higher"),
     "judge_score": _Kind("Judge model's score", _QUALITY, "higher"),
     "kl_nats": _Kind("KL to the reference, nats a response", _SHAPE),
+    "kl_k3_nats": _Kind("The same by the estimator k3", _SHAPE),
     "length": _Kind("Mean length, tokens", _SHAPE, "", lambda value: f"{value:.1f}"),
     "stop_rate": _Kind("Ended by themselves", _SHAPE, "higher", percent),
+    "repetition_rate": _Kind("Repeated word groups in a response", _SHAPE, "lower", percent),
+    "distinct_1": _Kind("Distinct words of all words", _SHAPE, "", percent),
+    "distinct_2": _Kind("Distinct word pairs of all pairs", _SHAPE, "", percent),
     "sampler_gap_nats": _Kind("Largest gap, sampler to trainer, nats a token", _SHAPE, "", _small),
+    "sampler_gap_mean_nats": _Kind("Mean gap, sampler to trainer", _SHAPE, "", _small),
 }
 JUDGES = {"judge": "judge model", "scorer": "scorer"}
 

@@ -28,6 +28,9 @@ class Config(StageConfig):
     """tokens a packed row"""
     context_length: int = Field(default=1024, ge=8)
     """longest input that the new model accepts (from scratch only)"""
+    copy_fraction: float = Field(default=0.0, ge=0, le=1)
+    """share of a batch's rows whose text is doubled, span by span: a small model that sees few
+    tokens learns from it to copy what stands in its context"""
     per_device_train_batch_size: int = Field(default=16, ge=1)
     """packed rows a step"""
     num_train_epochs: float = Field(default=1.0, gt=0)

@@ -68,7 +68,8 @@ def run(config: Config, run_dir: RunDir) -> Result:
 
     with stop_on_signal() as stop, progress_bar("pre-training", total) as bar:
         for step in range(restored[0] if restored else 0, total):
-            batch = _tensors(train, _batch_rows(len(train[0]), step, steps_per_epoch, config))
+            rows = _batch_rows(len(train[0]), step, steps_per_epoch, config)
+            batch = _with_copies(_tensors(train, rows), step, config)
             loss = _mean_loss(model, batch, config)
             loss.backward()  # type: ignore[no-untyped-call]
             report = optimizations["model"].step(loss.item(), batch)
@@ -208,6 +209,27 @@ def _tensors(packed: tuple[Ids, Ids], rows: list[int]) -> tuple[Tensor, Tensor]:
     device = default_device()
     ids = torch.from_numpy(packed[0][rows].astype(np.int64)).to(device)
     return ids, torch.from_numpy(packed[1][rows].astype(np.int64)).to(device)
+
+
+def _with_copies(
+    batch: tuple[Tensor, Tensor], step: int, config: Config
+) -> tuple[Tensor, Tensor]:
+    """The batch with the text of some rows doubled, span by span: a b c -> a a b b.
+
+    Every other doubled row has its spans' tokens shuffled first, so that only copying predicts
+    them. Such a row is one document.
+    """
+    ids, positions = batch
+    rng = np.random.default_rng([config.seed, step, 5])
+    length = ids.shape[1]
+    for row in range(round(config.copy_fraction * len(ids))):
+        span = int(rng.integers(8, 65))
+        pieces = [ids[row, i : i + span] for i in range(0, length // 2 + span, span)]
+        if row % 2:
+            pieces = [p[torch.from_numpy(rng.permutation(len(p))).to(p.device)] for p in pieces]
+        ids[row] = torch.cat([torch.cat([p, p]) for p in pieces])[:length]
+        positions[row] = torch.arange(length, device=positions.device)
+    return ids, positions
 
 
 def _mean_loss(model: nn.Module, batch: tuple[Tensor, Tensor], config: Config) -> Tensor:
