@@ -140,7 +140,7 @@ def test_inspect_shows_what_is_trained(
 ) -> None:
     assert cli.main(["data", "inspect", str(demonstrations), "--model", str(tiny_model_dir)]) == 0
     shown = capsys.readouterr().out
-    assert "40 rows of demonstrations" in shown
+    assert "40 rows of demonstrations" in shown.replace("\n", "")
     assert "12<|im_end|>" in shown
 
 

@@ -65,8 +65,8 @@ def pairs(tmp_path: Path) -> Path:
         (
             {
                 "prompt": f"user asks {i}",
-                "chosen": f"assistant {i} 7",
-                "rejected": f"assistant {i} 2",
+                "chosen": f"user {i} know",
+                "rejected": f"user {i} said",
             }
             for i in range(10, 90)
         ),

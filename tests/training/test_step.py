@@ -13,7 +13,6 @@ from accord.training.step import (
     Optimization,
     adamw,
     constant_after_warmup,
-    global_count,
     warmup_cosine,
 )
 
@@ -63,10 +62,6 @@ def test_vectors_are_not_decayed(tmp_path: Path) -> None:
     model = nn.Linear(2, 1)
     groups = adamw(model.named_parameters(), learning_rate=1.0, weight_decay=0.5).param_groups
     assert [(len(g["params"]), g["weight_decay"]) for g in groups] == [(1, 0.5), (1, 0.0)]
-
-
-def test_global_count() -> None:
-    assert global_count([torch.tensor([True, False]), torch.tensor([True, True])]) == 3
 
 
 def test_resumed_is_unbroken_bit_for_bit(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from accord.core.errors import ModelError
+from accord.core.train_config import TrainConfig
 from accord.models.loading import evaluating
 
 
@@ -38,6 +39,13 @@ def add_lora(model: PreTrainedModel, *, r: int, alpha: int, seed: int) -> PeftMo
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         return get_peft_model(model, config)
+
+
+def adapted(model: PreTrainedModel, config: TrainConfig) -> nn.Module:
+    """The model as a stage's config wants it trained: with adapters, or all of it."""
+    if not config.use_peft:
+        return model
+    return add_lora(model, r=config.lora_r, alpha=config.lora_alpha, seed=config.seed)
 
 
 def _is_causal(model: Any) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from accord.core.train_config import TrainConfig
 from accord.corpora.encoding import Encoded
 
 
@@ -57,6 +58,25 @@ def epoch_batches(
         batches += [near[i : i + batch_size] for i in range(0, len(near), batch_size)]
     shuffled = np.random.default_rng([seed, epoch, 1]).permutation(len(batches))
     return [batches[int(i)] for i in shuffled]
+
+
+def steps_per_epoch(rows: int, config: TrainConfig) -> int:
+    """Optimizer steps in a pass over the data; the last batch may be short."""
+    return -(-rows // config.per_device_train_batch_size)
+
+
+def total_steps(rows: int, config: TrainConfig) -> int:
+    """Optimizer steps of a whole run."""
+    if config.max_steps > 0:
+        return config.max_steps
+    return max(1, int(config.num_train_epochs * steps_per_epoch(rows, config)))
+
+
+def batch_at(lengths: Sequence[int], step: int, config: TrainConfig) -> list[int]:
+    """Row indices of a step's batch: a function of the step, so that a resumed run finds it."""
+    epoch, index = divmod(step, steps_per_epoch(len(lengths), config))
+    size = config.per_device_train_batch_size
+    return epoch_batches(lengths, batch_size=size, seed=config.seed, epoch=epoch)[index]
 
 
 def micro_batches(

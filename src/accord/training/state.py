@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from accord.core import device, files
-from accord.core.errors import CheckpointError
+from accord.core.errors import CheckpointError, Interrupted
 from accord.core.run_dir import RunDir
+from accord.training.interrupt import StopRequest
 from accord.training.step import Optimization
 
 KEPT_CHECKPOINTS = 2
@@ -47,6 +48,36 @@ def save_checkpoint(
     for _, old in run_dir.checkpoints()[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(old)
     return path
+
+
+def trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of what trains (under LoRA: the adapters alone), to come back to."""
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    return {name: t.clone() for name, t in model.state_dict().items() if name in trained}
+
+
+def checkpoint_if_due(
+    run_dir: RunDir,
+    done: int,
+    total: int,
+    *,
+    every: int,
+    stop: StopRequest,
+    modules: Mapping[str, nn.Module],
+    optimizations: Mapping[str, Optimization],
+    loop: dict[str, Any],
+) -> None:
+    """Save after every `every` steps but the last, and when a stop was asked for.
+
+    Raises:
+        Interrupted: a stop was asked for; the same command resumes.
+    """
+    if done == total:
+        return
+    if done % every == 0 or stop:
+        save_checkpoint(run_dir, done, modules=modules, optimizations=optimizations, loop=loop)
+    if stop:
+        raise Interrupted(f"{run_dir.path}: stopped after step {done}; run again to resume")
 
 
 def load_checkpoint(

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from accord.core.errors import TrainingError
+from accord.core.train_config import TrainConfig
 
 MAX_SKIPPED_IN_A_ROW = 3
 
@@ -142,6 +143,20 @@ def adamw(
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, betas=betas)
 
 
-def global_count(masks: Iterable[Tensor]) -> float:
-    """Targets in a whole global batch: the denominator of its means, however it is split."""
-    return float(sum(int(mask.sum()) for mask in masks))
+def fine_tuning(
+    model: nn.Module, config: TrainConfig, *, total_steps: int, dump_dir: Path
+) -> Optimization:
+    """AdamW with linear warm-up and a cosine to a tenth, as a stage's config says."""
+    optimizer = adamw(
+        model.named_parameters(),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+    )
+    return Optimization(
+        [optimizer],
+        schedule=warmup_cosine(
+            warmup_steps=config.warmup_steps, total_steps=total_steps, floor=0.1
+        ),
+        max_grad_norm=config.max_grad_norm,
+        dump_dir=dump_dir,
+    )

@@ -187,7 +187,7 @@ def test_ctrl_c_leaves_a_checkpoint(
 
     with monkeypatch.context() as patch:
         patch.setattr(RunDir, "log", interrupted)
-        with pytest.raises(Interrupted, match="stopped after update 1"):
+        with pytest.raises(Interrupted, match="stopped after step 1"):
             run(config(tiny_model_dir, prompts), tmp_path / "out")
     assert [n for n, _ in RunDir(tmp_path / "out").checkpoints()] == [1]
     assert run(config(tiny_model_dir, prompts), tmp_path / "out").updates == 4

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from accord.core.device import default_device, seed_everything
-from accord.core.errors import ConfigError, DataError, Interrupted
+from accord.core.errors import ConfigError, DataError
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
 from accord.core.types import Message
@@ -26,7 +26,7 @@ from accord.stages.pretraining.config import Config
 from accord.stages.pretraining.tokenizer import train_tokenizer
 from accord.training.batches import epoch_order
 from accord.training.interrupt import stop_on_signal
-from accord.training.state import load_checkpoint, save_checkpoint
+from accord.training.state import checkpoint_if_due, load_checkpoint
 from accord.training.step import Optimization, warmup_cosine
 
 Document = str | tuple[Message, ...]
@@ -84,12 +84,16 @@ def run(config: Config, run_dir: RunDir) -> Result:
                 metrics["validation/loss"] = validation_loss(model, validation, config)
             run_dir.log(done, metrics)
             bar.update(done, {"loss": metrics["loss"]})
-            if (done % config.save_steps == 0 and done < total) or stop:
-                save_checkpoint(
-                    run_dir, done, modules=modules, optimizations=optimizations, loop={}
-                )
-            if stop and done < total:
-                raise Interrupted(f"{run_dir.path}: stopped after step {done}; run again to resume")
+            checkpoint_if_due(
+                run_dir,
+                done,
+                total,
+                every=config.save_steps,
+                stop=stop,
+                modules=modules,
+                optimizations=optimizations,
+                loop={},
+            )
     save_model(model.bfloat16(), tokenizer, run_dir.model_path)
     return Result(
         model=run_dir.model_path,
@@ -211,9 +215,7 @@ def _tensors(packed: tuple[Ids, Ids], rows: list[int]) -> tuple[Tensor, Tensor]:
     return ids, torch.from_numpy(packed[1][rows].astype(np.int64)).to(device)
 
 
-def _with_copies(
-    batch: tuple[Tensor, Tensor], step: int, config: Config
-) -> tuple[Tensor, Tensor]:
+def _with_copies(batch: tuple[Tensor, Tensor], step: int, config: Config) -> tuple[Tensor, Tensor]:
     """The batch with the text of some rows doubled, span by span: a b c -> a a b b.
 
     Every other doubled row has its spans' tokens shuffled first, so that only copying predicts

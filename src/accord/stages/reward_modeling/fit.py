@@ -7,20 +7,27 @@ import torch
 from torch import Tensor, nn
 
 from accord.core.device import default_device
-from accord.core.errors import DataError, Interrupted
+from accord.core.errors import DataError
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
 from accord.core.types import Comparison
 from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import EncodedPairs, encode_pairs
 from accord.models.heads import init_reward_model, response_scores
-from accord.models.lora import add_lora
+from accord.models.lora import adapted
 from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.stages.reward_modeling.config import Config
-from accord.training.batches import TokenBatch, collate, epoch_batches, micro_batches
+from accord.training.batches import (
+    TokenBatch,
+    batch_at,
+    collate,
+    micro_batches,
+    steps_per_epoch,
+    total_steps,
+)
 from accord.training.interrupt import stop_on_signal
-from accord.training.state import load_checkpoint, save_checkpoint
-from accord.training.step import Optimization, adamw, warmup_cosine
+from accord.training.state import checkpoint_if_due, load_checkpoint, trained_weights
+from accord.training.step import fine_tuning
 
 
 class Pairs(NamedTuple):
@@ -57,24 +64,11 @@ def fit(
 ) -> Fitted:
     """Minimise the ranking loss from a fresh head; resumes from `run_dir`'s last checkpoint."""
     start = config.model_name_or_path
-    model: nn.Module = init_reward_model(start, device=default_device(), seed=config.seed)
-    if config.use_peft:
-        model = add_lora(model, r=config.lora_r, alpha=config.lora_alpha, seed=config.seed)  # type: ignore[arg-type]
-    per_epoch = -(-len(train.p_chosen) // config.per_device_train_batch_size)
-    total = config.max_steps if config.max_steps > 0 else int(config.num_train_epochs * per_epoch)
-    optimizer = adamw(
-        model.named_parameters(),
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-    )
-    optimizations = {
-        "model": Optimization(
-            [optimizer],
-            schedule=warmup_cosine(warmup_steps=config.warmup_steps, total_steps=total, floor=0.1),
-            max_grad_norm=config.max_grad_norm,
-            dump_dir=run_dir.path,
-        )
-    }
+    fresh = init_reward_model(start, device=default_device(), seed=config.seed)
+    model = adapted(fresh, config)
+    count = len(train.p_chosen)
+    total = total_steps(count, config)
+    optimizations = {"model": fine_tuning(model, config, total_steps=total, dump_dir=run_dir.path)}
     modules = {"model": model}
     best: dict[str, Any] = {"loss": float("inf"), "heldout": {}, "weights": {}}
     restored = load_checkpoint(run_dir, modules=modules, optimizations=optimizations)
@@ -82,38 +76,35 @@ def fit(
         best = restored[1]
     with stop_on_signal() as stop, progress_bar("reward model", total) as bar:
         for step in range(restored[0] if restored else 0, total):
-            epoch, index = divmod(step, per_epoch)
-            batch = epoch_batches(
-                train.encoded.lengths,
-                batch_size=config.per_device_train_batch_size,
-                seed=config.seed,
-                epoch=epoch,
-            )[index]
+            batch = batch_at(train.encoded.lengths, step, config)
             metrics = measure(model, train, batch, encoder, config, learn=torch.Tensor.backward)
             report = optimizations["model"].step(metrics["loss"], {"rows": batch})
             done = step + 1
             metrics |= {"grad_norm": report.grad_norm, "learning_rate": report.learning_rate}
-            metrics["epoch"] = done / per_epoch
+            metrics["epoch"] = done / steps_per_epoch(count, config)
             if done % config.eval_steps == 0 or done == total:
                 found = heldout_figures(model, held_out, encoder, config)
                 metrics |= {f"validation/{key}": value for key, value in found.items()}
                 if found["loss"] < best["loss"]:
-                    best = {"loss": found["loss"], "heldout": found, "weights": _copy(model)}
+                    best = {
+                        "loss": found["loss"],
+                        "heldout": found,
+                        "weights": trained_weights(model),
+                    }
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("loss", "reward/accuracy", "reward/margin")})
-            if (done % config.save_steps == 0 and done < total) or stop:
-                save_checkpoint(
-                    run_dir, done, modules=modules, optimizations=optimizations, loop=best
-                )
-            if stop and done < total:
-                raise Interrupted(f"{run_dir.path}: stopped after step {done}; run again to resume")
+            checkpoint_if_due(
+                run_dir,
+                done,
+                total,
+                every=config.save_steps,
+                stop=stop,
+                modules=modules,
+                optimizations=optimizations,
+                loop=best,
+            )
     model.load_state_dict(best["weights"], strict=False)
     return Fitted(model, best["heldout"], total)
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    return {name: t.clone() for name, t in model.state_dict().items() if name in trained}
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """Supervised fine-tuning: the mean nats of the demonstrated tokens, to their validation minimum."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 
 from accord.core.device import default_device, seed_everything
-from accord.core.errors import DataError, Interrupted
+from accord.core.errors import DataError
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
 from accord.core.types import Demonstration
@@ -20,13 +19,19 @@ from accord.corpora.pairs import split_by_prompt
 from accord.corpora.readers import read_rows
 from accord.models.loading import load_policy, load_tokenizer, save_model
 from accord.models.logprobs import token_logprobs
-from accord.models.lora import add_lora, merged
+from accord.models.lora import adapted, merged
 from accord.objectives.cross_entropy import token_cross_entropy
 from accord.stages.sft.config import Config
-from accord.training.batches import collate, epoch_batches, micro_batches
+from accord.training.batches import (
+    batch_at,
+    collate,
+    micro_batches,
+    steps_per_epoch,
+    total_steps,
+)
 from accord.training.interrupt import stop_on_signal
-from accord.training.state import load_checkpoint, save_checkpoint
-from accord.training.step import Optimization, adamw, warmup_cosine
+from accord.training.state import checkpoint_if_due, load_checkpoint, trained_weights
+from accord.training.step import fine_tuning
 
 
 @dataclass(frozen=True)
@@ -48,38 +53,19 @@ def run(config: Config, run_dir: RunDir) -> Result:
     tokenizer = load_tokenizer(config.model_name_or_path)
     encoder = ChatEncoder(tokenizer)
     train, held_out = _read(config, encoder)
-    model: nn.Module = load_policy(config.model_name_or_path, device=default_device())
-    if config.use_peft:
-        model = add_lora(model, r=config.lora_r, alpha=config.lora_alpha, seed=config.seed)  # type: ignore[arg-type]
+    model = adapted(load_policy(config.model_name_or_path, device=default_device()), config)
     lengths = [len(row.input_ids) for row in train]
-    per_epoch = -(-len(train) // config.per_device_train_batch_size)
-    total = config.max_steps if config.max_steps > 0 else int(config.num_train_epochs * per_epoch)
-    schedule = warmup_cosine(warmup_steps=config.warmup_steps, total_steps=total, floor=0.1)
-    optimizations = {
-        "model": Optimization(
-            [
-                adamw(
-                    model.named_parameters(),
-                    learning_rate=config.learning_rate,
-                    weight_decay=config.weight_decay,
-                )
-            ],
-            schedule=schedule,
-            max_grad_norm=config.max_grad_norm,
-            dump_dir=run_dir.path,
-        )
-    }
+    total = total_steps(len(train), config)
+    optimizations = {"model": fine_tuning(model, config, total_steps=total, dump_dir=run_dir.path)}
     best: dict[str, Any] = {"loss": float("inf"), "step": 0, "misses": 0, "weights": {}}
     modules = {"model": model}
     restored = load_checkpoint(run_dir, modules=modules, optimizations=optimizations)
-    done = 0
-    if restored:
-        done, best = restored
+    done, best = restored or (0, best)
 
     def evaluate(step: int) -> float:
         loss = validation_loss(model, held_out, encoder, config)
         if loss < best["loss"]:
-            best.update(loss=loss, step=step, misses=0, weights=_trained_weights(model))
+            best.update(loss=loss, step=step, misses=0, weights=trained_weights(model))
         else:
             best["misses"] += 1
         return loss
@@ -88,43 +74,37 @@ def run(config: Config, run_dir: RunDir) -> Result:
         if done == 0:
             run_dir.log(0, {"validation/loss": evaluate(0)})
         while done < total and best["misses"] < config.patience:
-            epoch, index = divmod(done, per_epoch)
-            batch = epoch_batches(
-                lengths,
-                batch_size=config.per_device_train_batch_size,
-                seed=config.seed,
-                epoch=epoch,
-            )[index]
-            rows = [train[i] for i in batch]
+            rows = [train[i] for i in batch_at(lengths, done, config)]
             loss = _accumulate(model, rows, encoder, config)
             report = optimizations["model"].step(loss, [row.input_ids for row in rows])
             done += 1
-            metrics = {
-                "loss": loss,
-                "grad_norm": report.grad_norm,
-                "learning_rate": report.learning_rate,
-                "epoch": done / per_epoch,
-            }
+            metrics = {"loss": loss, "epoch": done / steps_per_epoch(len(train), config)}
+            metrics |= {"grad_norm": report.grad_norm, "learning_rate": report.learning_rate}
             if done % config.eval_steps == 0 or done == total:
                 metrics["validation/loss"] = evaluate(done)
             run_dir.log(done, metrics)
             bar.update(done, {"loss": loss, "validation": best["loss"]})
-            if (done % config.save_steps == 0 and done < total) or stop:
-                save_checkpoint(
-                    run_dir, done, modules=modules, optimizations=optimizations, loop=best
-                )
-            if stop and done < total:
-                raise Interrupted(f"{run_dir.path}: stopped after step {done}; run again to resume")
+            checkpoint_if_due(
+                run_dir,
+                done,
+                total,
+                every=config.save_steps,
+                stop=stop,
+                modules=modules,
+                optimizations=optimizations,
+                loop=best,
+            )
     model.load_state_dict(best["weights"], strict=False)
     save_model(merged(model), tokenizer, run_dir.model_path)
+    cuts = [row.cut for row in train + held_out]
     return Result(
         model=run_dir.model_path,
         validation_loss=best["loss"],
         best_step=best["step"],
         steps=done,
         rows=len(train),
-        cut_rows=sum(row.cut > 0 for row in train + held_out),
-        cut_tokens=sum(row.cut for row in train + held_out),
+        cut_rows=sum(cut > 0 for cut in cuts),
+        cut_tokens=sum(cuts),
     )
 
 
@@ -203,10 +183,3 @@ def validation_loss(
         _loss(model, [rows[i] for i in piece], encoder, config, denominator=tokens).item()
         for piece in pieces
     )
-
-
-def _trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of what trains (under LoRA: the adapters alone)."""
-    trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    state = model.state_dict()
-    return {name: copy.deepcopy(state[name]) for name in state if name in trained}

@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from accord.core.device import default_device, seed_everything
-from accord.core.errors import Interrupted
 from accord.core.files import atomic_directory
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
@@ -21,13 +20,19 @@ from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import EncodedPairs, encode_pairs, load_comparisons, split_by_prompt
 from accord.models.loading import load_policy, load_tokenizer, save_model
 from accord.models.logprobs import token_logprobs
-from accord.models.lora import add_lora, merged
+from accord.models.lora import adapted, merged
 from accord.objectives.dpo import Dpo, dpo_loss
 from accord.stages.policy_training.dpo.config import Config
-from accord.training.batches import collate, epoch_batches, micro_batches
+from accord.training.batches import (
+    batch_at,
+    collate,
+    micro_batches,
+    steps_per_epoch,
+    total_steps,
+)
 from accord.training.interrupt import stop_on_signal
-from accord.training.state import load_checkpoint, save_checkpoint
-from accord.training.step import Optimization, adamw, warmup_cosine
+from accord.training.state import checkpoint_if_due, load_checkpoint
+from accord.training.step import fine_tuning
 
 
 @dataclass(frozen=True)
@@ -57,44 +62,23 @@ def run(config: Config, run_dir: RunDir) -> Result:
     seed_everything(config.seed)
     tokenizer = load_tokenizer(config.model_name_or_path)
     encoder = ChatEncoder(tokenizer)
-    model: nn.Module = load_policy(config.model_name_or_path, device=default_device())
-    train, held_out = _read(config, run_dir, model, encoder)
-    if config.use_peft:
-        model = add_lora(model, r=config.lora_r, alpha=config.lora_alpha, seed=config.seed)  # type: ignore[arg-type]
+    reference = load_policy(config.model_name_or_path, device=default_device())
+    train, held_out = _read(config, run_dir, reference, encoder)
+    model = adapted(reference, config)
     count = len(train.p_chosen)
-    per_epoch = -(-count // config.per_device_train_batch_size)
-    total = config.max_steps if config.max_steps > 0 else int(config.num_train_epochs * per_epoch)
-    optimizations = {
-        "model": Optimization(
-            [
-                adamw(
-                    model.named_parameters(),
-                    learning_rate=config.learning_rate,
-                    weight_decay=config.weight_decay,
-                )
-            ],
-            schedule=warmup_cosine(warmup_steps=config.warmup_steps, total_steps=total, floor=0.1),
-            max_grad_norm=config.max_grad_norm,
-            dump_dir=run_dir.path,
-        )
-    }
+    total = total_steps(count, config)
+    optimizations = {"model": fine_tuning(model, config, total_steps=total, dump_dir=run_dir.path)}
     modules = {"model": model}
     restored = load_checkpoint(run_dir, modules=modules, optimizations=optimizations)
     validation: dict[str, float] = restored[1] if restored else {}
     with stop_on_signal() as stop, progress_bar("DPO", total) as bar:
         for step in range(restored[0] if restored else 0, total):
-            epoch, index = divmod(step, per_epoch)
-            batch = epoch_batches(
-                train.encoded.lengths,
-                batch_size=config.per_device_train_batch_size,
-                seed=config.seed,
-                epoch=epoch,
-            )[index]
+            batch = batch_at(train.encoded.lengths, step, config)
             metrics = _measure(model, train, batch, encoder, config, learns=True)
             report = optimizations["model"].step(metrics["loss"], {"rows": batch})
             done = step + 1
             metrics |= {"grad_norm": report.grad_norm, "learning_rate": report.learning_rate}
-            metrics["epoch"] = done / per_epoch
+            metrics["epoch"] = done / steps_per_epoch(count, config)
             if done % config.eval_steps == 0 or done == total:
                 with torch.no_grad():
                     rows = range(len(held_out.p_chosen))
@@ -102,12 +86,16 @@ def run(config: Config, run_dir: RunDir) -> Result:
                 metrics |= {f"validation/{key}": value for key, value in validation.items()}
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("loss", "reward/accuracy", "reward/margin")})
-            if (done % config.save_steps == 0 and done < total) or stop:
-                save_checkpoint(
-                    run_dir, done, modules=modules, optimizations=optimizations, loop=validation
-                )
-            if stop and done < total:
-                raise Interrupted(f"{run_dir.path}: stopped after step {done}; run again to resume")
+            checkpoint_if_due(
+                run_dir,
+                done,
+                total,
+                every=config.save_steps,
+                stop=stop,
+                modules=modules,
+                optimizations=optimizations,
+                loop=validation,
+            )
     save_model(merged(model), tokenizer, run_dir.model_path)
     return Result(
         model=run_dir.model_path,

@@ -1,7 +1,8 @@
-"""The two running states of PPO: the KL coefficient and the scale of the scores."""
+"""What the PPO loop remembers: the KL coefficient, the scale of the scores, its own progress."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass
@@ -51,3 +52,34 @@ class RunningMoments:
     def normalize(self, value: float) -> float:
         """Shift and scale one score."""
         return (value - self.mean) / self.std
+
+
+@dataclass
+class Progress:
+    """The loop's memory between updates; a checkpoint keeps all of it."""
+
+    controller: KlController
+    moments: RunningMoments
+    done: int = 0
+    score_before: float = math.nan
+    score: float = math.nan
+    kl_nats: float = 0.0
+    largest_gap_nats: float = 0.0
+    is_over_budget: bool = False
+
+    def evaluated(self, metrics: dict[str, float], budget_nats: float | None) -> None:
+        """Take the figures of a held-out evaluation."""
+        self.score, self.kl_nats = metrics["heldout/score"], metrics["heldout/kl_nats"]
+        if self.done == 0:
+            self.score_before = self.score
+        self.is_over_budget = budget_nats is not None and self.kl_nats > budget_nats
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def restore(cls, state: dict[str, Any]) -> "Progress":
+        """Undo `state`."""
+        controller = KlController(**state.pop("controller"))
+        return cls(controller, RunningMoments(**state.pop("moments")), **state)

@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from accord.core import files
 from accord.corpora.encoding import ChatEncoder
 from accord.models.heads import ValueHead, ValueModel
 from accord.models.loading import load_policy, load_tokenizer
 from accord.models.logprobs import hidden_states, logprobs_from_hidden, token_logprobs
-from accord.models.lora import add_lora, reference_of
+from accord.models.lora import adapted, reference_of
 from accord.stages.policy_training.ppo.config import Config
 from accord.training.batches import TokenBatch
 
@@ -40,11 +40,8 @@ class Policy:
         self.encoder = ChatEncoder(self.tokenizer)
         policy = load_policy(config.model_name_or_path, device=device)
         hidden_size = policy.config.get_text_config().hidden_size
-        module: nn.Module = policy
-        if config.use_peft:
-            module = add_lora(policy, r=config.lora_r, alpha=config.lora_alpha, seed=config.seed)
-        self.module = module
-        self._as_reference = reference_of(module, use_peft=config.use_peft)
+        self.module = adapted(policy, config)
+        self._as_reference = reference_of(self.module, use_peft=config.use_peft)
         self.value: ValueModel | ValueHead
         if config.value_model == "separate":
             start = config.reward_model_name_or_path or config.model_name_or_path

@@ -16,7 +16,7 @@ from accord.objectives.kl import kl_estimate
 from accord.objectives.masked import masked_variance, whiten
 from accord.objectives.rewards import per_token_rewards
 from accord.stages.policy_training.ppo.config import Config
-from accord.stages.policy_training.ppo.controllers import RunningMoments
+from accord.stages.policy_training.ppo.controllers import Progress
 from accord.stages.policy_training.ppo.policy import Policy
 from accord.training.batches import TokenBatch, collate
 
@@ -102,18 +102,16 @@ def score_rollouts(
     )
 
 
-def rollout_grid(
-    rollouts: Sequence[Rollout], *, pad_id: int, device: torch.device
-) -> tuple[TokenBatch, Tensor]:
+def rollout_grid(rollouts: Sequence[Rollout], policy: Policy) -> tuple[TokenBatch, Tensor]:
     """The batch and its behaviour log-probs, (B, L)."""
     encoded = [Encoded(r.prompt_ids, r.response_ids) for r in rollouts]
-    batch = collate(encoded, pad_id=pad_id, device=device)
+    batch = collate(encoded, pad_id=policy.encoder.pad_id, device=policy.device)
     old_logprobs = torch.zeros(batch.target_mask.shape)
     for row, rollout in enumerate(rollouts):
         start = len(rollout.prompt_ids)
         end = start + len(rollout.response_ids)
         old_logprobs[row, start:end] = torch.tensor(rollout.old_logprobs)
-    return batch, old_logprobs.to(device)
+    return batch, old_logprobs.to(policy.device)
 
 
 @torch.no_grad()
@@ -121,14 +119,12 @@ def prepare(
     policy: Policy,
     rollouts: Sequence[Rollout],
     scores: Sequence[float],
-    moments: RunningMoments,
-    *,
-    kl_coef: float,
+    progress: Progress,
     config: Config,
-    pad_id: int,
 ) -> Experience:
     """Reference log-probs, values, per-token rewards, advantages and returns of a batch."""
-    batch, old_logprobs = rollout_grid(rollouts, pad_id=pad_id, device=policy.device)
+    moments, kl_coef = progress.moments, progress.controller.coef
+    batch, old_logprobs = rollout_grid(rollouts, policy)
     mask = batch.target_mask
     reference_logprobs = policy.reference_logprobs(batch)
     old_values = policy.values(batch)
@@ -169,13 +165,13 @@ def evaluate_policy(
     policy: Policy,
     reward: Reward,
     rows: Sequence[PromptRow],
-    encoder: ChatEncoder,
     config: Config,
 ) -> dict[str, float]:
     """Held-out reward, KL and length, with the same sampling seeds at every call."""
-    rollouts = collect_rollouts(engine, rows, encoder, config, seed=config.seed + 1_000_003)
-    values = score_rollouts(reward, rows, rollouts, encoder).values
-    batch, old_logprobs = rollout_grid(rollouts, pad_id=encoder.pad_id, device=policy.device)
+    seed = config.seed + 1_000_003
+    rollouts = collect_rollouts(engine, rows, policy.encoder, config, seed=seed)
+    values = score_rollouts(reward, rows, rollouts, policy.encoder).values
+    batch, old_logprobs = rollout_grid(rollouts, policy)
     reference_logprobs = policy.reference_logprobs(batch)
     kl = ((old_logprobs - reference_logprobs) * batch.target_mask).sum(1)
     return {

@@ -5,14 +5,13 @@ arXiv:1909.08593, and Ouyang et al. 2022, arXiv:2203.02155.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from accord.core.device import default_device, seed_everything
-from accord.core.errors import ConfigError, Interrupted
+from accord.core.errors import ConfigError
 from accord.core.interfaces import EngineFactory, Reward
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
@@ -24,7 +23,11 @@ from accord.models.lora import merged
 from accord.rewards.functions import FunctionReward
 from accord.rewards.learned import LearnedReward
 from accord.stages.policy_training.ppo.config import Config
-from accord.stages.policy_training.ppo.controllers import KlController, RunningMoments
+from accord.stages.policy_training.ppo.controllers import (
+    KlController,
+    Progress,
+    RunningMoments,
+)
 from accord.stages.policy_training.ppo.policy import Policy
 from accord.stages.policy_training.ppo.rollouts import (
     collect_rollouts,
@@ -36,7 +39,7 @@ from accord.stages.policy_training.ppo.rollouts import (
 from accord.stages.policy_training.ppo.update import update_policy
 from accord.training.batches import epoch_order
 from accord.training.interrupt import stop_on_signal
-from accord.training.state import load_checkpoint, save_checkpoint
+from accord.training.state import checkpoint_if_due, load_checkpoint
 from accord.training.step import Optimization, adamw, constant_after_warmup
 
 
@@ -63,91 +66,75 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     policy = Policy(config, default_device())
     reward = _load_reward(config, policy)
     train, heldout = _split_prompts(config)
+    total = _total_updates(config, len(train))
     optimizations = _optimizations(policy, config, run_dir)
     modules = _modules(policy)
-    controller = KlController(config.kl_coef, config.target_kl_nats, config.kl_horizon)
-    moments = RunningMoments()
-    loop: dict[str, Any] = {
-        "done": 0,
-        "budget": False,
-        "gap": 0.0,
-        "score": 0.0,
-        "before": 0.0,
-        "kl": 0.0,
-    }
     restored = load_checkpoint(run_dir, modules=modules, optimizations=optimizations)
-    if restored:
-        loop = restored[1]
-        controller.coef = loop["kl_coef"]
-        moments = RunningMoments(**loop["moments"])
-    first = restored[0] if restored else 0
-    total = _total_updates(config, len(train))
+    progress = Progress.restore(restored[1]) if restored else _start(config)
     engine = engine_factory(policy.module, policy.tokenizer)
 
-    def evaluate(step: int) -> dict[str, float]:
-        metrics = evaluate_policy(engine, policy, reward, heldout, policy.encoder, config)
-        loop["score"], loop["kl"] = metrics["heldout/score"], metrics["heldout/kl_nats"]
-        if step == 0:
-            loop["before"] = loop["score"]
-        budget = config.kl_budget_nats
-        loop["budget"] = budget is not None and loop["kl"] > budget
-        return metrics
+    def evaluate() -> dict[str, float]:
+        found = evaluate_policy(engine, policy, reward, heldout, config)
+        progress.evaluated(found, config.kl_budget_nats)
+        return found
 
     with stop_on_signal() as stop, progress_bar("PPO", total) as bar:
-        if first == 0:
-            run_dir.log(0, evaluate(0))
-        for update in range(first, total):
-            if loop["budget"]:
-                break
+        if progress.done == 0:
+            run_dir.log(0, evaluate())
+        while progress.done < total and not progress.is_over_budget:
+            update = progress.done
             rows = _batch(train, update, config)
-            rollouts = collect_rollouts(
-                engine, rows, policy.encoder, config, seed=config.seed * 1_000_000 + update
-            )
+            seed = config.seed * 1_000_000 + update
+            rollouts = collect_rollouts(engine, rows, policy.encoder, config, seed=seed)
             scores = score_rollouts(reward, rows, rollouts, policy.encoder).values
-            experience = prepare(
-                policy,
-                rollouts,
-                scores,
-                moments,
-                kl_coef=controller.coef,
-                config=config,
-                pad_id=policy.encoder.pad_id,
-            )
+            experience = prepare(policy, rollouts, scores, progress, config)
             metrics = update_policy(policy, experience, optimizations, config, update=update)
-            controller.update(experience.kl_nats, len(rollouts))
-            done = loop["done"] = update + 1
+            progress.controller.update(experience.kl_nats, len(rollouts))
+            progress.largest_gap_nats = max(
+                progress.largest_gap_nats, metrics["sampler_gap_nats/max"]
+            )
+            progress.done = done = update + 1
             engine.load_weights(policy.module.state_dict(), version=done)
-            loop["gap"] = max(loop["gap"], metrics["sampler_gap_nats/max"])
             metrics |= experience.metrics
             if done % config.eval_steps == 0 or done == total:
-                metrics |= evaluate(done)
+                metrics |= evaluate()
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("score/mean", "kl_nats", "length/mean")})
-            if (done % config.save_steps == 0 and done < total) or stop:
-                saved = {**loop, "kl_coef": controller.coef, "moments": asdict(moments)}
-                save_checkpoint(
-                    run_dir, done, modules=modules, optimizations=optimizations, loop=saved
-                )
-            if stop and done < total:
-                raise Interrupted(
-                    f"{run_dir.path}: stopped after update {done}; run again to resume"
-                )
+            checkpoint_if_due(
+                run_dir,
+                done,
+                total,
+                every=config.save_steps,
+                stop=stop,
+                modules=modules,
+                optimizations=optimizations,
+                loop=progress.state(),
+            )
     engine.close()
     save_model(merged(policy.module), policy.tokenizer, run_dir.model_path)
-    value_path = run_dir.path / "value"
-    policy.save_value(value_path)
+    policy.save_value(run_dir.path / "value")
+    cut = _count_cut(train + heldout, policy.encoder, config)
+    return _result(run_dir, progress, cut, config)
+
+
+def _start(config: Config) -> Progress:
+    controller = KlController(config.kl_coef, config.target_kl_nats, config.kl_horizon)
+    return Progress(controller, RunningMoments())
+
+
+def _result(run_dir: RunDir, progress: Progress, cut_prompts: int, config: Config) -> Result:
     return Result(
         model=run_dir.model_path,
-        value_model=value_path,
-        updates=loop["done"],
-        rollouts=loop["done"] * config.per_device_train_batch_size,
-        heldout_score_before=loop["before"],
-        heldout_score_after=loop["score"],
-        heldout_kl_nats=loop["kl"],
-        kl_coef=controller.coef,
-        largest_sampler_gap_nats=loop["gap"],
-        cut_prompts=_count_cut(train + heldout, policy.encoder, config),
-        was_stopped_by_budget=loop["budget"],
+        value_model=run_dir.path / "value",
+        updates=progress.done,
+        rollouts=progress.done * config.per_device_train_batch_size,
+        heldout_score_before=progress.score_before,
+        heldout_score_after=progress.score,
+        heldout_kl_nats=progress.kl_nats,
+        kl_coef=progress.controller.coef,
+        largest_sampler_gap_nats=progress.largest_gap_nats,
+        cut_prompts=cut_prompts,
+        was_stopped_by_budget=progress.is_over_budget,
     )
 
 

@@ -3,13 +3,20 @@
 from collections import defaultdict
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from accord.objectives.kl import kl_k3
 from accord.objectives.masked import masked_mean
-from accord.objectives.ppo import clipped_policy_loss, clipped_value_loss, entropy_bonus, ppo_loss
+from accord.objectives.ppo import (
+    PolicyLoss,
+    ValueLoss,
+    clipped_policy_loss,
+    clipped_value_loss,
+    entropy_bonus,
+    ppo_loss,
+)
 from accord.stages.policy_training.ppo.config import Config
-from accord.stages.policy_training.ppo.policy import Policy
+from accord.stages.policy_training.ppo.policy import Policy, Readings
 from accord.stages.policy_training.ppo.rollouts import Experience
 from accord.training.batches import micro_batches
 from accord.training.step import Optimization
@@ -83,27 +90,7 @@ def _accumulate(
         part = experience.rows(piece)
         mask = part.batch.target_mask
         readings = policy.read(part.batch)
-
-        # Phase 1: the value learns to predict the return.
-        value = clipped_value_loss(
-            readings.values,
-            part.old_values,
-            part.returns,
-            mask,
-            cliprange_value=config.cliprange_value,
-            denominator=tokens,
-        )
-        # Phase 2: the policy moves towards actions with a positive advantage, inside the clip.
-        surrogate = clipped_policy_loss(
-            readings.logprobs,
-            part.old_logprobs,
-            part.advantages,
-            mask,
-            cliprange=config.cliprange,
-            denominator=tokens,
-        )
-        # Phase 3: the entropy bonus keeps it exploring.
-        entropy = entropy_bonus(readings.entropies, mask, denominator=tokens)
+        value, surrogate, entropy = three_phases(readings, part, tokens, config)
         loss = ppo_loss(
             surrogate.loss,
             value.loss,
@@ -113,17 +100,45 @@ def _accumulate(
         )
         (loss if learns_policy else config.vf_coef * value.loss).backward()  # type: ignore[no-untyped-call]
 
-        with torch.no_grad():
-            gap = (readings.logprobs - part.old_logprobs).abs()[mask]
-            gap_max = max(gap_max, float(gap.max()))
-            totals["logprob_gap_mean"] += float(gap.sum()) / tokens
-            totals["policy/approx_kl"] += float(
-                masked_mean(kl_k3(part.old_logprobs, readings.logprobs), mask, denominator=tokens)
-            )
-            totals["loss"] += float(loss)
-            totals["policy/loss"] += float(surrogate.loss)
-            totals["value/loss"] += float(value.loss)
-            totals["policy/entropy"] += float(entropy)
-            totals["policy/clip_fraction"] += float(surrogate.clip_fraction)
-            totals["value/clip_fraction"] += float(value.clip_fraction)
+        gap = (readings.logprobs.detach() - part.old_logprobs).abs()[mask]
+        gap_max = max(gap_max, float(gap.max()))
+        k3 = kl_k3(part.old_logprobs, readings.logprobs.detach())
+        for name, addend in {
+            "loss": loss,
+            "policy/loss": surrogate.loss,
+            "value/loss": value.loss,
+            "policy/entropy": entropy,
+            "policy/clip_fraction": surrogate.clip_fraction,
+            "value/clip_fraction": value.clip_fraction,
+            "policy/approx_kl": masked_mean(k3, mask, denominator=tokens),
+            "logprob_gap_mean": gap.sum() / tokens,
+        }.items():
+            totals[name] += float(addend.detach())
     return {**totals, "logprob_gap_max": gap_max}
+
+
+def three_phases(
+    readings: Readings, part: Experience, tokens: float, config: Config
+) -> tuple[ValueLoss, PolicyLoss, Tensor]:
+    """The value loss, the policy loss and the entropy bonus of a piece of the minibatch."""
+    mask = part.batch.target_mask
+    # Phase 1: the value learns to predict the return.
+    value = clipped_value_loss(
+        readings.values,
+        part.old_values,
+        part.returns,
+        mask,
+        cliprange_value=config.cliprange_value,
+        denominator=tokens,
+    )
+    # Phase 2: the policy moves towards actions with a positive advantage, inside the clip.
+    surrogate = clipped_policy_loss(
+        readings.logprobs,
+        part.old_logprobs,
+        part.advantages,
+        mask,
+        cliprange=config.cliprange,
+        denominator=tokens,
+    )
+    # Phase 3: the entropy bonus keeps it exploring.
+    return value, surrogate, entropy_bonus(readings.entropies, mask, denominator=tokens)
