@@ -18,11 +18,27 @@ def load_comparisons(references: Sequence[str]) -> list[Comparison]:
     Raises:
         DataError: a source or one of its rows cannot be used; the message names the row.
     """
-    return [
-        to_comparison(row, f"{reference}, row {number}")
-        for reference in references
-        for number, row in enumerate(read_rows(reference), start=1)
-    ]
+    return load_usable_comparisons(references, max_bad_rows=0)[0]
+
+
+def load_usable_comparisons(
+    references: Sequence[str], *, max_bad_rows: int
+) -> tuple[list[Comparison], int]:
+    """Comparisons, and how many rows were left out because they cannot be used.
+
+    Raises:
+        DataError: more than `max_bad_rows` cannot; it names the last of them and what is wrong.
+    """
+    comparisons, bad = [], 0
+    for reference in references:
+        for number, row in enumerate(read_rows(reference), start=1):
+            try:
+                comparisons.append(to_comparison(row, f"{reference}, row {number}"))
+            except DataError:
+                bad += 1
+                if bad > max_bad_rows:
+                    raise
+    return comparisons, bad
 
 
 @dataclass(frozen=True)

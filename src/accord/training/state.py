@@ -56,28 +56,48 @@ def trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: t.clone() for name, t in model.state_dict().items() if name in trained}
 
 
-def checkpoint_if_due(
-    run_dir: RunDir,
-    done: int,
-    total: int,
-    *,
-    every: int,
-    stop: StopRequest,
-    modules: Mapping[str, nn.Module],
-    optimizations: Mapping[str, Optimization],
-    loop: dict[str, Any],
-) -> None:
-    """Save after every `every` steps but the last, and when a stop was asked for.
+class Checkpoints:
+    """When a loop saves, and what: its modules, optimizers, random state and own values."""
 
-    Raises:
-        Interrupted: a stop was asked for; the same command resumes.
-    """
-    if done == total:
-        return
-    if done % every == 0 or stop:
-        save_checkpoint(run_dir, done, modules=modules, optimizations=optimizations, loop=loop)
-    if stop:
-        raise Interrupted(f"{run_dir.path}: stopped after step {done}; run again to resume")
+    def __init__(
+        self,
+        run_dir: RunDir,
+        *,
+        modules: Mapping[str, nn.Module],
+        optimizations: Mapping[str, Optimization],
+        every: int,
+        total: int,
+    ) -> None:
+        self.run_dir = run_dir
+        self.modules = modules
+        self.optimizations = optimizations
+        self.every = every
+        self.total = total
+
+    def restore(self) -> tuple[int, dict[str, Any]] | None:
+        """The newest checkpoint, as `load_checkpoint`."""
+        return load_checkpoint(self.run_dir, modules=self.modules, optimizations=self.optimizations)
+
+    def after(self, done: int, loop: dict[str, Any], stop: StopRequest) -> None:
+        """Call it after every step: saves when one is due, and when a stop was asked for.
+
+        Raises:
+            Interrupted: a stop was asked for; the same command resumes.
+        """
+        if done == self.total:
+            return
+        if done % self.every == 0 or stop:
+            save_checkpoint(
+                self.run_dir,
+                done,
+                modules=self.modules,
+                optimizations=self.optimizations,
+                loop=loop,
+            )
+        if stop:
+            raise Interrupted(
+                f"{self.run_dir.path}: stopped after step {done}; run again to resume"
+            )
 
 
 def load_checkpoint(

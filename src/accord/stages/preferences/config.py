@@ -32,6 +32,8 @@ class Config(StageConfig):
     """files of judgements made elsewhere"""
     dataset_name: list[InputPath] = Field(default=[])
     """pairs that are judged already: chosen and rejected"""
+    max_bad_rows: int = Field(default=0, ge=0)
+    """rows of dataset_name that may be left out because they cannot be used; they are counted"""
     heldout_fraction: float = Field(default=0.1, ge=0, lt=1)
     """share of prompts whose comparisons are held out of training"""
     judge_fraction: float = Field(default=0.3, ge=0, lt=1)

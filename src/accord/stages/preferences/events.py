@@ -11,7 +11,7 @@ from accord.core import files
 from accord.core.errors import DataError
 from accord.core.types import Judgement, Message, Verdict
 from accord.corpora.formats import as_messages
-from accord.corpora.pairs import load_comparisons
+from accord.corpora.pairs import load_usable_comparisons
 from accord.corpora.readers import read_rows
 
 P_A = "p_a"
@@ -148,9 +148,19 @@ def _response(value: Any, name: str, where: str) -> str:
     return value
 
 
-def imported_comparisons(references: Sequence[str]) -> list[Judgement]:
-    """Pairs that people judged elsewhere: one judgement each, with the probability it came with."""
-    return [
+def imported_comparisons(
+    references: Sequence[str], *, max_bad_rows: int
+) -> tuple[list[Judgement], int]:
+    """Pairs that people judged elsewhere: one judgement each, with the probability it came with.
+
+    Returns:
+        the judgements, and how many rows were left out because they cannot be used.
+
+    Raises:
+        DataError: more than `max_bad_rows` cannot.
+    """
+    comparisons, bad_rows = load_usable_comparisons(references, max_bad_rows=max_bad_rows)
+    judgements = [
         Judgement(
             task_id=f"imported-{number}",
             annotator="imported",
@@ -161,8 +171,9 @@ def imported_comparisons(references: Sequence[str]) -> list[Judgement]:
             verdict=_verdict(pair.p_chosen),
             columns={**pair.columns, P_A: pair.p_chosen, "margin": pair.margin},
         )
-        for number, pair in enumerate(load_comparisons(references))
+        for number, pair in enumerate(comparisons)
     ]
+    return judgements, bad_rows
 
 
 def _verdict(p_a: float) -> Verdict:

@@ -33,6 +33,7 @@ class Result:
     sampled_pairs: int
     cut_prompts: int
     skipped_prompts: int
+    skipped_rows: int
     dropped_identical_candidates: int
     dropped_empty_candidates: int
     judgement_count: int
@@ -49,7 +50,10 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     """Gather judgements from every source and export comparisons."""
     # What can be refused is refused before anything is sampled.
     imported = [event for name in config.judgements for event in read_judgements(name)]
-    imported += imported_comparisons(config.dataset_name)
+    pairs_elsewhere, bad_rows = imported_comparisons(
+        config.dataset_name, max_bad_rows=config.max_bad_rows
+    )
+    imported += pairs_elsewhere
     log = JudgementLog(run_dir.path / "judgements.jsonl")
     pairs, cut = Pairs([], 0, 0, 0), 0
     if config.model_name_or_path:
@@ -76,6 +80,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         sampled_pairs=len(pairs.pairs),
         cut_prompts=cut,
         skipped_prompts=pairs.skipped_prompts,
+        skipped_rows=bad_rows,
         dropped_identical_candidates=pairs.dropped_identical,
         dropped_empty_candidates=pairs.dropped_empty,
         judgement_count=len(events),

@@ -26,7 +26,7 @@ from accord.stages.pretraining.config import Config
 from accord.stages.pretraining.tokenizer import train_tokenizer
 from accord.training.batches import epoch_order
 from accord.training.interrupt import stop_on_signal
-from accord.training.state import checkpoint_if_due, load_checkpoint
+from accord.training.state import Checkpoints
 from accord.training.step import Optimization, warmup_cosine
 
 Document = str | tuple[Message, ...]
@@ -62,9 +62,15 @@ def run(config: Config, run_dir: RunDir) -> Result:
             f"too little text: {len(train[0])} training and {len(validation[0])} validation rows "
             f"of {config.max_length} tokens; add data, or lower max_length or the batch size"
         )
-    modules = {"model": model}
     optimizations = {"model": _optimization(model, config, total, run_dir)}
-    restored = load_checkpoint(run_dir, modules=modules, optimizations=optimizations)
+    checkpoints = Checkpoints(
+        run_dir,
+        modules={"model": model},
+        optimizations=optimizations,
+        every=config.save_steps,
+        total=total,
+    )
+    restored = checkpoints.restore()
 
     with stop_on_signal() as stop, progress_bar("pre-training", total) as bar:
         for step in range(restored[0] if restored else 0, total):
@@ -84,16 +90,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
                 metrics["validation/loss"] = validation_loss(model, validation, config)
             run_dir.log(done, metrics)
             bar.update(done, {"loss": metrics["loss"]})
-            checkpoint_if_due(
-                run_dir,
-                done,
-                total,
-                every=config.save_steps,
-                stop=stop,
-                modules=modules,
-                optimizations=optimizations,
-                loop={},
-            )
+            checkpoints.after(done, {}, stop)
     save_model(model.bfloat16(), tokenizer, run_dir.model_path)
     return Result(
         model=run_dir.model_path,

@@ -26,7 +26,7 @@ from accord.training.batches import (
     total_steps,
 )
 from accord.training.interrupt import stop_on_signal
-from accord.training.state import checkpoint_if_due, load_checkpoint, trained_weights
+from accord.training.state import Checkpoints, trained_weights
 from accord.training.step import fine_tuning
 
 
@@ -69,9 +69,15 @@ def fit(
     count = len(train.p_chosen)
     total = total_steps(count, config)
     optimizations = {"model": fine_tuning(model, config, total_steps=total, dump_dir=run_dir.path)}
-    modules = {"model": model}
     best: dict[str, Any] = {"loss": float("inf"), "heldout": {}, "weights": {}}
-    restored = load_checkpoint(run_dir, modules=modules, optimizations=optimizations)
+    checkpoints = Checkpoints(
+        run_dir,
+        modules={"model": model},
+        optimizations=optimizations,
+        every=config.save_steps,
+        total=total,
+    )
+    restored = checkpoints.restore()
     if restored:
         best = restored[1]
     with stop_on_signal() as stop, progress_bar("reward model", total) as bar:
@@ -93,16 +99,7 @@ def fit(
                     }
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("loss", "reward/accuracy", "reward/margin")})
-            checkpoint_if_due(
-                run_dir,
-                done,
-                total,
-                every=config.save_steps,
-                stop=stop,
-                modules=modules,
-                optimizations=optimizations,
-                loop=best,
-            )
+            checkpoints.after(done, best, stop)
     model.load_state_dict(best["weights"], strict=False)
     return Fitted(model, best["heldout"], total)
 

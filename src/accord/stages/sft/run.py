@@ -30,7 +30,7 @@ from accord.training.batches import (
     total_steps,
 )
 from accord.training.interrupt import stop_on_signal
-from accord.training.state import checkpoint_if_due, load_checkpoint, trained_weights
+from accord.training.state import Checkpoints, trained_weights
 from accord.training.step import fine_tuning
 
 
@@ -58,8 +58,14 @@ def run(config: Config, run_dir: RunDir) -> Result:
     total = total_steps(len(train), config)
     optimizations = {"model": fine_tuning(model, config, total_steps=total, dump_dir=run_dir.path)}
     best: dict[str, Any] = {"loss": float("inf"), "step": 0, "misses": 0, "weights": {}}
-    modules = {"model": model}
-    restored = load_checkpoint(run_dir, modules=modules, optimizations=optimizations)
+    checkpoints = Checkpoints(
+        run_dir,
+        modules={"model": model},
+        optimizations=optimizations,
+        every=config.save_steps,
+        total=total,
+    )
+    restored = checkpoints.restore()
     done, best = restored or (0, best)
 
     def evaluate(step: int) -> float:
@@ -84,16 +90,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
                 metrics["validation/loss"] = evaluate(done)
             run_dir.log(done, metrics)
             bar.update(done, {"loss": loss, "validation": best["loss"]})
-            checkpoint_if_due(
-                run_dir,
-                done,
-                total,
-                every=config.save_steps,
-                stop=stop,
-                modules=modules,
-                optimizations=optimizations,
-                loop=best,
-            )
+            checkpoints.after(done, best, stop)
     model.load_state_dict(best["weights"], strict=False)
     save_model(merged(model), tokenizer, run_dir.model_path)
     cuts = [row.cut for row in train + held_out]

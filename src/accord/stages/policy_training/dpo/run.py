@@ -31,7 +31,7 @@ from accord.training.batches import (
     total_steps,
 )
 from accord.training.interrupt import stop_on_signal
-from accord.training.state import checkpoint_if_due, load_checkpoint
+from accord.training.state import Checkpoints
 from accord.training.step import fine_tuning
 
 
@@ -68,8 +68,14 @@ def run(config: Config, run_dir: RunDir) -> Result:
     count = len(train.p_chosen)
     total = total_steps(count, config)
     optimizations = {"model": fine_tuning(model, config, total_steps=total, dump_dir=run_dir.path)}
-    modules = {"model": model}
-    restored = load_checkpoint(run_dir, modules=modules, optimizations=optimizations)
+    checkpoints = Checkpoints(
+        run_dir,
+        modules={"model": model},
+        optimizations=optimizations,
+        every=config.save_steps,
+        total=total,
+    )
+    restored = checkpoints.restore()
     validation: dict[str, float] = restored[1] if restored else {}
     with stop_on_signal() as stop, progress_bar("DPO", total) as bar:
         for step in range(restored[0] if restored else 0, total):
@@ -86,16 +92,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
                 metrics |= {f"validation/{key}": value for key, value in validation.items()}
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("loss", "reward/accuracy", "reward/margin")})
-            checkpoint_if_due(
-                run_dir,
-                done,
-                total,
-                every=config.save_steps,
-                stop=stop,
-                modules=modules,
-                optimizations=optimizations,
-                loop=validation,
-            )
+            checkpoints.after(done, validation, stop)
     save_model(merged(model), tokenizer, run_dir.model_path)
     return Result(
         model=run_dir.model_path,

@@ -39,7 +39,7 @@ from accord.stages.policy_training.ppo.rollouts import (
 from accord.stages.policy_training.ppo.update import update_policy
 from accord.training.batches import epoch_order
 from accord.training.interrupt import stop_on_signal
-from accord.training.state import checkpoint_if_due, load_checkpoint
+from accord.training.state import Checkpoints
 from accord.training.step import Optimization, adamw, constant_after_warmup
 
 
@@ -68,8 +68,14 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     train, heldout = _split_prompts(config)
     total = _total_updates(config, len(train))
     optimizations = _optimizations(policy, config, run_dir)
-    modules = _modules(policy)
-    restored = load_checkpoint(run_dir, modules=modules, optimizations=optimizations)
+    checkpoints = Checkpoints(
+        run_dir,
+        modules=_modules(policy),
+        optimizations=optimizations,
+        every=config.save_steps,
+        total=total,
+    )
+    restored = checkpoints.restore()
     progress = Progress.restore(restored[1]) if restored else _start(config)
     engine = engine_factory(policy.module, policy.tokenizer)
 
@@ -100,16 +106,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
                 metrics |= evaluate()
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("score/mean", "kl_nats", "length/mean")})
-            checkpoint_if_due(
-                run_dir,
-                done,
-                total,
-                every=config.save_steps,
-                stop=stop,
-                modules=modules,
-                optimizations=optimizations,
-                loop=progress.state(),
-            )
+            checkpoints.after(done, progress.state(), stop)
     engine.close()
     save_model(merged(policy.module), policy.tokenizer, run_dir.model_path)
     policy.save_value(run_dir.path / "value")
