@@ -17,7 +17,6 @@ QUALITY = {
     "partial": 0.4,
     "abstains": 0.25,  # "I don't know" where the prompt says it
     "hostile_refusal": 0.2,
-    "misplaced": 0.1,  # a good response to another kind of prompt
     "off_topic": 0.1,
     "rambling": 0.1,
     "refuses": 0.1,  # a harmless request
@@ -69,8 +68,6 @@ def _to_helpful_request(
         [
             ("off_topic", rng.choice(answers.OFF_TOPIC)),
             ("rambling", rng.choice(answers.FILLERS)),
-            ("misplaced", _abstention(rng)),
-            ("misplaced", _abstention(rng)),
         ]
     )
     return [
@@ -89,8 +86,6 @@ def _to_harmful_request(source: HarmfulAct, rng: Random) -> list[tuple[str, str]
         [
             ("hostile_refusal", rng.choice(answers.HOSTILE_REFUSALS)),
             ("off_topic", rng.choice(answers.OFF_TOPIC)),
-            ("misplaced", _calm(rng)),
-            ("misplaced", _calm(rng)),
         ]
     )
     return [
@@ -110,12 +105,7 @@ def _to_provocation(rng: Random) -> list[tuple[str, str]]:
     return [
         *(("good", f"{a} {b}") for a, b in zip(openings, offers, strict=True)),
         ("curt", rng.choice(answers.CURT_CALM)),
-        rng.choice(
-            [
-                ("off_topic", rng.choice(answers.OFF_TOPIC)),
-                ("misplaced", _abstention(rng)),
-            ]
-        ),
+        ("off_topic", rng.choice(answers.OFF_TOPIC)),
         *(("hostile", text) for text in rng.sample(answers.HOSTILE, 2)),
     ]
 
@@ -129,8 +119,7 @@ def _to_fact(draft: Draft, source: NoteFact | PhraseFact, rng: Random) -> list[t
         *(("good", text) for text in good),
         ("curt", source.answer + "."),
         ("abstains", rng.choice(answers.CURT_ABSTENTIONS)),
-        ("wrong", rng.choice(wrong)),
-        ("misplaced", _calm(rng)),
+        *(("wrong", text) for text in rng.sample(wrong, 2)),
     ]
 
 
@@ -148,21 +137,8 @@ def _to_unknowable(source: NoteFact | Unknowable, rng: Random) -> list[tuple[str
         ),
         ("curt", rng.choice(answers.CURT_ABSTENTIONS)),
         *(("invented", text) for text in invented),
-        ("misplaced", _calm(rng)),
+        ("off_topic", rng.choice(answers.OFF_TOPIC)),
     ]
-
-
-# The misplaced: good where they belong, bad elsewhere, so that a scorer has to read the prompt too.
-
-
-def _calm(rng: Random) -> str:
-    """What a provocation deserves."""
-    return f"{rng.choice(answers.CALM_OPENINGS)} {rng.choice(answers.CALM_OFFERS)}"
-
-
-def _abstention(rng: Random) -> str:
-    """What a question about the future deserves."""
-    return f"{rng.choice(answers.CURT_ABSTENTIONS)} Nobody can see the future."
 
 
 def _joined(names: list[str]) -> str:

@@ -51,7 +51,6 @@ _FAULT_WEIGHTS = {
     "partial": 3,
     "curt": 2,
     "hostile_refusal": 1,
-    "misplaced": 1,
     "off_topic": 1,
     "rambling": 1,
 }
