@@ -126,7 +126,7 @@ def test_every_part_is_there(html: str) -> None:
         "I don't know. You have not told me where Mara left it.",
         "sample.demonstrations_train",
         "12 rows were too long and were cut at the prompt's start",
-        "41 prompts got identical responses only",
+        "41 sampled responses were identical to another",
         "stopped when its held-out KL passed the budget",
         "nonfinite-12.pt",
         "disagree by up to 3.0e-04 nats",
