@@ -12,6 +12,7 @@ from accord.corpora.pairs import (
     encode_pairs,
     load_comparisons,
     load_usable_comparisons,
+    prompt_fraction,
     split_by_prompt,
 )
 from accord.models.loading import load_tokenizer
@@ -35,6 +36,36 @@ def test_bad_rows_are_counted_up_to_a_limit(tmp_path: Path) -> None:
     assert (len(comparisons), bad) == (2, 2)
 
 
+def test_sources_follow_one_another(tmp_path: Path) -> None:
+    """Rows count anew in each source, bad rows over all of them."""
+    paths = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    write_jsonl(paths[0], [GOOD, {**GOOD, "p_chosen": 0.7, "margin": 2, "source": "one"}])
+    write_jsonl(paths[1], [{**GOOD, "chosen": "c"}])
+    found = load_comparisons([str(path) for path in paths])
+    assert [pair.chosen for pair in found] == ["a", "a", "c"]
+    assert [pair.p_chosen for pair in found] == [1.0, 0.7, 1.0]
+    assert (found[1].margin, found[1].columns) == (2.0, {"source": "one"})
+    write_jsonl(paths[0], [BAD, GOOD])
+    write_jsonl(paths[1], [BAD, GOOD])
+    references = [str(path) for path in paths]
+    assert load_usable_comparisons(references, max_bad_rows=2)[1] == 2
+    with pytest.raises(DataError, match=r"two\.jsonl, row 1"):
+        load_usable_comparisons(references, max_bad_rows=1)
+
+
+def test_bad_sources_are_no_bad_rows(tmp_path: Path) -> None:
+    """A file that is missing, cut short or empty is an error however many rows may be bad."""
+    path = tmp_path / "pairs.jsonl"
+    with pytest.raises(DataError, match="no such file"):
+        load_usable_comparisons([str(path)], max_bad_rows=100)
+    path.write_text('{"prompt": "q", "chosen": "a", "rejected": "b"}\n{"prompt": "q", "cho')
+    with pytest.raises(DataError, match="row 2: not valid JSON"):
+        load_usable_comparisons([str(path)], max_bad_rows=100)
+    path.write_text("")
+    with pytest.raises(DataError, match="no rows"):
+        load_usable_comparisons([str(path)], max_bad_rows=100)
+
+
 def test_both_sides_are_cut_alike(tiny_model_dir: Path) -> None:
     encoder = ChatEncoder(load_tokenizer(str(tiny_model_dir)))
     pair = Comparison(prompt("user asks " * 20), "12", "I don't know, but I can help you")
@@ -44,8 +75,33 @@ def test_both_sides_are_cut_alike(tiny_model_dir: Path) -> None:
     assert (whole.cut_rows, cut.cut_rows) == (0, 1)
     assert cut.chosen[0].prompt_ids == cut.rejected[0].prompt_ids == whole.chosen[0].prompt_ids[4:]
     assert cut.lengths == [length]
-    with pytest.raises(DataError, match="comparison 1: a response of"):
+    with pytest.raises(DataError, match="comparison 1 .*a response of"):
         encode_pairs([pair], encoder, max_length=5)
+
+
+def test_the_whole_pair_is_encoded(tiny_model_dir: Path) -> None:
+    """The end of turn is part of both responses; a row that just fits is not cut."""
+    encoder = ChatEncoder(load_tokenizer(str(tiny_model_dir)))
+    given = [Comparison(prompt("user"), "a", "help you"), Comparison(prompt("user asks"), "b", "c")]
+    found = encode_pairs(given, encoder, max_length=1000)
+    for pair, chosen, rejected in zip(given, found.chosen, found.rejected, strict=True):
+        assert chosen.prompt_ids == rejected.prompt_ids == encoder.encode_prompt(pair.prompt)
+        assert chosen.response_ids == (*encoder.encode_text(pair.chosen), encoder.end_of_turn_id)
+        assert rejected.response_ids == encoder.encode_response(pair.rejected)
+    assert found.lengths[0] == len(found.rejected[0].input_ids)
+    fitting = encode_pairs(given, encoder, max_length=max(found.lengths))
+    assert (fitting.cut_rows, fitting) == (0, found)
+    assert encode_pairs(given, encoder, max_length=max(found.lengths) - 1).cut_rows == 1
+
+
+def test_the_same_tokens_are_no_pair(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two texts that a tokenizer does not tell apart, such as one that lowers case."""
+    encoder = ChatEncoder(load_tokenizer(str(tiny_model_dir)))
+    encode = encoder.encode_response
+    monkeypatch.setattr(encoder, "encode_response", lambda text: encode(text.lower()))
+    given = [Comparison(prompt("q"), "a", "b"), Comparison(prompt("the odd one"), "Yes", "yes")]
+    with pytest.raises(DataError, match="comparison 2.*the odd one.*have the same tokens"):
+        encode_pairs(given, encoder, max_length=100)
 
 
 def test_a_prompt_is_on_one_side_of_a_split() -> None:
@@ -55,3 +111,19 @@ def test_a_prompt_is_on_one_side_of_a_split() -> None:
     assert not {prompts[i][0]["content"] for i in kept} & {prompts[i][0]["content"] for i in held}
     assert 0.1 < len(held) / 200 < 0.5
     assert split_by_prompt(prompts, fraction=0.3, seed=2) != (kept, held)
+
+
+def test_where_a_prompt_belongs_depends_on_nothing_else() -> None:
+    """New rows move no old ones; a seed is another split; fractions are even over [0, 1)."""
+    prompts = [prompt(f"q{i}") for i in range(1000)]
+    held = set(split_by_prompt(prompts, fraction=0.2, seed=3)[1])
+    assert set(split_by_prompt(prompts[:300], fraction=0.2, seed=3)[1]) == {
+        i for i in held if i < 300
+    }
+    assert held < set(split_by_prompt(prompts, fraction=0.4, seed=3)[1])
+    fractions = sorted(prompt_fraction(p, seed=3) for p in prompts)
+    assert 0 <= fractions[0] < fractions[-1] < 1
+    assert max(abs(f - (i + 0.5) / 1000) for i, f in enumerate(fractions)) < 0.06
+    # Another role or another turn is another prompt.
+    system = (Message(role="system", content="q1"),)
+    assert len({prompt_fraction(p, seed=3) for p in (system, prompts[1], system * 2)}) == 3

@@ -11,7 +11,7 @@ from accord.core.errors import DataError
 from accord.core.types import GenerationRequest, SamplingParams
 from accord.corpora.encoding import Encoded
 from accord.engine.generate import generate
-from accord.engine.local import LocalEngine
+from accord.engine.local import LocalEngine, sample
 from accord.models.loading import load_policy
 from accord.models.logprobs import token_logprobs
 from accord.training.batches import collate
@@ -46,8 +46,28 @@ def test_sampler_and_trainer_agree(
     check_agreement(tiny_model_dir, temperature, max_batch_size)
 
 
-def test_sampler_and_trainer_agree_on_a_trained_model(accord_data: Path) -> None:
-    check_agreement(accord_data.parent / "models" / "base-7m", 1.0, 8)
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_sampler_and_trainer_agree_on_a_trained_model(
+    accord_data: Path, temperature: float
+) -> None:
+    check_agreement(accord_data.parent / "models" / "base-7m", temperature, 8)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_padded_rows_are_as_if_alone(tiny_model_dir: Path, attention: str) -> None:
+    policy = load_policy(str(tiny_model_dir), device=CPU)
+    policy.set_attn_implementation(attention)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_dir)
+    together, alone = (
+        generate(
+            LocalEngine(policy, tokenizer, max_batch_size=n), PROMPTS, SamplingParams(20), seed=4
+        )
+        for n in (7, 1)
+    )
+    for padded, bare in zip(together, alone, strict=True):
+        assert padded.response_ids == bare.response_ids
+        expected = [token.logprob for token in bare.tokens]
+        assert [token.logprob for token in padded.tokens] == pytest.approx(expected, abs=1e-5)
 
 
 def test_responses_do_not_depend_on_the_batch(tiny_model_dir: Path) -> None:
@@ -74,6 +94,37 @@ def test_greedy_is_transformers_greedy(tiny_model_dir: Path) -> None:
             pad_token_id=3,
         )[0, prompt.shape[1] :]  # fmt: skip
         assert list(result.response_ids) == expected.tolist()
+
+
+def test_greedy_reports_logprobs_at_temperature_one(tiny_model_dir: Path) -> None:
+    policy = load_policy(str(tiny_model_dir), device=CPU)
+    engine = LocalEngine(policy, AutoTokenizer.from_pretrained(tiny_model_dir))
+    (token,) = generate(engine, [(5, 6)], SamplingParams(1, 0.0), seed=0)[0].tokens
+    with torch.no_grad():
+        expected = torch.log_softmax(policy(torch.tensor([[5, 6]])).logits[0, -1], -1).max()
+    assert token.logprob == pytest.approx(float(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("uniform", "temperature", "token", "probability"),
+    [
+        (0.0, 1.0, 1, 0.5),  # token 0 has no probability: not even 0 draws it
+        (0.49, 1.0, 1, 0.5),
+        (0.51, 1.0, 2, 0.3),
+        (0.81, 1.0, 3, 0.2),
+        (1 - 2**-53, 1.0, 3, 0.2),  # nor does the largest uniform draw token 4
+        (0.64, 0.5, 1, 25 / 38),  # squares: 25, 9, 4 of 38
+        (0.67, 0.5, 2, 9 / 38),
+        (0.99, 0.0, 1, 0.5),  # the likeliest, reported at temperature 1
+    ],
+)
+def test_sample_by_hand(uniform: float, temperature: float, token: int, probability: float) -> None:
+    logits = torch.tensor([[0.0, 0.5, 0.3, 0.2, 0.0]]).log() + 3
+    tokens, logprobs = sample(
+        logits, torch.tensor([temperature]), torch.tensor([uniform], dtype=torch.float64)
+    )
+    assert tokens.tolist() == [token]
+    assert logprobs.exp().item() == pytest.approx(probability, abs=1e-6)
 
 
 def test_frequencies_are_the_softmax(tiny_model_dir: Path) -> None:

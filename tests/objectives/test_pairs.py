@@ -4,6 +4,8 @@ from math import exp, log
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.objectives.dpo import dpo_loss
@@ -21,7 +23,9 @@ def sigmoid(x: float) -> float:
         (-2.0, 1.0, 0.0, -log(sigmoid(-2.0))),
         (2.0, 1.0, 0.5, -log(sigmoid(1.5))),  # a margin asks for more
         (2.0, 0.75, 0.0, -0.75 * log(sigmoid(2.0)) - 0.25 * log(sigmoid(-2.0))),
-        (2.0, 0.0, 0.5, -log(sigmoid(-2.5))),  # and of the other side too
+        (2.0, 0.0, 0.5, -log(sigmoid(-1.5))),  # the same shift in the other side's term
+        (-2.0, 1.0, -0.5, -log(sigmoid(-1.5))),  # which is that pair the other way round
+        (2.0, 0.75, 0.5, -0.75 * log(sigmoid(1.5)) - 0.25 * log(sigmoid(-1.5))),
     ],
 )
 def test_bradley_terry_by_hand(difference: float, p: float, margin: float, expected: float) -> None:
@@ -51,6 +55,42 @@ def test_soft_label_has_its_optimum_at_the_logit() -> None:
     assert difference.grad.item() == pytest.approx(0.0, abs=1e-6)
 
 
+def test_margin_moves_the_optimum() -> None:
+    """d = m + logit(p), here 0.5 + log 4."""
+    difference = torch.tensor([0.5 + log(4)], requires_grad=True)
+    out = bradley_terry_loss(
+        difference, torch.zeros(1), p_chosen=torch.tensor([0.8]), margin=torch.tensor([0.5])
+    )
+    out.loss.backward()
+    assert difference.grad is not None
+    assert difference.grad.item() == pytest.approx(0.0, abs=1e-6)
+
+
+finite = st.floats(-20, 20)
+
+
+@given(finite, finite, st.floats(0, 1), st.floats(-3, 3))
+@settings(max_examples=50, deadline=None)
+def test_a_pair_written_the_other_way_round_has_the_same_loss(
+    a: float, b: float, p: float, margin: float
+) -> None:
+    one, other, label, m = (torch.tensor([x], dtype=torch.float64) for x in (a, b, p, margin))
+    here = bradley_terry_loss(one, other, p_chosen=label, margin=m)
+    there = bradley_terry_loss(other, one, p_chosen=1 - label, margin=-m)
+    assert here.loss.item() == pytest.approx(there.loss.item(), abs=1e-9)
+    assert here.score_margin.item() == -there.score_margin.item()
+
+
+def test_scores_far_apart_stay_finite() -> None:
+    """Written as log(sigmoid(x)), the first would be infinite."""
+    far = torch.tensor([-1e4], requires_grad=True)
+    loss = bradley_terry_loss(far, torch.zeros(1)).loss
+    loss.backward()
+    assert loss.item() == 1e4
+    assert far.grad is not None
+    assert far.grad.item() == -1.0
+
+
 def test_dpo_by_hand() -> None:
     out = dpo_loss(
         torch.tensor([-1.0]), torch.tensor([-5.0]), torch.tensor([-2.0]), torch.tensor([-4.0]),
@@ -59,6 +99,7 @@ def test_dpo_by_hand() -> None:
     # chosen: 0.5 (-1 + 2) = 0.5; rejected: 0.5 (-5 + 4) = -0.5
     assert out.chosen_reward.item() == pytest.approx(0.5)
     assert out.rejected_reward.item() == pytest.approx(-0.5)
+    assert out.margin.item() == pytest.approx(1.0)
     assert out.loss.item() == pytest.approx(-log(sigmoid(1.0)), rel=1e-6)
     assert out.accuracy.item() == 1.0
 
@@ -104,19 +145,65 @@ def test_gradients() -> None:
         for _ in range(2)
     )
     p = torch.tensor([1.0, 0.3, 0.5], dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda a, b: bradley_terry_loss(a, b, p_chosen=p).loss, (x, y))
+    margin = torch.tensor([0.0, -0.7, 2.0], dtype=torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda a, b: bradley_terry_loss(a, b, p_chosen=p, margin=margin).loss, (x, y)
+    )
     assert torch.autograd.gradcheck(
         lambda a, b: dpo_loss(a, b, p, p.flip(0), beta=0.2, p_chosen=p).loss, (x, y)
     )
 
 
-def test_refusals() -> None:
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("p", [1.2, -0.1, NAN])
+def test_labels_that_are_no_probability_are_refused(p: float) -> None:
+    one = torch.ones(2)
+    labels = torch.tensor([0.5, p])
+    with pytest.raises(ValueError, match="p_chosen must lie in"):
+        bradley_terry_loss(one, one, p_chosen=labels)
+    with pytest.raises(ValueError, match="p_chosen must lie in"):
+        dpo_loss(one, one, one, one, beta=0.1, p_chosen=labels)
+
+
+@pytest.mark.parametrize("shape", [(1,), (2, 1), ()])
+def test_shapes_that_would_broadcast_are_refused(shape: tuple[int, ...]) -> None:
+    pair, odd = torch.ones(2), torch.ones(shape)
+    for scores in ((pair, odd), (odd, pair)):
+        with pytest.raises(ValueError, match=r"expected \(B,\) tensors of one length, got chosen_"):
+            bradley_terry_loss(*scores)
+    with pytest.raises(ValueError, match=r"got scores \(2,\), p_chosen"):
+        bradley_terry_loss(pair, pair, p_chosen=odd)
+    with pytest.raises(ValueError, match=r"got chosen_scores \(2,\), margin"):
+        bradley_terry_loss(pair, pair, margin=odd)
+    for position in range(4):
+        logps = [pair] * 4
+        logps[position] = odd
+        with pytest.raises(ValueError, match=r"expected \(B,\) tensors of one length"):
+            dpo_loss(*logps, beta=0.1)
+
+
+@pytest.mark.parametrize("margin", [NAN, float("inf")])
+def test_margins_that_are_no_number_are_refused(margin: float) -> None:
+    with pytest.raises(ValueError, match="margin must be finite"):
+        bradley_terry_loss(torch.ones(1), torch.ones(1), margin=torch.tensor([margin]))
+
+
+@pytest.mark.parametrize("beta", [0.0, -1.0, NAN])
+def test_wrong_betas_are_refused(beta: float) -> None:
     one = torch.ones(1)
-    with pytest.raises(ValueError, match="p_chosen must lie in"):
-        bradley_terry_loss(one, one, p_chosen=torch.tensor([1.2]))
-    with pytest.raises(ValueError, match=r"expected two \(B,\) tensors"):
-        bradley_terry_loss(one, torch.ones(2))
     with pytest.raises(ValueError, match="beta must be above 0"):
-        dpo_loss(one, one, one, one, beta=0.0)
-    with pytest.raises(ValueError, match="p_chosen must lie in"):
-        dpo_loss(one, one, one, one, beta=0.1, p_chosen=-one)
+        dpo_loss(one, one, one, one, beta=beta)
+
+
+def test_nothing_to_average_is_refused() -> None:
+    one, none = torch.ones(1), torch.ones(0)
+    with pytest.raises(ValueError, match="nothing to average"):
+        bradley_terry_loss(none, none)
+    with pytest.raises(ValueError, match="nothing to average"):
+        dpo_loss(none, none, none, none, beta=0.1)
+    with pytest.raises(ValueError, match="denominator must be"):
+        bradley_terry_loss(one, one, denominator=0.0)
+    with pytest.raises(ValueError, match="denominator must be"):
+        dpo_loss(one, one, one, one, beta=0.1, denominator=NAN)

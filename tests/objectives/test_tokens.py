@@ -1,4 +1,4 @@
-"""Masked means, whitening, cross-entropy, KL estimators, GAE, per-token rewards."""
+"""Cross-entropy, KL estimators, GAE, per-token rewards."""
 
 import pytest
 import torch
@@ -8,22 +8,10 @@ from hypothesis import strategies as st
 from accord.objectives.cross_entropy import token_cross_entropy
 from accord.objectives.gae import gae
 from accord.objectives.kl import kl_estimate, kl_k1, kl_k2, kl_k3
-from accord.objectives.masked import masked_mean, masked_variance, whiten
+from accord.objectives.masked import masked_variance, whiten
 from accord.objectives.rewards import per_token_rewards
 
 ABSURD = [1e9, float("nan"), float("inf")]
-
-
-@pytest.mark.parametrize("absurd", ABSURD)
-def test_masked_mean_and_its_gradient_ignore_the_absurd(absurd: float) -> None:
-    values = torch.tensor([1.0, 3.0, absurd], requires_grad=True)
-    mask = torch.tensor([True, True, False])
-    mean = masked_mean(values, mask)
-    mean.backward()
-    assert mean.item() == 2.0
-    assert values.grad is not None
-    assert values.grad.tolist() == [0.5, 0.5, 0.0]
-    assert masked_variance(values, mask).item() == 1.0
 
 
 def test_cross_entropy_by_hand_and_in_pieces() -> None:
@@ -40,16 +28,13 @@ def test_cross_entropy_by_hand_and_in_pieces() -> None:
 
 
 @pytest.mark.parametrize("absurd", ABSURD)
-def test_whiten_by_hand(absurd: float) -> None:
-    values = torch.tensor([[1.0, 3.0, absurd]])
-    mask = torch.tensor([[True, True, False]])
-    torch.testing.assert_close(whiten(values, mask), torch.tensor([[-1.0, 1.0, 0.0]]))
-    kept = whiten(values, mask, shift_mean=False)
-    torch.testing.assert_close(kept, torch.tensor([[1.0, 3.0, 0.0]]))
-
-
-def test_equal_values_whiten_to_zero() -> None:
-    assert whiten(torch.full((1, 3), 5.0), torch.ones(1, 3, dtype=torch.bool)).abs().max() == 0
+def test_cross_entropy_and_its_gradient_ignore_the_absurd(absurd: float) -> None:
+    logprobs = torch.tensor([[-1.0, -3.0, absurd]], requires_grad=True)
+    loss = token_cross_entropy(logprobs, torch.tensor([[True, True, False]])).loss
+    loss.backward()
+    assert loss.item() == 2.0
+    assert logprobs.grad is not None
+    assert logprobs.grad.tolist() == [[-0.5, -0.5, 0.0]]
 
 
 def test_kl_estimators_in_expectation() -> None:
@@ -64,6 +49,46 @@ def test_kl_estimators_in_expectation() -> None:
     assert (k2 >= 0).all()
     assert (k3 >= 0).all()
     assert (k1 < 0).any()
+
+
+def test_kl_variance_and_bias_near_and_far() -> None:
+    """What the docstrings say: near the reference k2 is nearly the KL and k3 steadier than k1."""
+    pi = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)
+    for ref, k2_error in (([0.69, 0.205, 0.105], 0.02), ([0.02, 0.08, 0.9], 0.2)):
+        other = torch.tensor(ref, dtype=torch.float64)
+        k1, k2, k3 = (f(pi.log(), other.log()) for f in (kl_k1, kl_k2, kl_k3))
+        kl = (pi * k1).sum()
+        is_near = bool(kl < 0.01)
+        assert (abs((pi * k2).sum() / kl - 1) < k2_error) == is_near
+        spread = [(pi * (k - (pi * k).sum()) ** 2).sum() for k in (k1, k3)]
+        assert (spread[1] < 0.1 * spread[0]) == is_near
+
+
+def test_mean_gradient_of_k2_is_that_of_the_kl() -> None:
+    logits = torch.tensor([0.3, -0.2, 1.0], dtype=torch.float64, requires_grad=True)
+    ref = torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64).log()
+    logprobs = logits.log_softmax(0)
+    pi = logprobs.exp()
+    (exact,) = torch.autograd.grad((pi * (logprobs - ref)).sum(), logits, retain_graph=True)
+    (sampled,) = torch.autograd.grad((pi.detach() * kl_k2(logprobs, ref)).sum(), logits)
+    torch.testing.assert_close(sampled, exact)
+
+
+def test_gradients_of_token_functions() -> None:
+    generator = torch.Generator().manual_seed(3)
+    x, y = (torch.randn(2, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    x.requires_grad_()
+    mask = torch.tensor([[True, True, False, True], [False, True, False, False]])
+    for function in (
+        lambda a: token_cross_entropy(a, mask).loss,
+        lambda a: masked_variance(a, mask),
+        lambda a: whiten(a, mask),
+        lambda a: whiten(a, mask, shift_mean=False),
+        lambda a: kl_k1(a, y),
+        lambda a: kl_k2(a, y),
+        lambda a: kl_k3(a, y),
+    ):
+        assert torch.autograd.gradcheck(function, x)
 
 
 def test_kl_by_name() -> None:
@@ -105,6 +130,49 @@ def test_gae_against_its_definition(steps: int, gamma: float, lam: float, seed: 
     assert out.advantages[0].tolist() == pytest.approx(expected)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0, 1))
+def test_gae_of_a_batch_with_holes_is_that_of_its_chosen_tokens(
+    seed: int, gamma: float, lam: float
+) -> None:
+    """Rows of other lengths and holes: each is as if its chosen tokens stood side by side."""
+    generator = torch.Generator().manual_seed(seed)
+    rewards, values = (
+        torch.randn(3, 8, generator=generator, dtype=torch.float64) for _ in range(2)
+    )
+    mask = torch.rand(3, 8, generator=generator) > 0.5
+    hole = torch.tensor(float("nan"), dtype=torch.float64)
+    out = gae(rewards.where(mask, hole), values.where(mask, hole), mask, gamma=gamma, lam=lam)
+    for row in range(3):
+        r, v = rewards[row][mask[row]].tolist(), [*values[row][mask[row]].tolist(), 0.0]
+        for t in range(len(r)):
+            expected = sum(
+                (gamma * lam) ** (k - t) * (r[k] + gamma * v[k + 1] - v[k])
+                for k in range(t, len(r))
+            )
+            assert out.advantages[row][mask[row]][t].item() == pytest.approx(expected)
+            assert out.returns[row][mask[row]][t].item() == pytest.approx(expected + v[t])
+    assert (out.advantages[~mask] == 0).all()
+    assert (out.returns[~mask] == 0).all()
+
+
+def test_gae_with_lambda_zero_is_one_step() -> None:
+    values = torch.tensor([[1.0, 4.0, 2.0]])
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    out = gae(torch.tensor([[1.0, 1.0, 1.0]]), values, mask, gamma=0.5, lam=0.0)
+    # 1 + 4/2 - 1, 1 + 2/2 - 4, 1 - 2
+    torch.testing.assert_close(out.advantages, torch.tensor([[2.0, -2.0, -1.0]]))
+
+
+def test_gae_refuses_grids_of_other_shapes() -> None:
+    grid, mask = torch.ones(2, 3), torch.ones(2, 3, dtype=torch.bool)
+    for wrong in (torch.ones(2, 4), torch.ones(1, 3), torch.ones(3)):
+        with pytest.raises(ValueError, match=r"expected three \(B, L\) tensors"):
+            gae(wrong, grid, mask, gamma=1.0, lam=1.0)
+        with pytest.raises(ValueError, match=r"expected three \(B, L\) tensors"):
+            gae(grid, wrong, mask, gamma=1.0, lam=1.0)
+
+
 def test_gae_with_lambda_one_is_the_return() -> None:
     rewards = torch.tensor([[0.0, 0.0, 1.0]])
     out = gae(rewards, torch.randn(1, 3), torch.ones(1, 3, dtype=torch.bool), gamma=1.0, lam=1.0)
@@ -121,10 +189,32 @@ def test_per_token_rewards_by_hand(absurd: float) -> None:
     assert out.tolist() == [[0.0, -1.0, 10.5, 0.0], [0.0, 0.0, -1.5, -12.0]]
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0, 2))
+def test_per_token_rewards_add_up(seed: int, kl_coef: float) -> None:
+    """However the mask lies, a row's rewards sum to its score less its KL penalty."""
+    generator = torch.Generator().manual_seed(seed)
+    kl = torch.randn(4, 6, generator=generator, dtype=torch.float64)
+    scores = torch.randn(4, generator=generator, dtype=torch.float64)
+    mask = torch.rand(4, 6, generator=generator) > 0.5
+    mask[torch.arange(4), torch.randint(6, (4,), generator=generator)] = True
+    out = per_token_rewards(kl, scores, mask, kl_coef=kl_coef)
+    for row in range(4):
+        chosen = mask[row].nonzero().flatten().tolist()
+        for t in range(6):
+            penalty = -kl_coef * kl[row, t].item() if t in chosen else 0.0
+            bonus = scores[row].item() if t == chosen[-1] else 0.0
+            assert out[row, t].item() == pytest.approx(penalty + bonus)
+
+
 def test_per_token_rewards_refuse() -> None:
     with pytest.raises(ValueError, match="every row needs a chosen token"):
         per_token_rewards(
             torch.zeros(1, 2), torch.zeros(1), torch.zeros(1, 2, dtype=torch.bool), kl_coef=0.1
+        )
+    with pytest.raises(ValueError, match=r"expected kl \(B, L\), scores \(B,\)"):
+        per_token_rewards(
+            torch.zeros(2, 2), torch.zeros(1), torch.ones(2, 2, dtype=torch.bool), kl_coef=0.1
         )
     with pytest.raises(ValueError, match="not be negative"):
         per_token_rewards(

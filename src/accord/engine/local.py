@@ -1,270 +1,234 @@
 """The local sampler: continuous batching over any `transformers` causal LM, in this process.
 
-It is cooperative: asking a generation for its result (or its next token) runs the scheduler, which
-advances all running rows by one token at a time. Finished rows leave the batch and queued requests
-join it, so nobody waits for the longest row. The policy's own weights are used: after an optimizer
-step the next token comes from the new weights.
+It is cooperative (see `requests`): asking a generation for its result or its next token advances
+all running rows by one token at a time. Finished rows leave the batch and queued requests join it,
+so nobody waits for the longest row. The policy's own weights are used: after an optimizer step the
+next token comes from the new weights.
 """
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
 
-from accord.core.errors import DataError
-from accord.core.types import GeneratedToken, GenerationRequest, GenerationResult
+from accord.core.errors import ModelError
+from accord.core.types import GeneratedToken, GenerationRequest
 from accord.corpora.encoding import ChatEncoder
+from accord.engine.requests import CooperativeGeneration, refuse_unfit
+from accord.engine.rows import Rows
 from accord.models.loading import evaluating
 from accord.models.logprobs import bare_model, float32_logits
 
-Finish = Literal["stop", "length", "cancelled"]
-
-
-class LocalGeneration:
-    """One request and what it has received so far."""
-
-    def __init__(self, engine: "LocalEngine", request: GenerationRequest) -> None:
-        self._engine = engine
-        self.request = request
-        self.tokens: list[GeneratedToken] = []
-        self.finish: Finish | None = None
-        # One uniform a token, drawn now: a response does not depend on what shares its batch.
-        self.uniforms = np.random.default_rng(request.seed).random(request.params.max_new_tokens)
-
-    def result(self) -> GenerationResult:
-        """Run the engine until this response is finished."""
-        while self.finish is None:
-            self._engine.advance()
-        return GenerationResult(self.request.prompt_ids, tuple(self.tokens), self.finish)
-
-    def stream(self) -> Iterator[GeneratedToken]:
-        """Tokens as they come; the engine runs while they are asked for."""
-        given = 0
-        while True:
-            while given < len(self.tokens):
-                yield self.tokens[given]
-                given += 1
-            if self.finish is not None:
-                return
-            self._engine.advance()
-
-    def cancel(self) -> None:
-        """Stop; what was sampled so far is kept."""
-        if self.finish is None:
-            self.finish = "cancelled"
+PREFILL_TOKENS = 16_384
+"""Prompt tokens, padding included, that are run at one time; bounds the memory of activations."""
 
 
 class LocalEngine:
     """An `Engine` over a policy's own module.
 
+    A response depends on its request and the weights alone: not on what shares its batch, but for
+    draws that fall within float rounding of the border between two tokens. Log-probs are
+    float32, by the trainer's own head code. Temperature 0 takes the likeliest token and reports
+    its log-prob at temperature 1.
+
     Args:
-        policy: a causal LM, bare or under peft, on any device and in any precision.
-        tokenizer: its tokenizer.
-        max_batch_size: rows that run together.
+        policy: a causal LM, bare or under peft, on any device, in any precision and mode; dropout
+            is off while it samples, and its mode is the same afterwards.
+        tokenizer: its tokenizer, or a `ChatEncoder` over it.
+        max_batch_size: rows that run together, at least 1.
     """
 
     def __init__(self, policy: nn.Module, tokenizer: Any, *, max_batch_size: int = 128) -> None:
+        if max_batch_size < 1:
+            raise ValueError(f"max_batch_size must be at least 1, got {max_batch_size}")
+        encoder = tokenizer if isinstance(tokenizer, ChatEncoder) else ChatEncoder(tokenizer)
         self.policy = policy
         self.max_batch_size = max_batch_size
-        self._end_of_turn_id = ChatEncoder(tokenizer).end_of_turn_id
+        self._end_of_turn_id = encoder.end_of_turn_id
         self._version = 0
-        self._queue: deque[LocalGeneration] = deque()
-        self._rows = _Rows.empty()
+        self._queue: list[CooperativeGeneration] = []
+        self._rows: Rows | None = None
+        self._is_closed = False
 
-    def submit(self, requests: Sequence[GenerationRequest]) -> list[LocalGeneration]:
+    def submit(self, requests: Sequence[GenerationRequest]) -> list[CooperativeGeneration]:
         """Queue requests; prompts of like length are admitted together.
 
         Raises:
-            DataError: a prompt is empty, or does not fit the context with its response.
+            DataError: a prompt is empty, holds an id that is no token, or does not fit the context
+                with its response; or a parameter is out of range. Nothing was queued then.
+            RuntimeError: the engine is closed.
         """
-        config: Any = bare_model(self.policy).config
-        context = getattr(config.get_text_config(), "max_position_embeddings", None)
-        for index, request in enumerate(requests):
-            prompt, response = len(request.prompt_ids), request.params.max_new_tokens
-            if prompt == 0 or response < 1:
-                raise DataError(f"request {index}: needs a prompt and max_new_tokens of at least 1")
-            if context is not None and prompt + response > context:
-                raise DataError(
-                    f"request {index}: a prompt of {prompt} tokens and a response of up to "
-                    f"{response} do not fit the model's context of {context}"
-                )
-        generations = [LocalGeneration(self, request) for request in requests]
-        self._queue.extend(sorted(generations, key=lambda g: len(g.request.prompt_ids)))
+        if self._is_closed:
+            raise RuntimeError("this engine is closed; build a new one")
+        base: Any = bare_model(self.policy)
+        context = getattr(base.config.get_text_config(), "max_position_embeddings", None)
+        vocabulary = base.get_input_embeddings().weight.shape[0]
+        refuse_unfit(requests, context=context, vocabulary=vocabulary)
+        generations = [CooperativeGeneration(r, self._run_until) for r in requests]
+        self._queue += sorted(generations, key=lambda g: len(g.request.prompt_ids))
         return generations
 
-    def load_weights(self, weights: Any, *, version: int) -> None:
+    def load_weights(self, weights: Mapping[str, Tensor], *, version: int) -> None:
         """Take weights and stamp `version` on every token from now on.
 
-        Tensors that are the policy's own storage are not copied, so after an optimizer step this
-        costs nothing. Rows that are running keep the cache that older weights made.
+        Tensors that are the policy's own memory are not copied, so after an optimizer step
+        `load_weights(policy.state_dict(), version=n)` costs next to nothing. Rows that are running
+        keep the keys and values that older weights made.
+
+        Raises:
+            ModelError: names or shapes are not the policy's; its weights are as before.
         """
         own = self.policy.state_dict()
-        changed = {
-            name: tensor
-            for name, tensor in weights.items()
-            if name not in own or own[name].data_ptr() != tensor.data_ptr()
-        }
-        if changed:
-            self.policy.load_state_dict({**own, **changed})
+        _refuse_other_weights(own, weights)
+        with torch.no_grad():
+            for name, tensor in weights.items():
+                if not _is_same_memory(own[name], tensor):
+                    own[name].copy_(tensor)
         self._version = version
 
     def close(self) -> None:
-        """Cancel what is queued or running and free the cache."""
-        for generation in [*self._queue, *self._rows.generations]:
+        """Cancel what is queued or running, free the cache, and take no more requests."""
+        self._is_closed = True
+        self._cancel_all()
+
+    def _cancel_all(self) -> None:
+        running = self._rows.generations if self._rows else []
+        for generation in [*self._queue, *running]:
             generation.cancel()
-        self._queue.clear()
-        self._rows = _Rows.empty()
+        self._queue, self._rows = [], None
 
     @torch.no_grad()
-    def advance(self) -> None:
-        """Sample one token for every running row, after letting rows leave and join."""
+    def _run_until(self, is_done: Callable[[], bool]) -> None:
+        """Run the scheduler, a token at a time, until the claim holds."""
+        if is_done():
+            return
         with evaluating(self.policy):
-            self._reschedule()
-            if self._rows.generations:
-                hidden = self._rows.forward(self.policy)
-                self._take_tokens(hidden)
+            try:
+                while not is_done():
+                    self._advance()
+            except BaseException:
+                # Stopped between two layers, the cache's layers differ: nothing can go on from it.
+                self._cancel_all()
+                raise
 
-    def _reschedule(self) -> None:
-        """Let finished rows leave, and queued ones join, once that is worth moving the cache."""
-        running = [i for i, g in enumerate(self._rows.generations) if g.finish is None]
-        finished = len(self._rows.generations) - len(running)
-        while self._queue and self._queue[0].finish is not None:
-            self._queue.popleft()
-        free = self.max_batch_size - len(running)
-        is_due = 4 * finished >= len(self._rows.generations) or not running
-        if finished and (is_due or (self._queue and 4 * free >= self.max_batch_size)):
-            self._rows.keep(running)
-        if self._queue and 4 * free >= self.max_batch_size:
-            waiting = [g for g in self._queue if g.finish is None]
-            joining, rest = waiting[:free], waiting[free:]
-            self._queue = deque(rest)
-            if joining:
-                new = _Rows.prefill(self.policy, joining)
-                self._take_tokens(new.first_hidden, new)
-                self._rows.merge(new)
+    def _advance(self) -> None:
+        """Let rows leave and join, or else sample one token for every running row."""
+        if self._reschedule() or self._rows is None:
+            return
+        self._take_tokens(self._rows, self._rows.step(self.policy))
 
-    def _take_tokens(self, hidden: Tensor, rows: "_Rows | None" = None) -> None:
+    def _reschedule(self) -> bool:
+        """Move rows once it is worth moving the cache: when a quarter has finished or is free.
+
+        Returns:
+            Whether requests joined; they have received their first token.
+        """
+        rows = self._rows.generations if self._rows else []
+        running = [i for i, generation in enumerate(rows) if generation.finish is None]
+        finished, free = len(rows) - len(running), self.max_batch_size - len(running)
+        is_joining = bool(self._queue) and 4 * free >= self.max_batch_size
+        if self._rows and finished and (is_joining or 4 * finished >= len(rows)):
+            if running:
+                self._rows.keep(running)
+            else:
+                self._rows = None
+        if is_joining:
+            self._admit(free)
+        return is_joining
+
+    def _admit(self, free: int) -> None:
+        """Prefill up to `free` queued requests and add them to the running rows."""
+        self._queue = [generation for generation in self._queue if generation.finish is None]
+        for group in _prefill_groups(self._queue[:free]):
+            joining, hidden = Rows.prefill(self.policy, group)
+            self._take_tokens(joining, hidden)
+            if self._rows is None:
+                self._rows = joining
+            else:
+                self._rows.merge(joining)
+            del self._queue[: len(group)]
+
+    def _take_tokens(self, rows: Rows, hidden: Tensor) -> None:
         """Sample from (R, H) hidden states and hand every unfinished row its token."""
-        rows = rows or self._rows
         base: Any = bare_model(self.policy)
         logits = float32_logits(base.get_output_embeddings(), base.config, hidden)
-        tokens, logprobs = _sample(logits, rows.generations)
-        rows.last = tokens
-        for generation, token, logprob in zip(
-            rows.generations, tokens.tolist(), logprobs.tolist(), strict=True
-        ):
+        rows.last, logprobs = sample(logits, rows.temperatures, rows.take_uniforms())
+        # The only wait for the device in a step; token ids are exact in float64.
+        tokens, values = torch.stack([rows.last.double(), logprobs.double()]).tolist()
+        for generation, token, logprob in zip(rows.generations, tokens, values, strict=True):
             if generation.finish is not None:
                 continue
-            generation.tokens.append(GeneratedToken(token, logprob, self._version))
-            if token == self._end_of_turn_id:
-                generation.finish = "stop"
-            elif len(generation.tokens) == generation.request.params.max_new_tokens:
-                generation.finish = "length"
+            if not math.isfinite(logprob):
+                raise ModelError(
+                    "the policy's logits are not finite, so nothing can be sampled; expected "
+                    f"weights without NaN or infinity (weights of version {self._version})"
+                )
+            taken = GeneratedToken(int(token), logprob, self._version)
+            generation.take(taken, end_of_turn_id=self._end_of_turn_id)
 
 
-def _sample(logits: Tensor, generations: Sequence[LocalGeneration]) -> tuple[Tensor, Tensor]:
-    """(R,) tokens by inverse CDF, and their log-probs in nats at the sampling temperature.
+def sample(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens by inverse CDF from the full distribution, and their log-probs.
 
-    Temperature 0 takes the likeliest token and reports its log-prob at temperature 1.
+    Args:
+        logits: (R, V) float32.
+        temperatures: (R,); 0 takes the likeliest token and reports its log-prob at temperature 1.
+        uniforms: (R,) float64 in [0, 1).
+
+    Returns:
+        (R,) ids and (R,) float32 log-probs in nats at the sampling temperature.
     """
-    temperatures = [g.request.params.temperature for g in generations]
-    scale = torch.tensor([t or 1.0 for t in temperatures], device=logits.device)
-    logprobs = torch.log_softmax(logits / scale[:, None], dim=-1)
-    uniforms = torch.tensor(
-        [g.uniforms[min(len(g.tokens), len(g.uniforms) - 1)] for g in generations],
-        dtype=torch.float64,
-        device=logits.device,
-    )
-    cumulative = logprobs.double().exp().cumsum(dim=-1)
-    target = (uniforms * cumulative[:, -1])[:, None]
-    sampled = torch.searchsorted(cumulative, target, right=True).squeeze(-1)
-    sampled = sampled.clamp(max=logits.shape[-1] - 1)
-    greedy = torch.tensor([t == 0 for t in temperatures], device=logits.device)
-    tokens = torch.where(greedy, logits.argmax(dim=-1), sampled)
-    return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)
+    is_greedy = temperatures == 0
+    scaled = logits / torch.where(is_greedy, 1.0, temperatures)[:, None]
+    normaliser = torch.logsumexp(scaled, dim=-1, keepdim=True)
+    # In float32 the sum's rounding would be larger than rare tokens.
+    cumulative = (scaled - normaliser).exp().cumsum(dim=-1, dtype=torch.float64)
+    total = cumulative[:, -1:]
+    # Below the total, whatever the rounding: a token of probability zero is never taken.
+    target = torch.minimum(uniforms[:, None] * total, total.nextafter(torch.zeros_like(total)))
+    drawn = torch.searchsorted(cumulative, target, right=True).squeeze(-1)
+    drawn = drawn.clamp(max=logits.shape[-1] - 1)  # only NaN gets beyond; its log-prob is refused
+    tokens = torch.where(is_greedy, logits.argmax(dim=-1), drawn)
+    return tokens, (scaled.gather(-1, tokens[:, None]) - normaliser).squeeze(-1)
 
 
-class _Rows:
-    """The running rows: left-padded, with one cache whose last column is everybody's last token."""
+def _prefill_groups(
+    generations: Sequence[CooperativeGeneration],
+) -> Iterator[list[CooperativeGeneration]]:
+    """Neighbours that fit PREFILL_TOKENS together, or a single one that does not."""
+    group: list[CooperativeGeneration] = []
+    width = 0
+    for generation in generations:
+        wider = max(width, len(generation.request.prompt_ids))
+        if group and wider * (len(group) + 1) > PREFILL_TOKENS:
+            yield group
+            group, wider = [], len(generation.request.prompt_ids)
+        group.append(generation)
+        width = wider
+    if group:
+        yield group
 
-    def __init__(self, generations: list[LocalGeneration], cache: Any, mask: Tensor) -> None:
-        self.generations = generations
-        self.cache = cache
-        self.mask = mask  # (R, T), 1 on real tokens of the cache
-        self.last = torch.empty(0, dtype=torch.long)  # (R,) sampled, not yet in the cache
-        self.first_hidden = torch.empty(0)
 
-    @classmethod
-    def empty(cls) -> "_Rows":
-        return cls([], None, torch.empty(0, 0, dtype=torch.long))
-
-    @classmethod
-    def prefill(cls, policy: nn.Module, generations: list[LocalGeneration]) -> "_Rows":
-        """Run the prompts; the responses' first tokens come from `first_hidden` (R, H)."""
-        device = next(policy.parameters()).device
-        lengths = [len(g.request.prompt_ids) for g in generations]
-        ids = torch.zeros(len(generations), max(lengths), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, (generation, length) in enumerate(zip(generations, lengths, strict=True)):
-            ids[row, -length:] = torch.tensor(generation.request.prompt_ids)
-            mask[row, -length:] = 1
-        rows = cls(generations, DynamicCache(), mask.to(device))
-        positions = (rows.mask.cumsum(dim=1) - 1).clamp(min=0)
-        rows.first_hidden = rows._run(policy, ids.to(device), positions)
-        return rows
-
-    def forward(self, policy: nn.Module) -> Tensor:
-        """Run the last tokens; (R, H) hidden states of their successors."""
-        positions = self.mask.sum(dim=1, keepdim=True)
-        self.mask = nn.functional.pad(self.mask, (0, 1), value=1)
-        return self._run(policy, self.last[:, None], positions)
-
-    def _run(self, policy: nn.Module, ids: Tensor, positions: Tensor) -> Tensor:
-        trunk: Any = bare_model(policy).base_model
-        outputs = trunk(
-            input_ids=ids,
-            attention_mask=self.mask,
-            position_ids=positions,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
-        return outputs.last_hidden_state[:, -1]  # type: ignore[no-any-return]
-
-    def keep(self, indices: list[int]) -> None:
-        """Only these rows stay; padding that all of them share is dropped."""
-        self.generations = [self.generations[i] for i in indices]
-        if not indices:
-            self.cache, self.mask = None, self.mask[:0, :0]
-            return
-        chosen = torch.tensor(indices, device=self.mask.device)
-        self.mask, self.last = self.mask[chosen], self.last[chosen]
-        start = int(self.mask.argmax(dim=1).min())
-        self.mask = self.mask[:, start:]
-        for layer in self.cache.layers:
-            layer.keys = layer.keys[chosen, :, start:]
-            layer.values = layer.values[chosen, :, start:]
-
-    def merge(self, new: "_Rows") -> None:
-        """Add rows; the shorter side is padded on the left."""
-        if not self.generations:
-            self.generations, self.cache, self.mask = new.generations, new.cache, new.mask
-            self.last = new.last
-            return
-        width = max(self.mask.shape[1], new.mask.shape[1])
-
-        def widen(states: Tensor, columns: int) -> Tensor:
-            return nn.functional.pad(states, (0, 0, width - columns, 0))
-
-        for mine, theirs in zip(self.cache.layers, new.cache.layers, strict=True):
-            mine.keys, mine.values = (
-                torch.cat([widen(a, self.mask.shape[1]), widen(b, new.mask.shape[1])])
-                for a, b in ((mine.keys, theirs.keys), (mine.values, theirs.values))
+def _refuse_other_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    unknown = sorted(set(weights) - set(own))
+    # A tied weight has two names, of which a saved file holds one.
+    given = {own[name].data_ptr() for name in weights if name in own}
+    missing = sorted(name for name in own if own[name].data_ptr() not in given)
+    misshapen = [n for n in weights if n in own and own[n].shape != weights[n].shape]
+    for names, what in ((unknown, "unknown"), (missing, "missing"), (misshapen, "misshapen")):
+        if names:
+            raise ModelError(
+                f"load_weights: {len(names)} weights are {what} ({', '.join(names[:3])}); expected "
+                "the state dict of a model that is built like the engine's policy"
             )
-        masks = [nn.functional.pad(m, (width - m.shape[1], 0)) for m in (self.mask, new.mask)]
-        self.mask = torch.cat(masks)
-        self.last = torch.cat([self.last, new.last])
-        self.generations = self.generations + new.generations
+
+
+def _is_same_memory(a: Tensor, b: Tensor) -> bool:
+    return (a.device, a.dtype, a.data_ptr(), a.stride()) == (
+        b.device,
+        b.dtype,
+        b.data_ptr(),
+        b.stride(),
+    )

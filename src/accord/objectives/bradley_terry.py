@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from accord.objectives.masked import global_count
+
 
 class BradleyTerry(NamedTuple):
     """Scalars; `accuracy` is over pairs with a preference, a score tie counting half."""
@@ -25,10 +27,12 @@ def bradley_terry_loss(
 ) -> BradleyTerry:
     """Cross-entropy of the preference under Bradley-Terry, with soft labels and margins.
 
-        L = -mean_i [ p_i log sigmoid(d_i - m_i) + (1 - p_i) log sigmoid(-d_i - m_i) ],
+        L = -mean_i [ p_i log sigmoid(d_i - m_i) + (1 - p_i) log sigmoid(-(d_i - m_i)) ],
         d = chosen - rejected
 
-    A margin asks either side to win by m before its term is content; with p = 1 it is Llama 2's.
+    The margin is signed, chosen over rejected: it says by how much chosen should be ahead, so the
+    optimum is d = m + logit(p), and the same pair written the other way round (-d, -m, 1 - p) has
+    the same loss. With p = 1 and m >= 0 it is Llama 2's.
 
     Sources: Bradley and Terry 1952; Christiano et al. 2017, arXiv:1706.03741, eq. 1 (soft
     labels); Touvron et al. 2023, arXiv:2307.09288, eq. 2 (margin).
@@ -37,29 +41,59 @@ def bradley_terry_loss(
         chosen_scores: (B,) scores of the chosen responses; has gradient.
         rejected_scores: (B,) of the rejected ones.
         p_chosen: (B,) probability that chosen is the better, in [0, 1]; None means 1.
-        margin: (B,) in the units of the scores, not negative; None means 0.
+        margin: (B,) in the units of the scores, finite, of either sign; None means 0.
         denominator: pairs of the whole global batch; None counts these.
 
     Raises:
-        ValueError: shapes differ, or p_chosen is outside [0, 1].
+        ValueError: a tensor is not (B,), p_chosen is outside [0, 1], a margin is not finite, or
+            there is nothing to average over.
     """
-    if chosen_scores.shape != rejected_scores.shape or chosen_scores.ndim != 1:
-        raise ValueError(
-            f"expected two (B,) tensors, got {tuple(chosen_scores.shape)} and "
-            f"{tuple(rejected_scores.shape)}"
-        )
+    require_rows(chosen_scores=chosen_scores, rejected_scores=rejected_scores)
     difference = chosen_scores - rejected_scores
-    p = torch.ones_like(difference) if p_chosen is None else p_chosen
-    if bool(((p < 0) | (p > 1)).any()):
-        raise ValueError("p_chosen must lie in [0, 1]")
+    p = label_probabilities(p_chosen, difference)
     m = torch.zeros_like(difference) if margin is None else margin
-    losses = -p * logsigmoid(difference - m) - (1 - p) * logsigmoid(-difference - m)
-    count = float(len(losses)) if denominator is None else denominator
+    require_rows(chosen_scores=chosen_scores, margin=m)
+    if not bool(torch.isfinite(m).all()):
+        raise ValueError(
+            "margin must be finite in every row; leave it out or 0 where there is none"
+        )
+    ahead = difference - m
+    losses = -p * logsigmoid(ahead) - (1 - p) * logsigmoid(-ahead)
     return BradleyTerry(
-        losses.sum() / count,
+        losses.sum() / global_count(float(len(losses)), denominator),
         preference_accuracy(difference.detach(), p),
         difference.detach().mean(),
     )
+
+
+def require_rows(**tensors: Tensor) -> None:
+    """Refuse anything but (B,) tensors of one length: (B,) with (B, 1) broadcasts to (B, B).
+
+    Raises:
+        ValueError: names the shapes.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if len(set(shapes.values())) != 1 or any(len(shape) != 1 for shape in shapes.values()):
+        got = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"expected (B,) tensors of one length, got {got}")
+
+
+def label_probabilities(p_chosen: Tensor | None, difference: Tensor) -> Tensor:
+    """(B,) the soft labels, 1 where there are none.
+
+    Args:
+        p_chosen: (B,) or None.
+        difference: (B,) the pairs' score differences, for shape, type and device.
+
+    Raises:
+        ValueError: p_chosen is not (B,), or not in [0, 1]; NaN is not.
+    """
+    if p_chosen is None:
+        return torch.ones_like(difference)
+    require_rows(scores=difference, p_chosen=p_chosen)
+    if not bool(((p_chosen >= 0) & (p_chosen <= 1)).all()):
+        raise ValueError("p_chosen must lie in [0, 1]")
+    return p_chosen
 
 
 def preference_accuracy(difference: Tensor, p_chosen: Tensor) -> Tensor:

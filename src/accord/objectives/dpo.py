@@ -2,20 +2,24 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from accord.objectives.bradley_terry import preference_accuracy
+from accord.objectives.bradley_terry import label_probabilities, preference_accuracy, require_rows
+from accord.objectives.masked import global_count
 
 
 class Dpo(NamedTuple):
-    """Scalars; the rewards are the implicit ones, beta times the log-ratio, in nats."""
+    """Scalars; the rewards are the implicit ones, beta times the log-ratio, in nats.
+
+    `margin` is the mean of chosen minus rejected reward.
+    """
 
     loss: Tensor
     chosen_reward: Tensor
     rejected_reward: Tensor
     accuracy: Tensor
+    margin: Tensor
 
 
 def dpo_loss(
@@ -46,21 +50,26 @@ def dpo_loss(
         denominator: pairs of the whole global batch; None counts these.
 
     Raises:
-        ValueError: beta is not above 0, or p_chosen is outside [0, 1].
+        ValueError: beta is not above 0, a tensor is not (B,), p_chosen is outside [0, 1], or there
+            is nothing to average over.
     """
-    if beta <= 0:
+    if not beta > 0:
         raise ValueError(f"beta must be above 0, got {beta}")
+    require_rows(
+        policy_chosen_logps=policy_chosen_logps,
+        policy_rejected_logps=policy_rejected_logps,
+        reference_chosen_logps=reference_chosen_logps,
+        reference_rejected_logps=reference_rejected_logps,
+    )
     chosen = beta * (policy_chosen_logps - reference_chosen_logps)
     rejected = beta * (policy_rejected_logps - reference_rejected_logps)
     z = chosen - rejected
-    p = torch.ones_like(z) if p_chosen is None else p_chosen
-    if bool(((p < 0) | (p > 1)).any()):
-        raise ValueError("p_chosen must lie in [0, 1]")
+    p = label_probabilities(p_chosen, z)
     losses = -p * logsigmoid(z) - (1 - p) * logsigmoid(-z)
-    count = float(len(losses)) if denominator is None else denominator
     return Dpo(
-        losses.sum() / count,
+        losses.sum() / global_count(float(len(losses)), denominator),
         chosen.detach().mean(),
         rejected.detach().mean(),
         preference_accuracy(z.detach(), p),
+        z.detach().mean(),
     )

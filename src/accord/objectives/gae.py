@@ -23,7 +23,9 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, lam: flo
         A_t = delta_t + gamma lam A_t+1,   R_t = A_t + V(s_t)
 
     t counts the masked tokens of a row: a span between them (an observation of the environment) is
-    no step and is skipped. After the last masked token the episode is over and V is 0.
+    no step, so the state after a token is the one before the next masked token. Rewards inside the
+    span are not read: an environment's reward belongs on the last masked token before it. After
+    the last masked token the episode is over and V is 0.
 
     Source: Schulman et al. 2016, arXiv:1506.02438, eq. 16.
 
@@ -35,8 +37,13 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, lam: flo
         lam: weight of longer estimates, in [0, 1].
 
     Raises:
-        ValueError: gamma or lam is outside [0, 1].
+        ValueError: gamma or lam is outside [0, 1], or the shapes are not one (B, L).
     """
+    if not (rewards.shape == values.shape == mask.shape and mask.ndim == 2):
+        raise ValueError(
+            f"expected three (B, L) tensors of one shape, got rewards {tuple(rewards.shape)}, "
+            f"values {tuple(values.shape)}, mask {tuple(mask.shape)}"
+        )
     if not (0 <= gamma <= 1 and 0 <= lam <= 1):
         raise ValueError(f"gamma and lam must lie in [0, 1], got {gamma} and {lam}")
     advantages = torch.zeros_like(values)

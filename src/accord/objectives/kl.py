@@ -1,6 +1,7 @@
 """Per-token estimators of KL(pi || pi_ref) from one sample of pi.
 
 With x ~ pi and r = pi_ref(x) / pi(x). Source: Schulman 2020, "Approximating KL divergence".
+"Unbiased" is of the value, in nats: the mean over x ~ pi is the KL.
 """
 
 from torch import Tensor
@@ -17,12 +18,20 @@ def kl_k1(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
 
 
 def kl_k2(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
-    """(log r)^2 / 2: never negative, low variance, biased (its gradient is that of the KL)."""
+    """(log r)^2 / 2: never negative, low variance, biased.
+
+    Near pi = pi_ref its mean is the KL to second order; far from it, the mean may be several times
+    too large or too small. Its mean gradient on samples of pi is exactly that of the KL.
+    """
     return 0.5 * (logprobs - reference_logprobs).square()
 
 
 def kl_k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
-    """r - 1 - log r: unbiased and never negative."""
+    """r - 1 - log r: unbiased (where pi_ref's support is within pi's) and never negative.
+
+    The variance is far below k1's while the two are close, but r is unbounded: one token that
+    pi_ref likes much better than pi does can dominate a batch.
+    """
     log_ratio = reference_logprobs - logprobs
     return log_ratio.exp() - 1 - log_ratio
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from accord.objectives.masked import masked_mean, zero_outside
+from accord.objectives.kl import kl_k3
+from accord.objectives.masked import masked_mean, masked_variance, zero_outside
 
 
 class ValueLoss(NamedTuple):
@@ -20,10 +21,16 @@ class ValueLoss(NamedTuple):
 
 
 class PolicyLoss(NamedTuple):
-    """Scalars."""
+    """Scalars. With a denominator all but `ratio_max` add up over pieces; take its maximum.
+
+    `approx_kl` is k3 of KL(pi_old || pi) in nats a token. On policy, ratio_mean is 1.
+    """
 
     loss: Tensor
     clip_fraction: Tensor
+    approx_kl: Tensor
+    ratio_mean: Tensor
+    ratio_max: Tensor
 
 
 def clipped_value_loss(
@@ -51,9 +58,9 @@ def clipped_value_loss(
         denominator: tokens of the whole global batch; None counts this mask.
 
     Raises:
-        ValueError: `cliprange_value` is not above 0, or the mask is empty.
+        ValueError: `cliprange_value` is not above 0, the mask is empty, or the shapes differ.
     """
-    if cliprange_value <= 0:
+    if not cliprange_value > 0:
         raise ValueError(f"cliprange_value must be above 0, got {cliprange_value}")
     values, old_values, returns = (zero_outside(x, mask) for x in (values, old_values, returns))
     near = torch.clamp(values, old_values - cliprange_value, old_values + cliprange_value)
@@ -87,7 +94,7 @@ def clipped_policy_loss(
         denominator: tokens of the whole global batch; None counts this mask.
 
     Raises:
-        ValueError: `cliprange` is outside (0, 1), or the mask is empty.
+        ValueError: `cliprange` is outside (0, 1), the mask is empty, or the shapes differ.
     """
     if not 0 < cliprange < 1:
         raise ValueError(f"cliprange must lie in (0, 1), got {cliprange}")
@@ -95,8 +102,35 @@ def clipped_policy_loss(
     plain = ratio * advantages
     near = ratio.clamp(1 - cliprange, 1 + cliprange) * advantages
     loss = masked_mean(-torch.minimum(plain, near), mask, denominator=denominator)
-    clipped = (near < plain).float()
-    return PolicyLoss(loss, masked_mean(clipped, mask, denominator=denominator).detach())
+    with torch.no_grad():
+        # Hidden ratios are exp(0) = 1, so they must not stand in for the maximum.
+        ratio_max = torch.where(mask, ratio, torch.zeros_like(ratio)).amax()
+        clip_fraction, approx_kl, ratio_mean = (
+            masked_mean(x, mask, denominator=denominator)
+            for x in ((near < plain).float(), kl_k3(old_logprobs, logprobs), ratio)
+        )
+    return PolicyLoss(loss, clip_fraction, approx_kl, ratio_mean, ratio_max)
+
+
+@torch.no_grad()
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
+    """Share of the returns' variance that the values foresee: 1 is perfect, 0 a constant's.
+
+        1 - var(R - V) / var(R);  NaN where the returns do not vary
+
+    Not a part of the value loss: unlike a mean it does not add up over pieces of a batch.
+
+    Args:
+        values: (B, L) V(s_t).
+        returns: (B, L)
+        mask: (B, L) bool, True where the policy chose the token.
+
+    Raises:
+        ValueError: the mask is empty, or the shapes differ.
+    """
+    spread = masked_variance(returns, mask)
+    left = masked_variance(returns - values, mask)
+    return torch.where(spread > 0, 1 - left / spread, torch.full_like(spread, float("nan")))
 
 
 def entropy_bonus(entropies: Tensor, mask: Tensor, *, denominator: float | None = None) -> Tensor:

@@ -23,10 +23,15 @@ def per_token_rewards(kl: Tensor, scores: Tensor, mask: Tensor, *, kl_coef: floa
         (B, L), 0 outside the mask.
 
     Raises:
-        ValueError: a row has no chosen token, or kl_coef is negative.
+        ValueError: a row has no chosen token, kl_coef is negative, or the shapes do not fit.
     """
-    if kl_coef < 0:
+    if not kl_coef >= 0:
         raise ValueError(f"kl_coef must not be negative, got {kl_coef}")
+    if kl.shape != mask.shape or mask.ndim != 2 or scores.shape != mask.shape[:1]:
+        raise ValueError(
+            f"expected kl (B, L), scores (B,), mask (B, L), got kl {tuple(kl.shape)}, "
+            f"scores {tuple(scores.shape)}, mask {tuple(mask.shape)}"
+        )
     if not bool(mask.any(dim=1).all()):
         raise ValueError("every row needs a chosen token to carry its score")
     rewards = zero_outside(-kl_coef * kl, mask)

@@ -116,6 +116,7 @@ def load_checkpoint(
     """
     checkpoints = run_dir.checkpoints()
     if not checkpoints:
+        run_dir.rewind_metrics(-1)  # a run killed before its first checkpoint starts anew
         return None
     step, path = checkpoints[-1]
     state = _read_verified(path)

@@ -225,7 +225,8 @@ def test_lora_trains_adapters_against_the_switched_off_reference(
     tiny_model_dir: Path, prompts: Path, tmp_path: Path
 ) -> None:
     chosen = config(tiny_model_dir, prompts, use_peft=True, lora_r=4, learning_rate=1e-2)
-    assert run(chosen, tmp_path / "out").heldout_kl_nats > 0
+    # One sample of k1 a prompt may be of either sign; what shows training is that it is not 0.
+    assert abs(run(chosen, tmp_path / "out").heldout_kl_nats) > 1e-3
     assert json.loads((tmp_path / "out/model/config.json").read_text())["model_type"] == "llama"
     assert not (tmp_path / "out/model/adapter_config.json").exists()
 

@@ -10,9 +10,10 @@ from accord.core.files import hash_json
 from accord.core.run_dir import RunDir
 from accord.core.types import Comparison
 from accord.corpora.encoding import ChatEncoder
-from accord.corpora.pairs import prompt_fraction
+from accord.corpora.pairs import prompt_fraction, split_by_prompt
 from accord.stages.reward_modeling.baselines import (
     Floats,
+    accuracy,
     longer_wins,
     ranked_right,
     tfidf_margins,
@@ -58,19 +59,13 @@ def _run_fold(
     fold: int,
 ) -> dict[str, list[float | None]]:
     train, test = [comparisons[i] for i in kept], [comparisons[i] for i in held]
-    inner = [prompt_fraction(c.prompt, seed=config.seed + 18) < config.eval_fraction for c in train]
-    fitted = fit(
-        Pairs.encode(
-            [c for c, is_inner in zip(train, inner, strict=True) if not is_inner], encoder, config
-        ),
-        Pairs.encode(
-            [c for c, is_inner in zip(train, inner, strict=True) if is_inner], encoder, config
-        ),
-        encoder,
-        config,
-        RunDir(run_dir.path / f"fold-{fold}"),
+    learns, chooses = split_by_prompt(
+        [c.prompt for c in train], fraction=config.eval_fraction, seed=config.seed + 18
     )
-    scores = all_scores(fitted.model, Pairs.encode(test, encoder, config), encoder, config)
+    sides = [train[i] for i in learns], [train[i] for i in chooses], test
+    learned, chosen_on, measured = (Pairs.encode(side, encoder, config) for side in sides)
+    fitted = fit(learned, chosen_on, encoder, config, RunDir(run_dir.path / f"fold-{fold}"))
+    scores = all_scores(fitted.model, measured, encoder, config)
     margins = {
         "reward_model": (scores[0] - scores[1]).double().numpy(),
         "tfidf": tfidf_margins(train, test),
@@ -91,8 +86,8 @@ def summarize(
     decided = ~np.isnan(right["reward_model"])
     summary: dict[str, Any] = {"folds": int(folds.max()) + 1, "pairs": int(decided.sum())}
     for name, values in right.items():
-        by_fold = [float(np.nanmean(values[folds == f])) for f in range(summary["folds"])]
-        summary[name] = {"accuracy": float(np.nanmean(values)), "by_fold": by_fold}
+        by_fold = [accuracy(values[folds == f]) for f in range(summary["folds"])]
+        summary[name] = {"accuracy": accuracy(values), "by_fold": by_fold}
     difference = (right["reward_model"] - right["tfidf"])[decided]
     low, high = cluster_bootstrap(
         difference, [c for c, d in zip(clusters, decided, strict=True) if d], seed=seed

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from transformers import AutoConfig
 
 from accord.core.device import seed_everything
 from accord.core.run_dir import RunDir
@@ -14,7 +14,12 @@ from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import load_comparisons, split_by_prompt
 from accord.models.heads import save_scored_model
 from accord.models.loading import load_tokenizer
-from accord.stages.reward_modeling.baselines import longer_wins, ranked_right, tfidf_margins
+from accord.stages.reward_modeling.baselines import (
+    accuracy,
+    longer_wins,
+    ranked_right,
+    tfidf_margins,
+)
 from accord.stages.reward_modeling.config import Config
 from accord.stages.reward_modeling.cross_validation import cross_validate
 from accord.stages.reward_modeling.fit import Pairs, all_scores, fit, pair_batch
@@ -49,6 +54,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
     seed_everything(config.seed)
     tokenizer = load_tokenizer(config.model_name_or_path)
     encoder = ChatEncoder(tokenizer)
+    config = _within_context(config)
     comparisons = load_comparisons(config.comparisons)
     train_rows, heldout_rows = _split(comparisons, config)
     train = Pairs.encode(train_rows, encoder, config)
@@ -65,13 +71,13 @@ def run(config: Config, run_dir: RunDir) -> Result:
     tfidf = ranked_right(tfidf_margins(train_rows, heldout_rows), heldout_rows)
     return Result(
         model=run_dir.model_path,
-        heldout_accuracy=float(np.nanmean(right)),
+        heldout_accuracy=accuracy(right),
         heldout_loss=fitted.heldout["loss"],
         heldout_pairs=len(heldout_rows),
-        accuracy_where_chosen_is_shorter=_mean(right[length < 0]),
-        accuracy_where_chosen_is_longer=_mean(right[length > 0]),
-        tfidf_accuracy=float(np.nanmean(tfidf)),
-        longer_wins_accuracy=float(np.nanmean(ranked_right(length, heldout_rows))),
+        accuracy_where_chosen_is_shorter=accuracy(right[length < 0]),
+        accuracy_where_chosen_is_longer=accuracy(right[length > 0]),
+        tfidf_accuracy=accuracy(tfidf),
+        longer_wins_accuracy=accuracy(ranked_right(length, heldout_rows)),
         score_mean=float(scores.mean()),
         score_std=float(scores.std()),
         pairs=len(train_rows),
@@ -81,8 +87,11 @@ def run(config: Config, run_dir: RunDir) -> Result:
     )
 
 
-def _mean(values: Any) -> float:
-    return float(np.nanmean(values)) if (~np.isnan(values)).any() else float("nan")
+def _within_context(config: Config) -> Config:
+    """The config with a `max_length` that the model can read."""
+    model = AutoConfig.from_pretrained(config.model_name_or_path).get_text_config()
+    context = getattr(model, "max_position_embeddings", None) or config.max_length
+    return config.model_copy(update={"max_length": min(config.max_length, int(context))})
 
 
 def _split(

@@ -7,22 +7,26 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from accord.core.device import default_device, seed_everything
 from accord.core.errors import DataError
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
-from accord.core.types import Demonstration
+from accord.corpora.demonstrations import (
+    EncodedDemonstration,
+    encode_demonstration,
+    load_demonstrations,
+)
 from accord.corpora.encoding import ChatEncoder, Encoded
-from accord.corpora.formats import to_demonstration
 from accord.corpora.pairs import split_by_prompt
-from accord.corpora.readers import read_rows
 from accord.models.loading import load_policy, load_tokenizer, save_model
 from accord.models.logprobs import token_logprobs
 from accord.models.lora import adapted, merged
 from accord.objectives.cross_entropy import token_cross_entropy
 from accord.stages.sft.config import Config
 from accord.training.batches import (
+    TokenBatch,
     batch_at,
     collate,
     micro_batches,
@@ -45,6 +49,7 @@ class Result:
     rows: int
     cut_rows: int
     cut_tokens: int
+    supervised_end_of_turn: float  # share of rows whose last end of turn is trained on
 
 
 def run(config: Config, run_dir: RunDir) -> Result:
@@ -52,8 +57,9 @@ def run(config: Config, run_dir: RunDir) -> Result:
     seed_everything(config.seed)
     tokenizer = load_tokenizer(config.model_name_or_path)
     encoder = ChatEncoder(tokenizer)
-    train, held_out = _read(config, encoder)
-    model = adapted(load_policy(config.model_name_or_path, device=default_device()), config)
+    policy = load_policy(config.model_name_or_path, device=default_device())
+    train, held_out = _read(config, encoder, _longest(policy, config))
+    model = adapted(policy, config)
     lengths = [len(row.input_ids) for row in train]
     total = total_steps(len(train), config)
     optimizations = {"model": fine_tuning(model, config, total_steps=total, dump_dir=run_dir.path)}
@@ -65,8 +71,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
         every=config.save_steps,
         total=total,
     )
-    restored = checkpoints.restore()
-    done, best = restored or (0, best)
+    done, best = checkpoints.restore() or (0, best)
 
     def evaluate(step: int) -> float:
         loss = validation_loss(model, held_out, encoder, config)
@@ -86,6 +91,8 @@ def run(config: Config, run_dir: RunDir) -> Result:
             done += 1
             metrics = {"loss": loss, "epoch": done / steps_per_epoch(len(train), config)}
             metrics |= {"grad_norm": report.grad_norm, "learning_rate": report.learning_rate}
+            tokens = sum(len(row.input_ids) for row in rows)
+            metrics["num_tokens"] = best["num_tokens"] = best.get("num_tokens", 0) + tokens
             if done % config.eval_steps == 0 or done == total:
                 metrics["validation/loss"] = evaluate(done)
             run_dir.log(done, metrics)
@@ -102,47 +109,50 @@ def run(config: Config, run_dir: RunDir) -> Result:
         rows=len(train),
         cut_rows=sum(cut > 0 for cut in cuts),
         cut_tokens=sum(cuts),
+        supervised_end_of_turn=_supervised_end_of_turn(train, encoder),
     )
 
 
-def _read(config: Config, encoder: ChatEncoder) -> tuple[list[Encoded], list[Encoded]]:
+def _longest(model: PreTrainedModel, config: Config) -> int:
+    """Tokens of the longest row: what the config allows and the model can read."""
+    context = getattr(model.config, "max_position_embeddings", None)
+    return min(config.max_length, int(context)) if context else config.max_length
+
+
+def _read(
+    config: Config, encoder: ChatEncoder, longest: int
+) -> tuple[list[EncodedDemonstration], list[EncodedDemonstration]]:
     """Encoded training and validation rows; every row trains something."""
-    train = [d for name in config.dataset_name for d in load_demonstrations(name)]
+    train = [source for name in config.dataset_name for source in load_demonstrations(name)]
     if config.eval_dataset_name:
         held_out = load_demonstrations(config.eval_dataset_name)
     else:
         kept, held = split_by_prompt(
-            [d.prompt for _, d in train], fraction=config.eval_fraction, seed=config.seed
+            [source.opening for source in train],
+            fraction=config.eval_fraction,
+            seed=config.seed,
         )
         if not kept or not held:
             raise DataError(f"{len(train)} demonstrations are too few to hold some out")
         train, held_out = [train[i] for i in kept], [train[i] for i in held]
-    return tuple(  # type: ignore[return-value]
-        [_encode(where, d, encoder, config.max_length) for where, d in rows]
-        for rows in (train, held_out)
+    return (
+        [encode_demonstration(source, encoder, max_length=longest) for source in train],
+        [encode_demonstration(source, encoder, max_length=longest) for source in held_out],
     )
 
 
-def load_demonstrations(reference: str) -> list[tuple[str, Demonstration]]:
-    """All demonstrations of a data source, each with its place for error messages."""
-    rows = enumerate(read_rows(reference), start=1)
-    places = ((f"{reference}, row {number}", row) for number, row in rows)
-    return [(where, to_demonstration(row, where)) for where, row in places]
-
-
-def _encode(where: str, shown: Demonstration, encoder: ChatEncoder, max_length: int) -> Encoded:
-    try:
-        return encoder.encode(shown.prompt, shown.completion, max_length=max_length)
-    except DataError as error:
-        raise DataError(f"{where}: {error}; raise max_length, or leave the row out") from None
+def _supervised_end_of_turn(rows: Sequence[EncodedDemonstration], encoder: ChatEncoder) -> float:
+    """1 by construction; a template or tokenizer that breaks it shows here."""
+    ends = [row.target_mask[-1] and row.input_ids[-1] == encoder.end_of_turn_id for row in rows]
+    return sum(ends) / len(ends)
 
 
 def _accumulate(
-    model: nn.Module, rows: Sequence[Encoded], encoder: ChatEncoder, config: Config
+    model: nn.Module, rows: Sequence[EncodedDemonstration], encoder: ChatEncoder, config: Config
 ) -> float:
     """Gradients of the mean over all target tokens of the batch, however it is split."""
     lengths = [len(row.input_ids) for row in rows]
-    tokens = float(sum(len(row.response_ids) for row in rows))
+    tokens = float(sum(row.targets for row in rows))
     total = 0.0
     for piece in micro_batches(
         range(len(rows)), lengths, token_budget=config.tokens_per_micro_batch
@@ -155,26 +165,38 @@ def _accumulate(
 
 def _loss(
     model: nn.Module,
-    rows: Sequence[Encoded],
+    rows: Sequence[EncodedDemonstration],
     encoder: ChatEncoder,
     config: Config,
     *,
     denominator: float,
 ) -> torch.Tensor:
     device = default_device()
-    batch = collate(rows, pad_id=encoder.pad_id, device=device)
+    batch = _collate(rows, encoder, device)
     with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=config.bf16):
         logprobs = token_logprobs(model, *batch).logprobs
     return token_cross_entropy(logprobs, batch.target_mask, denominator=denominator).loss
 
 
+def _collate(
+    rows: Sequence[EncodedDemonstration], encoder: ChatEncoder, device: torch.device
+) -> TokenBatch:
+    """A right-padded batch whose targets may lie in several turns of a row."""
+    plain = [Encoded(row.input_ids, ()) for row in rows]
+    batch = collate(plain, pad_id=encoder.pad_id, device=device)
+    targets = torch.zeros(batch.target_mask.shape, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        targets[i, : len(row.target_mask)] = torch.tensor(row.target_mask)
+    return batch._replace(target_mask=targets.to(device))
+
+
 @torch.no_grad()
 def validation_loss(
-    model: nn.Module, rows: Sequence[Encoded], encoder: ChatEncoder, config: Config
+    model: nn.Module, rows: Sequence[EncodedDemonstration], encoder: ChatEncoder, config: Config
 ) -> float:
     """Mean nats a target token over all rows."""
     lengths = [len(row.input_ids) for row in rows]
-    tokens = float(sum(len(row.response_ids) for row in rows))
+    tokens = float(sum(row.targets for row in rows))
     pieces = micro_batches(range(len(rows)), lengths, token_budget=config.tokens_per_micro_batch)
     return sum(
         _loss(model, [rows[i] for i in piece], encoder, config, denominator=tokens).item()

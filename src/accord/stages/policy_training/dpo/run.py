@@ -11,9 +11,11 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from accord.core.device import default_device, seed_everything
-from accord.core.files import atomic_directory
+from accord.core.errors import DataError
+from accord.core.files import atomic_directory, hash_json, hash_path
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
 from accord.corpora.encoding import ChatEncoder
@@ -106,7 +108,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
 
 
 def _read(
-    config: Config, run_dir: RunDir, reference: nn.Module, encoder: ChatEncoder
+    config: Config, run_dir: RunDir, reference: PreTrainedModel, encoder: ChatEncoder
 ) -> tuple[Pairs, Pairs]:
     comparisons = load_comparisons(config.comparisons)
     if config.eval_comparisons:
@@ -116,15 +118,30 @@ def _read(
             [c.prompt for c in comparisons], fraction=config.eval_fraction, seed=config.seed
         )
         sides = [[comparisons[i] for i in side] for side in split]
+    if not all(sides):
+        raise DataError(
+            f"{len(comparisons)} comparisons are too few to hold some out ({len(sides[0])} to "
+            f"train on, {len(sides[1])} held out); add data, or name eval_comparisons"
+        )
+    context = getattr(reference.config, "max_position_embeddings", None)
+    longest = min(config.max_length, int(context)) if context else config.max_length
+    weights = Path(config.model_name_or_path)
+    model_key = hash_path(weights) if weights.exists() else config.model_name_or_path
     pairs = []
     for name, side in zip(("train", "heldout"), sides, strict=True):
-        encoded = encode_pairs(side, encoder, max_length=config.max_length)
-        logps = _reference_logps(
-            run_dir.path / f"reference-{name}", reference, encoded, encoder, config
-        )
+        encoded = encode_pairs(side, encoder, max_length=longest)
+        key = _cache_key(model_key, encoded, config)
+        path = run_dir.path / f"reference-{name}-{key[:16]}"
+        logps = _reference_logps(path, reference, encoded, encoder, config)
         p_chosen = torch.tensor([c.p_chosen for c in side])
         pairs.append(Pairs(encoded, p_chosen, logps["chosen"], logps["rejected"]))
     return pairs[0], pairs[1]
+
+
+def _cache_key(model_key: str, pairs: EncodedPairs, config: Config) -> str:
+    """All that the reference's log-probs depend on: kept ones of other data are never reused."""
+    rows = [(r.prompt_ids, r.response_ids) for r in (*pairs.chosen, *pairs.rejected)]
+    return hash_json([model_key, config.bf16, rows])
 
 
 def _reference_logps(
@@ -167,7 +184,8 @@ def _measure(
     learns: bool,
 ) -> dict[str, float]:
     """Means over `rows`, with their gradients when the model `learns`, however they are split."""
-    totals = dict.fromkeys(("loss", "reward/chosen", "reward/rejected", "logps/chosen"), 0.0)
+    names = ("loss", "reward/chosen", "reward/rejected", "logps/chosen", "logps/rejected")
+    totals = dict.fromkeys(names, 0.0)
     right, decided = 0.0, 0
     budget = config.tokens_per_micro_batch // 2
     for piece in micro_batches(rows, pairs.encoded.lengths, token_budget=budget):
@@ -189,6 +207,7 @@ def _measure(
         totals["reward/chosen"] += out.chosen_reward.item() * share
         totals["reward/rejected"] += out.rejected_reward.item() * share
         totals["logps/chosen"] += chosen.mean().item() * share
+        totals["logps/rejected"] += rejected.mean().item() * share
         labelled = int((p_chosen != 0.5).sum())
         if labelled:
             right += out.accuracy.item() * labelled

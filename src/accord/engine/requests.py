@@ -1,0 +1,98 @@
+"""A request's life in a cooperative engine, and what is refused at submission.
+
+Cooperative: an engine has no thread of its own. Whoever waits for a generation (its result, or its
+next token) runs the engine until that is there, and everything that shares the engine moves along.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+from accord.core.errors import DataError
+from accord.core.types import GeneratedToken, GenerationRequest, GenerationResult
+
+Finish = Literal["stop", "length", "cancelled"]
+RunUntil = Callable[[Callable[[], bool]], None]
+"""An engine's scheduler: runs until the claim it is given holds."""
+
+
+class CooperativeGeneration:
+    """One request and what it has received so far. Not for several threads."""
+
+    def __init__(self, request: GenerationRequest, run_until: RunUntil) -> None:
+        self.request = request
+        self.tokens: list[GeneratedToken] = []
+        self.finish: Finish | None = None
+        self._run_until = run_until
+
+    def result(self) -> GenerationResult:
+        """Run the engine until this response is finished."""
+        self._run_until(lambda: self.finish is not None)
+        assert self.finish is not None
+        return GenerationResult(self.request.prompt_ids, tuple(self.tokens), self.finish)
+
+    def stream(self) -> Iterator[GeneratedToken]:
+        """Tokens from the first on, as they come; the engine runs while they are asked for."""
+        given = 0
+        while True:
+            while given < len(self.tokens):
+                yield self.tokens[given]
+                given += 1
+            if self.finish is not None:
+                return
+            self._wait_for_more_than(given)
+
+    def _wait_for_more_than(self, count: int) -> None:
+        self._run_until(lambda: self.finish is not None or len(self.tokens) > count)
+
+    def cancel(self) -> None:
+        """Stop; what was sampled so far is kept. A finished response stays as it is."""
+        if self.finish is None:
+            self.finish = "cancelled"
+
+    def take(self, token: GeneratedToken, *, end_of_turn_id: int) -> None:
+        """Append the engine's next token, and finish when it is the last one."""
+        self.tokens.append(token)
+        if token.token_id == end_of_turn_id:
+            self.finish = "stop"
+        elif len(self.tokens) == self.request.params.max_new_tokens:
+            self.finish = "length"
+
+
+def refuse_unfit(
+    requests: Sequence[GenerationRequest], *, context: int | None, vocabulary: int | None
+) -> None:
+    """Refuse requests that no engine could answer, before any of them is queued.
+
+    Args:
+        requests: of one submission; errors count them from 0.
+        context: most tokens of a prompt with its response; None for no limit.
+        vocabulary: number of token ids; None when any id will do.
+
+    Raises:
+        DataError: a prompt is empty, does not fit the context with its response or has an id that
+            is no token; or a length or temperature is out of range.
+    """
+    for index, request in enumerate(requests):
+        ids, params = request.prompt_ids, request.params
+        if not ids or params.max_new_tokens < 1:
+            raise DataError(
+                f"request {index}: needs a prompt and max_new_tokens of at least 1, got a prompt "
+                f"of {len(ids)} tokens and max_new_tokens {params.max_new_tokens}"
+            )
+        if not 0 <= params.temperature < math.inf:
+            raise DataError(
+                f"request {index}: temperature must be 0 (likeliest token) or more, got "
+                f"{params.temperature}"
+            )
+        if context is not None and len(ids) + params.max_new_tokens > context:
+            raise DataError(
+                f"request {index}: a prompt of {len(ids)} tokens and a response of up to "
+                f"{params.max_new_tokens} do not fit the model's context of {context}; cut the "
+                "prompt's start or ask for a shorter response"
+            )
+        if vocabulary is not None and not 0 <= min(ids) <= max(ids) < vocabulary:
+            raise DataError(
+                f"request {index}: prompt ids lie in {min(ids)}..{max(ids)}; expected ids of the "
+                f"model's {vocabulary} tokens: encode with the model's own tokenizer"
+            )
