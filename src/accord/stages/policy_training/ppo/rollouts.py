@@ -13,7 +13,8 @@ from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.engine.generate import generate
 from accord.objectives.gae import gae
 from accord.objectives.kl import kl_estimate
-from accord.objectives.masked import masked_variance, whiten
+from accord.objectives.masked import whiten
+from accord.objectives.ppo import explained_variance
 from accord.objectives.rewards import per_token_rewards
 from accord.stages.policy_training.ppo.config import Config
 from accord.stages.policy_training.ppo.controllers import Progress
@@ -148,9 +149,7 @@ def prepare(
         "reward/mean": float((rewards * mask).sum(1).mean()),
         "value/mean": float(old_values[mask].mean()),
         "return/mean": float(returns[mask].mean()),
-        "value/explained_variance": float(
-            1 - masked_variance(returns - old_values, mask) / masked_variance(returns, mask)
-        ),
+        "value/explained_variance": float(explained_variance(old_values, returns, mask)),
         "kl_nats": kl_nats,
         "kl_coef": kl_coef,
         "length/mean": float(mask.sum(1).float().mean()),

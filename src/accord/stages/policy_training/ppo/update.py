@@ -5,8 +5,6 @@ from collections import defaultdict
 import numpy as np
 from torch import Tensor
 
-from accord.objectives.kl import kl_k3
-from accord.objectives.masked import masked_mean
 from accord.objectives.ppo import (
     PolicyLoss,
     ValueLoss,
@@ -102,7 +100,6 @@ def _accumulate(
 
         gap = (readings.logprobs.detach() - part.old_logprobs).abs()[mask]
         gap_max = max(gap_max, float(gap.max()))
-        k3 = kl_k3(part.old_logprobs, readings.logprobs.detach())
         for name, addend in {
             "loss": loss,
             "policy/loss": surrogate.loss,
@@ -110,7 +107,7 @@ def _accumulate(
             "policy/entropy": entropy,
             "policy/clip_fraction": surrogate.clip_fraction,
             "value/clip_fraction": value.clip_fraction,
-            "policy/approx_kl": masked_mean(k3, mask, denominator=tokens),
+            "policy/approx_kl": surrogate.approx_kl,
             "logprob_gap_mean": gap.sum() / tokens,
         }.items():
             totals[name] += float(addend.detach())
