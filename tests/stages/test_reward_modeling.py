@@ -181,15 +181,18 @@ def test_scores_are_described_for_whoever_normalises(
     assert result.score_std == pytest.approx(float(scores.std()), abs=1e-5)
 
 
-def test_accuracy_by_which_side_is_longer(tiny_model_dir: Path, tmp_path: Path) -> None:
+def test_accuracy_by_which_side_is_longer(
+    tiny_model_dir: Path, pairs: Path, tmp_path: Path
+) -> None:
+    """Held-out pairs follow the rule where chosen is the shorter, the opposite where longer."""
     path = tmp_path / "lengths.jsonl"
-    short = [{**row, "rejected": row["rejected"] + " and more"} for row in rows()[::2]]
-    long = [{**row, "rejected": "said"} for row in rows()[1::2]]
+    short = [{**row, "rejected": f"I can {row['rejected']}"} for row in rows()[:30]]
+    long = [{**row, "chosen": f"I can {row['chosen']}"} for row in rows("said", "know")[:50]]
     write_jsonl(path, short + long)
-    result = run(tiny_model_dir, path, tmp_path / "out")
+    result = run(tiny_model_dir, pairs, tmp_path / "out", eval_comparisons=str(path))
     assert result.accuracy_where_chosen_is_shorter > 0.9
-    assert result.accuracy_where_chosen_is_longer > 0.9
-    assert 0.2 < result.longer_wins_accuracy < 0.8
+    assert result.accuracy_where_chosen_is_longer < 0.1
+    assert result.longer_wins_accuracy == 50 / 80
 
 
 # Numerics ----------------------------------------------------------------------------------------
@@ -198,8 +201,15 @@ def test_accuracy_by_which_side_is_longer(tiny_model_dir: Path, tmp_path: Path) 
 def test_resumed_is_unbroken_bit_for_bit(
     tiny_model_dir: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Broken off twice: in the second fold, and in the training of the model that is kept."""
-    values = {"max_steps": 6, "eval_steps": 2, "save_steps": 2, "folds": 2}
+    """Broken off twice: in the second fold, and in the training of the model that is kept. Its
+    best moment, the first, is one that only the checkpoint knows of.
+    """
+    opposite = tmp_path / "opposite.jsonl"
+    write_jsonl(opposite, rows(good="said", bad="know"))
+    values = {
+        "max_steps": 6, "eval_steps": 2, "save_steps": 2, "folds": 2,
+        "eval_comparisons": str(opposite),
+    }  # fmt: skip
     unbroken = run(tiny_model_dir, pairs, tmp_path / "unbroken", **values)
     log = RunDir.log
     for place in ("broken/fold-1", "broken"):
@@ -221,6 +231,7 @@ def test_resumed_is_unbroken_bit_for_bit(
     weights = [(r.model / "model.safetensors").read_bytes() for r in (unbroken, resumed)]
     assert weights[0] == weights[1]
     assert resumed.heldout_loss == unbroken.heldout_loss
+    assert unbroken.heldout_loss == RunDir(tmp_path / "unbroken").metrics()[1]["validation/loss"]
     assert resumed.cross_validation == unbroken.cross_validation
 
 
