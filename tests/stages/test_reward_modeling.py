@@ -29,7 +29,7 @@ from accord.stages.reward_modeling.baselines import (
     tfidf_margins,
 )
 from accord.stages.reward_modeling.config import Config
-from accord.stages.reward_modeling.fit import Fitted, Pairs, all_scores, heldout_figures
+from accord.stages.reward_modeling.fit import Pairs, all_scores, heldout_figures
 
 
 class Killed(Exception):
@@ -159,13 +159,32 @@ def test_the_best_weights_are_saved(
     result = run(tiny_model_dir, pairs, tmp_path / "out", **values)
     logged = RunDir(tmp_path / "out").metrics()
     losses = [row["validation/loss"] for row in logged if "validation/loss" in row]
-    assert result.heldout_loss == min(losses) == losses[0] < losses[-1] - 1
+    assert min(losses) == losses[0] < losses[-1] - 1
+    assert result.heldout_loss == pytest.approx(losses[0], abs=1e-5)
+    assert result.measured_on == "validation"
     saved = load_reward_model(str(result.model), device=default_device())
     chosen = config(tiny_model_dir, pairs, **values)
     held_out = Pairs.encode(load_comparisons([str(opposite)]), encoder, chosen)
     found = heldout_figures(saved, held_out, encoder, chosen)
     assert found["loss"] == pytest.approx(result.heldout_loss, abs=1e-5)
     assert found["reward/accuracy"] == pytest.approx(result.heldout_accuracy)
+
+
+def test_test_pairs_choose_nothing(tiny_model_dir: Path, pairs: Path, tmp_path: Path) -> None:
+    """Test pairs of the opposite rule are ranked wrongly, and the weights do not mind."""
+    opposite = tmp_path / "opposite.jsonl"
+    write_jsonl(opposite, rows(good="said", bad="know", prompts=range(90, 120)))
+    values = {"max_steps": 15, "eval_steps": 5}
+    without = run(tiny_model_dir, pairs, tmp_path / "without", **values)
+    tested = run(
+        tiny_model_dir, pairs, tmp_path / "tested", test_comparisons=str(opposite), **values
+    )
+    weights = [(r.model / "model.safetensors").read_bytes() for r in (without, tested)]
+    assert weights[0] == weights[1]
+    assert (tested.measured_on, tested.heldout_pairs) == ("test", 30)
+    assert tested.pairs == without.pairs < 80
+    assert tested.heldout_accuracy < 0.05 and without.heldout_accuracy > 0.95
+    assert tested.tfidf_accuracy < 0.05
 
 
 def test_scores_are_described_for_whoever_normalises(
@@ -231,7 +250,8 @@ def test_resumed_is_unbroken_bit_for_bit(
     weights = [(r.model / "model.safetensors").read_bytes() for r in (unbroken, resumed)]
     assert weights[0] == weights[1]
     assert resumed.heldout_loss == unbroken.heldout_loss
-    assert unbroken.heldout_loss == RunDir(tmp_path / "unbroken").metrics()[1]["validation/loss"]
+    logged = RunDir(tmp_path / "unbroken").metrics()[1]["validation/loss"]
+    assert unbroken.heldout_loss == pytest.approx(logged, abs=1e-6)
     assert resumed.cross_validation == unbroken.cross_validation
 
 
@@ -381,9 +401,9 @@ def fake_fit(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Pairs, Pairs, Pairs]
     seen: list[tuple[Pairs, Pairs, Pairs]] = []
     sides: list[tuple[Pairs, Pairs]] = []
 
-    def fit(train: Pairs, held_out: Pairs, *_: Any) -> Fitted:
+    def fit(train: Pairs, held_out: Pairs, *_: Any) -> tuple[torch.nn.Module, int]:
         sides.append((train, held_out))
-        return Fitted(torch.nn.Identity(), {}, 0)
+        return torch.nn.Identity(), 0
 
     def scores(_model: Any, measured: Pairs, *_: Any) -> torch.Tensor:
         seen.append((*sides[-1], measured))

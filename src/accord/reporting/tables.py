@@ -173,7 +173,9 @@ def reward_model_table(step: StepFiles) -> list[tuple[str, str]]:
             rows.append((label, percent(value)))
     pairs = step.outputs.get("heldout_pairs")
     if pairs is not None:
-        rows.append(("Held-out pairs", f"{pairs:,}"))
+        chose = " (their loss also picked the weights)"
+        note = chose if step.outputs.get("measured_on") == "validation" else ""
+        rows.append(("Held-out pairs", f"{pairs:,}{note}"))
     return rows + _cross_validation(step.outputs.get("cross_validation") or {})
 
 

@@ -12,9 +12,12 @@ class Config(TrainConfig):
     comparisons: list[InputPath]
     """pairs: prompt, chosen, rejected, and p_chosen and margin if there are any"""
     eval_comparisons: InputPath | None = None
-    """pairs for the held-out figures; without them a share is held out by prompt"""
+    """pairs whose loss picks the moment that is kept; without them a share is held out by prompt"""
     eval_fraction: float = Field(default=0.1, gt=0, lt=1)
     """share held out when there are no eval_comparisons"""
+    test_comparisons: InputPath | None = None
+    """pairs for the reported figures, scored once, when the model is final; without them the
+    figures are those of the pairs that picked it, and say so"""
     folds: int = Field(default=0, ge=0)
     """cross-validate in so many folds by prompt, beside a TF-IDF ranker and "the longer wins";
     0 leaves it out"""

@@ -64,8 +64,8 @@ def _run_fold(
     )
     sides = [train[i] for i in learns], [train[i] for i in chooses], test
     learned, chosen_on, measured = (Pairs.encode(side, encoder, config) for side in sides)
-    fitted = fit(learned, chosen_on, encoder, config, RunDir(run_dir.path / f"fold-{fold}"))
-    scores = all_scores(fitted.model, measured, encoder, config)
+    model, _ = fit(learned, chosen_on, encoder, config, RunDir(run_dir.path / f"fold-{fold}"))
+    scores = all_scores(model, measured, encoder, config)
     margins = {
         "reward_model": (scores[0] - scores[1]).double().numpy(),
         "tfidf": tfidf_margins(train, test),

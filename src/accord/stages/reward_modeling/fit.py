@@ -51,25 +51,21 @@ class Pairs(NamedTuple):
         )
 
 
-class Fitted(NamedTuple):
-    """A reward model at its best, that moment's held-out figures, and the steps taken."""
-
-    model: nn.Module
-    heldout: dict[str, float]
-    steps: int
-
-
 def fit(
-    train: Pairs, held_out: Pairs, encoder: ChatEncoder, config: Config, run_dir: RunDir
-) -> Fitted:
-    """Minimise the ranking loss from a fresh head; resumes from `run_dir`'s last checkpoint."""
+    train: Pairs, validation: Pairs, encoder: ChatEncoder, config: Config, run_dir: RunDir
+) -> tuple[nn.Module, int]:
+    """Minimise the ranking loss from a fresh head; resumes from `run_dir`'s last checkpoint.
+
+    Returns:
+        the model at the moment of its lowest validation loss, and the steps taken.
+    """
     start = config.model_name_or_path
     fresh = init_reward_model(start, device=default_device(), seed=config.seed)
     model = adapted(fresh, config)
     count = len(train.p_chosen)
     total = total_steps(count, config)
     optimizations = {"model": fine_tuning(model, config, total_steps=total, dump_dir=run_dir.path)}
-    best: dict[str, Any] = {"loss": float("inf"), "heldout": {}, "weights": {}}
+    best: dict[str, Any] = {"loss": float("inf"), "weights": {}}
     checkpoints = Checkpoints(
         run_dir,
         modules={"model": model},
@@ -89,19 +85,15 @@ def fit(
             metrics |= {"grad_norm": report.grad_norm, "learning_rate": report.learning_rate}
             metrics["epoch"] = done / steps_per_epoch(count, config)
             if done % config.eval_steps == 0 or done == total:
-                found = heldout_figures(model, held_out, encoder, config)
+                found = heldout_figures(model, validation, encoder, config)
                 metrics |= {f"validation/{key}": value for key, value in found.items()}
                 if found["loss"] < best["loss"]:
-                    best = {
-                        "loss": found["loss"],
-                        "heldout": found,
-                        "weights": trained_weights(model),
-                    }
+                    best = {"loss": found["loss"], "weights": trained_weights(model)}
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("loss", "reward/accuracy", "reward/margin")})
             checkpoints.after(done, best, stop)
     model.load_state_dict(best["weights"], strict=False)
-    return Fitted(model, best["heldout"], total)
+    return model, total
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from transformers import AutoConfig
 
@@ -22,18 +22,26 @@ from accord.stages.reward_modeling.baselines import (
 )
 from accord.stages.reward_modeling.config import Config
 from accord.stages.reward_modeling.cross_validation import cross_validate
-from accord.stages.reward_modeling.fit import Pairs, all_scores, fit, pair_batch
+from accord.stages.reward_modeling.fit import (
+    Pairs,
+    all_scores,
+    fit,
+    heldout_figures,
+    pair_batch,
+)
 
 
 @dataclass(frozen=True)
 class Result:
     """What the stage leaves; accuracies are shares of held-out pairs ranked as judged.
 
-    Pairs whose label is a tie do not count. `score_mean` and `score_std` are over all held-out
-    responses, for whoever wants to normalise.
+    `measured_on` tells which pairs these are: "test" pairs that nothing was chosen by, or the
+    "validation" pairs whose loss picked the weights. Pairs whose label is a tie do not count.
+    `score_mean` and `score_std` are over all held-out responses, for whoever wants to normalise.
     """
 
     model: Path
+    measured_on: Literal["test", "validation"]
     heldout_accuracy: float
     heldout_loss: float
     heldout_pairs: int
@@ -56,23 +64,29 @@ def run(config: Config, run_dir: RunDir) -> Result:
     encoder = ChatEncoder(tokenizer)
     config = _within_context(config)
     comparisons = load_comparisons(config.comparisons)
-    train_rows, heldout_rows = _split(comparisons, config)
+    train_rows, validation_rows = _split(comparisons, config)
     train = Pairs.encode(train_rows, encoder, config)
-    held_out = Pairs.encode(heldout_rows, encoder, config)
+    validation = Pairs.encode(validation_rows, encoder, config)
+    heldout_rows, held_out = validation_rows, validation
+    if config.test_comparisons:
+        heldout_rows = load_comparisons([config.test_comparisons])
+        held_out = Pairs.encode(heldout_rows, encoder, config)
     validated = cross_validate(comparisons, encoder, config, run_dir) if config.folds else None
     seed_everything(config.seed)
-    fitted = fit(train, held_out, encoder, config, run_dir)
+    model, steps = fit(train, validation, encoder, config, run_dir)
     sample = pair_batch(held_out.encoded, range(min(8, len(heldout_rows))), encoder)
-    save_scored_model(fitted.model, tokenizer, run_dir.model_path, sample=sample)
+    save_scored_model(model, tokenizer, run_dir.model_path, sample=sample)
 
-    scores = all_scores(fitted.model, held_out, encoder, config)
+    scores = all_scores(model, held_out, encoder, config)
     right = ranked_right((scores[0] - scores[1]).double().numpy(), heldout_rows)
     length = longer_wins(heldout_rows)
-    tfidf = ranked_right(tfidf_margins(train_rows, heldout_rows), heldout_rows)
+    seen = comparisons if config.test_comparisons else train_rows
+    tfidf = ranked_right(tfidf_margins(seen, heldout_rows), heldout_rows)
     return Result(
         model=run_dir.model_path,
+        measured_on="test" if config.test_comparisons else "validation",
         heldout_accuracy=accuracy(right),
-        heldout_loss=fitted.heldout["loss"],
+        heldout_loss=heldout_figures(model, held_out, encoder, config)["loss"],
         heldout_pairs=len(heldout_rows),
         accuracy_where_chosen_is_shorter=accuracy(right[length < 0]),
         accuracy_where_chosen_is_longer=accuracy(right[length > 0]),
@@ -82,7 +96,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
         score_std=float(scores.std()),
         pairs=len(train_rows),
         cut_rows=train.encoded.cut_rows + held_out.encoded.cut_rows,
-        steps=fitted.steps,
+        steps=steps,
         cross_validation=validated,
     )
 
