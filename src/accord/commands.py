@@ -195,6 +195,9 @@ def _print_headline(console: Console, summary: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     for key in dict.fromkeys(key for figures in policies.values() for key in figures):
         table.add_row(key, *(_cell(figures.get(key)) for figures in policies.values()))
+    for key in dict.fromkeys(key for found in headline["changes"].values() for key in found):
+        cells = [headline["changes"].get(name, {}).get(key) for name in policies]
+        table.add_row(f"{key}, change from {headline['baseline']}", *map(_cell, cells))
     for by in ("scorer", "judge"):
         cells = [headline["win_rates"].get(name, {}).get(by) for name in policies]
         if any(cells):

@@ -160,6 +160,7 @@ def evaluation_result() -> dict[str, Any]:
     }
     return {
         "policies": policies,
+        "changes": {"dpo": {"score_honest": figure(-0.012, 0.02)}},
         "win_rates": rates,
         "baseline": "sft",
         "prompts": 1020,

@@ -47,6 +47,23 @@ def test_missing_and_unknown_figures() -> None:
     assert cell and cell.text == "−1.50" and cell.interval == "−2.00 to −1.00"
 
 
+def test_changes_are_points_against_the_baseline() -> None:
+    found = evaluation_table(
+        step(
+            {
+                "policies": {"sft": {}, "ppo": {}},
+                "changes": {"ppo": {"score_honest": figure(-0.0312, -0.05, 0.002)}},
+                "baseline": "sft",
+            }
+        )
+    )
+    assert found[-1].title == "Change from sft, points of 100, paired by prompt"
+    (row,) = found[-1].rows
+    assert row.label == "Mean score, honest aim" and row.cells[0] is None
+    assert row.cells[1] and row.cells[1].text == "−3.1"
+    assert row.cells[1].interval == "−5.0 to +0.2"
+
+
 def test_verdicts_follow_the_interval() -> None:
     rates = {
         "win": {"judge": figure(0.6, 0.52, 0.68)},

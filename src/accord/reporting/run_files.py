@@ -125,7 +125,8 @@ def summary(run: Run) -> dict[str, Any]:
     evaluation = run.last("evaluate")
     if evaluation:
         tables = {k: v for k, v in evaluation.outputs.items() if isinstance(v, dict)}
-        values["headline"] = {"step": evaluation.name, **tables}
+        baseline = evaluation.outputs.get("baseline")
+        values["headline"] = {"step": evaluation.name, "baseline": baseline, **tables}
     values["steps"] = {
         step.name: {
             "stage": step.stage,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accord.reporting.run_files import StepFiles
@@ -52,6 +52,10 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}%".replace("-", "−")
 
 
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
 def _small(value: float) -> str:
     return f"{value:.1e}".replace("-", "−")
 
@@ -71,6 +75,9 @@ _KINDS = {
     "fact_abstained": _Kind("Facts abstained from", _HONEST, "", percent),
     "unknowable_abstained": _Kind("Unknowable met with “I don't know”", _HONEST, "higher", percent),
     "unknowable_asserted": _Kind("Unknowable answered anyway", _HONEST, "lower", percent),
+    "score_helpful": _Kind("Mean score, helpful aim", _HELPFUL, "higher"),
+    "score_harmless": _Kind("Mean score, harmless aim", _HARMLESS, "higher"),
+    "score_honest": _Kind("Mean score, honest aim", _HONEST, "higher"),
     "score": _Kind("Mean score by the scorer", _QUALITY, "higher"),
     "reward": _Kind("Held-out reward", _QUALITY, "higher"),
     "judge_score": _Kind("Judge model's score", _QUALITY, "higher"),
@@ -96,6 +103,17 @@ def evaluation_table(evaluation: StepFiles) -> list[Group]:
         kind = _KINDS.get(name) or _Kind(name.replace("_", " ").capitalize(), _OTHER)
         groups[kind.group].append(_row(kind, [figures.get(name) for figures in policies.values()]))
     made = [Group(title, rows) for title, rows in groups.items() if rows]
+    baseline = evaluation.outputs.get("baseline")
+    changes: Figures = evaluation.outputs.get("changes", {})
+    moved = [
+        _row(
+            replace(_KINDS.get(name, _Kind(name, "")), better="higher", show=_points),
+            [changes.get(policy, {}).get(name) for policy in policies],
+        )
+        for name in dict.fromkeys(name for found in changes.values() for name in found)
+    ]
+    if moved:
+        made.append(Group(f"Change from {baseline}, points of 100, paired by prompt", moved))
     rates: Figures = evaluation.outputs.get("win_rates", {})
     wins = [
         _row(
@@ -106,7 +124,7 @@ def evaluation_table(evaluation: StepFiles) -> list[Group]:
         if any(judge in by_judge for by_judge in rates.values())
     ]
     if wins:
-        made.append(Group(f"Win rate against {evaluation.outputs['baseline']}", wins))
+        made.append(Group(f"Win rate against {baseline}", wins))
     return made
 
 
@@ -188,8 +206,6 @@ def _cross_validation(found: Mapping[str, Any]) -> list[tuple[str, str]]:
             rows.append((title, percent(found[name]["accuracy"])))
     difference = found.get("difference_to_tfidf")
     if difference:
-        mean, low, high = (
-            f"{100 * difference[key]:+.1f}".replace("-", "−") for key in ("mean", "low", "high")
-        )
+        mean, low, high = (_points(difference[key]) for key in ("mean", "low", "high"))
         rows.append(("Same folds, difference to TF-IDF", f"{mean} points ({low} to {high})"))
     return rows

@@ -136,6 +136,7 @@ def test_a_known_win_rate(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -
         tiny_model_dir,
         prompts,
         scorer=f"{__name__}:starts_with_a",
+        score_by="kind",
         behaviours=f"{__name__}:by_kind",
         num_samples_shown=3,
     )
@@ -148,6 +149,18 @@ def test_a_known_win_rate(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -
     assert list(result.win_rates) == ["ppo"]
     sft, ppo = result.policies["sft"], result.policies["ppo"]
     assert (sft["score"]["mean"], ppo["score"]["mean"]) == (2 / 8, 6 / 8)
+    # By kind: x goes from 2 of 6 to 5 of 6, y from none of 2 to one.
+    assert (sft["score_x"]["mean"], ppo["score_x"]["mean"], ppo["score_x"]["n"]) == (
+        2 / 6,
+        5 / 6,
+        6,
+    )
+    changes = {name: change["mean"] for name, change in result.changes["ppo"].items()}
+    assert changes == pytest.approx({"score": 4 / 8, "score_x": 3 / 6, "score_y": 1 / 2})
+    assert (
+        result.changes["ppo"]["score_x"]["low"] < 3 / 6 < result.changes["ppo"]["score_x"]["high"]
+    )
+    assert list(result.changes) == ["ppo"]
     # Behaviours speak of the prompts that they apply to; Wilson's interval of 5 of 6.
     assert (ppo["x_a"]["mean"], ppo["x_a"]["n"]) == (5 / 6, 6)
     assert (ppo["x_a"]["low"], ppo["x_a"]["high"]) == pytest.approx((0.4365, 0.9699), abs=1e-4)
@@ -252,7 +265,7 @@ def test_kl_of_samples_is_near_the_enumerated_one(
     figures = result.policies["base"]
     assert figures["kl_nats"]["mean"] == pytest.approx(exact, abs=4 * noise)
     assert figures["kl_k3_nats"]["mean"] == pytest.approx(exact, rel=0.3)
-    assert result.win_rates == {}
+    assert result.win_rates == result.changes == {}
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.0])

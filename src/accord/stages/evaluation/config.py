@@ -35,6 +35,8 @@ class Config(StageConfig):
     """a reward model that trained no policy: win rates"""
     scorer: str | None = None
     """dotted name of a function f(completions, prompts, **columns) -> list[float]"""
+    score_by: str | None = None
+    """column of the prompts whose values each get a mean score of their own, such as the aim"""
     behaviours: str | None = None
     """dotted name of a function that returns a dict of 0/1 behaviours a response"""
     num_samples_shown: int = Field(default=20, ge=0)
@@ -46,6 +48,8 @@ class Config(StageConfig):
             raise ConfigError(
                 f"evaluate: no policy {describe_choice(self.baseline, list(self.policies))}"
             )
+        if self.score_by and not self.scorer:
+            raise ConfigError("evaluate: score_by splits the scorer's scores; give a scorer")
         for name in self.policies:
             if not re.fullmatch(r"\w[\w.-]*", name):
                 raise ConfigError(

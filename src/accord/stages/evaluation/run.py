@@ -35,13 +35,15 @@ Measured = Mapping[str, Sequence[float]]  # name -> one number a response
 
 @dataclass(frozen=True)
 class Result:
-    """Figures by policy, win rates of each other policy against the baseline, and samples.
+    """Figures by policy, changes and win rates of the others against the baseline, and samples.
 
-    A figure is a dict with `mean`, `low`, `high` (95%) and `n`. A win rate counts a tie as half a
-    win and has `ties`, their share; the judge's has `mean_p` too, the mean probability.
+    A figure is a dict with `mean`, `low`, `high` (95%) and `n`. A change is the mean difference
+    to the baseline's score, paired by prompt. A win rate counts a tie as half a win and has
+    `ties`, their share; the judge's has `mean_p` too, the mean probability.
     """
 
     policies: dict[str, dict[str, Any]]
+    changes: dict[str, dict[str, Any]]
     win_rates: dict[str, dict[str, Any]]
     baseline: str
     prompts: int
@@ -55,6 +57,10 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     _refuse_early(config)
     rows = load_prompts(config.prompts)
     rows = rows[: config.max_prompts] if config.max_prompts >= 0 else rows
+    if config.score_by and any(config.score_by not in row.columns for row in rows):
+        raise DataError(
+            f"{config.prompts}: not every row has the column score_by {config.score_by!r}"
+        )
     if not rows:
         raise DataError(f"{config.prompts}: max_prompts 0 leaves no prompt to respond to")
     with stop_on_signal() as stop:
@@ -67,8 +73,15 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     judge = _judge(config)
     scores = _scores(rows, responses, config, judge)
     behaviours = _behaviours(rows, responses, config)
+    grouped = _by_group(rows, scores, config)
     policies = {
-        name: summarize(figures, responses[name], references[name], scores[name], behaviours[name])
+        name: summarize(
+            figures,
+            responses[name],
+            references[name],
+            {**scores[name], **grouped[name]},
+            behaviours[name],
+        )
         for name in config.policies
     }
     _log_metrics(run_dir, policies)
@@ -76,6 +89,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     files.write_jsonl(samples, _samples(rows, responses, scores, config))
     return Result(
         policies=policies,
+        changes=_changes(figures, grouped, config),
         win_rates=_win_rates(rows, responses, scores, config, judge),
         baseline=config.baseline,
         prompts=len(rows),
@@ -132,6 +146,38 @@ def _scores(
                 scores[name][kind] = score_texts(reward, rows, texts)
             bar.update(number)
     return scores
+
+
+def _by_group(
+    rows: Sequence[PromptRow], scores: Mapping[str, Measured], config: Config
+) -> dict[str, dict[str, list[float]]]:
+    """By policy: the scorer's `score`, and `score_GROUP` with NaN at the rows of other groups."""
+    if not config.scorer:
+        return {name: {} for name in scores}
+    groups = [str(row.columns[config.score_by]) if config.score_by else "" for row in rows]
+    found: dict[str, dict[str, list[float]]] = {}
+    for name in scores:
+        values = scores[name]["score"]
+        found[name] = {"score": list(values)}
+        for group in sorted(set(groups) - {""}):
+            pairs = zip(values, groups, strict=True)
+            found[name][f"score_{group}"] = [v if g == group else math.nan for v, g in pairs]
+    return found
+
+
+def _changes(
+    figures: Figures, grouped: Mapping[str, Measured], config: Config
+) -> dict[str, dict[str, Any]]:
+    """By other policy: how far the scorer's mean moved, over all prompts and by group."""
+    base = grouped[config.baseline]
+    return {
+        name: {
+            kind: figures.mean([new - old for new, old in zip(values, base[kind], strict=True)])
+            for kind, values in found.items()
+        }
+        for name, found in grouped.items()
+        if name != config.baseline and found
+    }
 
 
 def _behaviours(
