@@ -11,6 +11,8 @@ import pytest
 from accord import cli, pipeline
 from accord.core.errors import Interrupted
 from accord.core.files import write_jsonl
+from accord.corpora.encoding import ChatEncoder
+from accord.models.loading import load_tokenizer
 
 
 @pytest.fixture
@@ -142,6 +144,32 @@ def test_inspect_shows_what_is_trained(
     shown = capsys.readouterr().out
     assert "40 rows of demonstrations" in shown.replace("\n", "")
     assert "12<|im_end|>" in shown
+
+
+def test_inspect_counts_every_turn_that_is_trained(
+    tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both of the assistant's turns, as SFT does; a pair shows both sides."""
+    turns = [
+        ("user", "user asks"),
+        ("assistant", "12"),
+        ("user", "find"),
+        ("assistant", "7 are 19"),
+    ]
+    path = tmp_path / "talk.jsonl"
+    write_jsonl(path, [{"messages": [{"role": r, "content": c} for r, c in turns]}])
+    encoder = ChatEncoder(load_tokenizer(str(tiny_model_dir)))
+    expected = sum(len(encoder.encode_response(turns[i][1])) for i in (1, 3))
+    arguments = ["--model", str(tiny_model_dir), "--max_length", "3"]
+    assert cli.main(["data", "inspect", str(path), *arguments]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"response (end of turn included) tokens: min {expected}," in shown
+    assert "1 rows would be cut at the prompt's start, 1 have a response that does" in shown
+
+    write_jsonl(path, [{"prompt": "user asks", "chosen": "find 12", "rejected": "said 7"}])
+    assert cli.main(["data", "inspect", str(path), *arguments]) == 0
+    shown = capsys.readouterr().out
+    assert "find 12" in shown and "said 7" in shown
 
 
 def test_the_installed_program_answers() -> None:

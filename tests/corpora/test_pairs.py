@@ -68,14 +68,16 @@ def test_bad_sources_are_no_bad_rows(tmp_path: Path) -> None:
 
 def test_both_sides_are_cut_alike(tiny_model_dir: Path) -> None:
     encoder = ChatEncoder(load_tokenizer(str(tiny_model_dir)))
-    pair = Comparison(prompt("user asks " * 20), "12", "I don't know, but I can help you")
+    pair = Comparison(
+        prompt("user asks " * 20), "12", "I don't know, but I can help you", where="f, row 7"
+    )
     whole = encode_pairs([pair], encoder, max_length=1000)
     length = whole.lengths[0] - 4
     cut = encode_pairs([pair], encoder, max_length=length)
     assert (whole.cut_rows, cut.cut_rows) == (0, 1)
     assert cut.chosen[0].prompt_ids == cut.rejected[0].prompt_ids == whole.chosen[0].prompt_ids[4:]
     assert cut.lengths == [length]
-    with pytest.raises(DataError, match="comparison 1 .*a response of"):
+    with pytest.raises(DataError, match="f, row 7: a response of"):
         encode_pairs([pair], encoder, max_length=5)
 
 
@@ -99,8 +101,11 @@ def test_the_same_tokens_are_no_pair(tiny_model_dir: Path, monkeypatch: pytest.M
     encoder = ChatEncoder(load_tokenizer(str(tiny_model_dir)))
     encode = encoder.encode_response
     monkeypatch.setattr(encoder, "encode_response", lambda text: encode(text.lower()))
-    given = [Comparison(prompt("q"), "a", "b"), Comparison(prompt("the odd one"), "Yes", "yes")]
-    with pytest.raises(DataError, match="comparison 2.*the odd one.*have the same tokens"):
+    given = [
+        Comparison(prompt("q"), "a", "b"),
+        Comparison(prompt("q"), "Yes", "yes", where="f, row 2"),
+    ]
+    with pytest.raises(DataError, match="row 2: .*have the same tokens"):
         encode_pairs(given, encoder, max_length=100)
 
 

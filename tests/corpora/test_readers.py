@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def test_comparison_forms_agree() -> None:
         ({"prompt": "q", "chosen": "a", "rejected": "a"}, "row 7: .*identical"),
         ({"prompt": " ", "chosen": "a", "rejected": "b"}, "row 7: the prompt is empty"),
         ({"prompt": "q", "chosen": "a", "rejected": "b", "p_chosen": 1.5}, "row 7: p_chosen"),
+        ({"prompt": "q", "chosen": "a", "rejected": "b", "margin": math.inf}, "row 7: margin must"),
         ({"chosen": "a", "rejected": "b"}, "row 7: .*do not share a prompt"),
         ({"prompt": 3, "chosen": "a", "rejected": "b"}, "row 7, column 'prompt': expected text"),
     ],

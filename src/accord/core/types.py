@@ -26,7 +26,10 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A judged pair; `p_chosen` is the probability that `chosen` is the better, in [0, 1]."""
+    """A judged pair; `p_chosen` is the probability that `chosen` is the better, in [0, 1].
+
+    `where` is its place in a file, for error messages.
+    """
 
     prompt: tuple[Message, ...]
     chosen: str
@@ -34,6 +37,7 @@ class Comparison:
     p_chosen: float = 1.0
     margin: float = 0.0
     columns: Row = field(default_factory=dict)
+    where: str = field(default="a comparison", compare=False)
 
 
 @dataclass(frozen=True)

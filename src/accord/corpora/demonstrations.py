@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Any
 
 from accord.core.errors import DataError, ModelError
 from accord.core.types import Demonstration, Message
@@ -47,13 +48,16 @@ def load_demonstrations(reference: str) -> list[Source]:
     Raises:
         DataError: a row cannot be used; the message names it.
     """
-    found = []
-    for number, row in enumerate(read_rows(reference), start=1):
-        where = f"{reference}, row {number}"
-        shown = to_demonstration(row, where)
-        is_conversation = row.get("messages") is not None and row.get("chosen") is None
-        found.append(Source(where, shown, is_conversation))
-    return found
+    return [
+        to_source(row, f"{reference}, row {number}")
+        for number, row in enumerate(read_rows(reference), start=1)
+    ]
+
+
+def to_source(row: dict[str, Any], where: str) -> Source:
+    """A row as a demonstration that knows its place."""
+    is_conversation = row.get("messages") is not None and row.get("chosen") is None
+    return Source(where, to_demonstration(row, where), is_conversation)
 
 
 def encode_demonstration(

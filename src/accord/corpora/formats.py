@@ -1,5 +1,6 @@
 """The ecosystem's columns, normalised to typed rows; a wrong row is an error that names it."""
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -103,7 +104,7 @@ def to_comparison(row: dict[str, Any], where: str) -> Comparison:
 
     Raises:
         DataError: columns are missing, the two prompts differ, a response is empty, the two
-            responses are identical, or `p_chosen` is outside [0, 1].
+            responses are identical, `p_chosen` is outside [0, 1], or `margin` is not finite.
     """
     _require(row, ["chosen", "rejected"], where)
     chosen = as_messages(row["chosen"], role="assistant", where=f"{where}, column 'chosen'")
@@ -123,7 +124,10 @@ def to_comparison(row: dict[str, Any], where: str) -> Comparison:
     p_chosen = float(1.0 if row.get("p_chosen") is None else row["p_chosen"])
     if not 0 <= p_chosen <= 1:
         raise DataError(f"{where}: p_chosen must lie in [0, 1], got {p_chosen}")
-    return Comparison(prompt, good, bad, p_chosen, float(row.get("margin") or 0.0), _extra(row))
+    margin = float(row.get("margin") or 0.0)
+    if not math.isfinite(margin):
+        raise DataError(f"{where}: margin must be finite, got {margin}; leave it out for none")
+    return Comparison(prompt, good, bad, p_chosen, margin, _extra(row), where)
 
 
 def to_text(row: dict[str, Any], where: str) -> str | tuple[Message, ...]:

@@ -65,19 +65,17 @@ def encode_pairs(
         DataError: a response does not fit, or the two sides have the same ids.
     """
     chosen, rejected, cut_rows = [], [], 0
-    for number, pair in enumerate(comparisons, start=1):
-        # A number alone would mislead: callers split and shuffle before they encode.
-        where = f"comparison {number} (prompt {pair.prompt[-1]['content']!r:.60})"
+    for pair in comparisons:
         prompt = encoder.encode_prompt(pair.prompt)
         good, bad = (encoder.encode_response(text) for text in (pair.chosen, pair.rejected))
         room = max_length - max(len(good), len(bad))
         if room < 1:
             raise DataError(
-                f"{where}: a response of {max(len(good), len(bad))} tokens does not "
+                f"{pair.where}: a response of {max(len(good), len(bad))} tokens does not "
                 f"fit max_length {max_length}; raise it, or leave the row out"
             )
         if good == bad:
-            raise DataError(f"{where}: 'chosen' and 'rejected' have the same tokens")
+            raise DataError(f"{pair.where}: 'chosen' and 'rejected' have the same tokens")
         cut = max(0, len(prompt) - room)
         cut_rows += cut > 0
         chosen.append(Encoded(prompt[cut:], good, cut))

@@ -18,7 +18,7 @@ from accord.core.types import GeneratedToken, GenerationRequest
 from accord.corpora.encoding import ChatEncoder
 from accord.engine.requests import CooperativeGeneration, refuse_unfit
 from accord.engine.rows import Rows
-from accord.models.loading import evaluating
+from accord.models.loading import context_length, evaluating
 from accord.models.logprobs import bare_model, float32_logits
 
 PREFILL_TOKENS = 16_384
@@ -63,7 +63,7 @@ class LocalEngine:
         if self._is_closed:
             raise RuntimeError("this engine is closed; build a new one")
         base: Any = bare_model(self.policy)
-        context = getattr(base.config.get_text_config(), "max_position_embeddings", None)
+        context = context_length(base.config)
         vocabulary = base.get_input_embeddings().weight.shape[0]
         refuse_unfit(requests, context=context, vocabulary=vocabulary)
         generations = [CooperativeGeneration(r, self._run_until) for r in requests]

@@ -34,6 +34,18 @@ def check_model_path(model_name_or_path: str) -> None:
         raise ModelError(f"{path}: no such model directory")
 
 
+def context_length(model_config: Any) -> int | None:
+    """Most tokens that a model reads, from its config; None where it names no limit."""
+    limit = getattr(model_config.get_text_config(), "max_position_embeddings", None)
+    return None if limit is None else int(limit)
+
+
+def within_context(max_length: int, model_config: Any) -> int:
+    """`max_length`, or the model's context where that is shorter."""
+    limit = context_length(model_config)
+    return max_length if limit is None else min(max_length, limit)
+
+
 def load_tokenizer(model_name_or_path: str) -> Any:
     """The tokenizer that lies with a model."""
     check_model_path(model_name_or_path)

@@ -12,7 +12,7 @@ from accord.core.files import hash_json
 from accord.core.types import Message, Row, Scores
 from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.models.heads import load_reward_model, response_scores
-from accord.models.loading import evaluating, load_tokenizer
+from accord.models.loading import context_length, evaluating, load_tokenizer
 
 
 def encoding_hash(encoder: ChatEncoder) -> str:
@@ -66,7 +66,7 @@ class LearnedReward:
         if not scale > 0:
             raise ConfigError(f"scale must be positive, got {scale}")
         config: Any = getattr(self.model, "config", None)
-        context = getattr(config, "max_position_embeddings", None)
+        context = None if config is None else context_length(config)
         if context is not None and max_length > context:
             raise ConfigError(
                 f"max_length is {max_length}, but the reward model's context has {context} tokens"

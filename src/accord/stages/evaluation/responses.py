@@ -18,7 +18,7 @@ from accord.core.types import PromptRow, SamplingParams
 from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.corpora.readers import read_rows
 from accord.engine.generate import generate
-from accord.models.loading import load_policy, load_tokenizer
+from accord.models.loading import load_policy, load_tokenizer, within_context
 from accord.models.logprobs import token_logprobs
 from accord.stages.evaluation.config import Config
 from accord.training.batches import collate, micro_batches
@@ -116,13 +116,12 @@ def _sampler(
 
 def _prompt_room(model: str, model_config: Any, config: Config) -> int:
     """Tokens of a prompt beside the longest response."""
-    context = getattr(model_config.get_text_config(), "max_position_embeddings", None)
-    limit = config.max_length if context is None else min(config.max_length, int(context))
+    limit = within_context(config.max_length, model_config)
     room = limit - config.max_completion_length
     if room < 1:
         raise ConfigError(
             f"evaluate: max_completion_length {config.max_completion_length} leaves no room for a "
-            f"prompt in the context of {model}, {context} tokens"
+            f"prompt in the context of {model}, {limit} tokens"
         )
     return room
 

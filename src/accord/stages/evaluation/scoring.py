@@ -13,7 +13,7 @@ from accord.core.interfaces import Reward
 from accord.core.types import Message, PromptRow, Row, Scores
 from accord.corpora.encoding import ChatEncoder
 from accord.models.heads import load_reward_model
-from accord.models.loading import load_tokenizer
+from accord.models.loading import load_tokenizer, within_context
 from accord.rewards.functions import load_dotted
 from accord.rewards.learned import LearnedReward
 
@@ -61,11 +61,10 @@ class Remembered:
 def load_learned(path: str, *, max_length: int) -> LearnedReward:
     """A reward model; inputs beyond its context are cut at the prompt's start."""
     model = load_reward_model(path, device=default_device())
-    context = getattr(model.config, "max_position_embeddings", None)
     return LearnedReward(
         (model, ChatEncoder(load_tokenizer(path))),
         device=default_device(),
-        max_length=max_length if context is None else min(max_length, int(context)),
+        max_length=within_context(max_length, model.config),
     )
 
 

@@ -14,7 +14,7 @@ from accord.core.types import PromptRow, SamplingParams
 from accord.corpora.encoding import ChatEncoder
 from accord.corpora.readers import read_rows
 from accord.engine.generate import generate
-from accord.models.loading import load_policy, load_tokenizer
+from accord.models.loading import context_length, load_policy, load_tokenizer
 from accord.stages.preferences.config import Config
 
 CHUNK_PROMPTS = 256
@@ -92,10 +92,10 @@ def _sampler(
 
 def _prompt_room(model_config: Any, config: Config) -> int:
     """Tokens of a prompt beside the longest response, in the model's context."""
-    context = getattr(model_config.get_text_config(), "max_position_embeddings", None)
+    context = context_length(model_config)
     if context is None:
         return 1 << 30
-    room = int(context) - config.max_completion_length
+    room = context - config.max_completion_length
     if room < 1:
         raise ConfigError(
             f"preferences: max_completion_length {config.max_completion_length} leaves no room "

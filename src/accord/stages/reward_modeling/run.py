@@ -13,7 +13,7 @@ from accord.core.types import Comparison
 from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import load_comparisons, split_by_prompt
 from accord.models.heads import save_scored_model
-from accord.models.loading import load_tokenizer
+from accord.models.loading import load_tokenizer, within_context
 from accord.stages.reward_modeling.baselines import (
     accuracy,
     longer_wins,
@@ -103,9 +103,8 @@ def run(config: Config, run_dir: RunDir) -> Result:
 
 def _within_context(config: Config) -> Config:
     """The config with a `max_length` that the model can read."""
-    model = AutoConfig.from_pretrained(config.model_name_or_path).get_text_config()
-    context = getattr(model, "max_position_embeddings", None) or config.max_length
-    return config.model_copy(update={"max_length": min(config.max_length, int(context))})
+    model = AutoConfig.from_pretrained(config.model_name_or_path)
+    return config.model_copy(update={"max_length": within_context(config.max_length, model)})
 
 
 def _split(

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from accord.core.device import default_device, seed_everything
 from accord.core.errors import DataError
@@ -20,7 +19,7 @@ from accord.corpora.demonstrations import (
 )
 from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.corpora.pairs import split_by_prompt
-from accord.models.loading import load_policy, load_tokenizer, save_model
+from accord.models.loading import load_policy, load_tokenizer, save_model, within_context
 from accord.models.logprobs import token_logprobs
 from accord.models.lora import adapted, merged
 from accord.objectives.cross_entropy import token_cross_entropy
@@ -58,7 +57,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
     tokenizer = load_tokenizer(config.model_name_or_path)
     encoder = ChatEncoder(tokenizer)
     policy = load_policy(config.model_name_or_path, device=default_device())
-    train, held_out = _read(config, encoder, _longest(policy, config))
+    train, held_out = _read(config, encoder, within_context(config.max_length, policy.config))
     model = adapted(policy, config)
     lengths = [len(row.input_ids) for row in train]
     total = total_steps(len(train), config)
@@ -111,12 +110,6 @@ def run(config: Config, run_dir: RunDir) -> Result:
         cut_tokens=sum(cuts),
         supervised_end_of_turn=_supervised_end_of_turn(train, encoder),
     )
-
-
-def _longest(model: PreTrainedModel, config: Config) -> int:
-    """Tokens of the longest row: what the config allows and the model can read."""
-    context = getattr(model.config, "max_position_embeddings", None)
-    return min(config.max_length, int(context)) if context else config.max_length
 
 
 def _read(

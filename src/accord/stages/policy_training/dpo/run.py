@@ -20,7 +20,7 @@ from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
 from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import EncodedPairs, encode_pairs, load_comparisons, split_by_prompt
-from accord.models.loading import load_policy, load_tokenizer, save_model
+from accord.models.loading import load_policy, load_tokenizer, save_model, within_context
 from accord.models.logprobs import token_logprobs
 from accord.models.lora import adapted, merged
 from accord.objectives.dpo import Dpo, dpo_loss
@@ -78,7 +78,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
         total=total,
     )
     restored = checkpoints.restore()
-    validation: dict[str, float] = restored[1] if restored else {}
+    validation: dict[str, float] = {}  # the last step always measures it
     with stop_on_signal() as stop, progress_bar("DPO", total) as bar:
         for step in range(restored[0] if restored else 0, total):
             batch = batch_at(train.encoded.lengths, step, config)
@@ -94,7 +94,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
                 metrics |= {f"validation/{key}": value for key, value in validation.items()}
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("loss", "reward/accuracy", "reward/margin")})
-            checkpoints.after(done, validation, stop)
+            checkpoints.after(done, {}, stop)
     save_model(merged(model), tokenizer, run_dir.model_path)
     return Result(
         model=run_dir.model_path,
@@ -123,8 +123,7 @@ def _read(
             f"{len(comparisons)} comparisons are too few to hold some out ({len(sides[0])} to "
             f"train on, {len(sides[1])} held out); add data, or name eval_comparisons"
         )
-    context = getattr(reference.config, "max_position_embeddings", None)
-    longest = min(config.max_length, int(context)) if context else config.max_length
+    longest = within_context(config.max_length, reference.config)
     weights = Path(config.model_name_or_path)
     model_key = hash_path(weights) if weights.exists() else config.model_name_or_path
     pairs = []
