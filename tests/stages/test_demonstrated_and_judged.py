@@ -136,10 +136,10 @@ def test_dpo_refuses_too_few_pairs(tiny_model_dir: Path, tmp_path: Path) -> None
 
 
 def test_dpo_names_the_pair_that_does_not_fit(tiny_model_dir: Path, tmp_path: Path) -> None:
-    """By its prompt: the split has renumbered the rows."""
+    """By its place in the file, not in the split."""
     odd = {"prompt": "the odd one", "chosen": "a " * 90, "rejected": "b"}
     write_jsonl(tmp_path / "odd.jsonl", [*PAIRS, odd])
-    with pytest.raises(DataError, match="the odd one.*does not fit max_length 60"):
+    with pytest.raises(DataError, match=r"odd.jsonl, row 61: .*does not fit max_length 60"):
         run_dpo(tiny_model_dir, tmp_path / "odd.jsonl", tmp_path / "out", max_length=60)
 
 
