@@ -286,7 +286,7 @@ def test_padded_is_alone(tiny_model_dir: Path, pairs: Path, encoder: ChatEncoder
         ({"prompt": "q", "chosen": "a", "rejected": "a"}, "row 31: .*identical"),
         ({"prompt": "q", "answer": "a"}, "row 31: no column 'chosen'"),
         ({"prompt": "q", "chosen": "a", "rejected": "b", "p_chosen": 2}, "row 31: p_chosen must"),
-        ({"prompt": "the odd one", "chosen": "a " * 90, "rejected": "b"}, "odd one.*does not fit"),
+        ({"prompt": "q", "chosen": "a " * 90, "rejected": "b"}, "row 31: .*.*does not fit"),
     ],
 )
 def test_bad_rows_are_refused(

@@ -218,7 +218,7 @@ def test_memory_is_no_matter_of_results(tiny_model_dir: Path, pairs: Path, tmp_p
         ({"prompt": "q", "chosen": "a", "rejected": "a"}, "row 81: .*identical"),
         ({"prompt": "q", "answer": "a"}, "row 81: no column 'chosen'"),
         ({"prompt": "q", "chosen": "a", "rejected": "b", "p_chosen": -1}, "row 81: p_chosen must"),
-        ({"prompt": "the odd one", "chosen": "a " * 90, "rejected": "b"}, "odd one.*does not fit"),
+        ({"prompt": "q", "chosen": "a " * 90, "rejected": "b"}, "row 81: .*.*does not fit"),
     ],
 )
 def test_bad_rows_are_refused(
