@@ -136,62 +136,6 @@ def test_dpo_refuses_too_few_pairs(tiny_model_dir: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("run", [run_sft, run_dpo])
-def test_ctrl_c_saves_and_the_same_command_goes_on(
-    tiny_model_dir: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any
-) -> None:
-    whole = run(tiny_model_dir, pairs, tmp_path / "whole")
-    stop_after(monkeypatch, 2, lambda: run(tiny_model_dir, pairs, tmp_path / "stopped"))
-    assert [step for step, _ in RunDir(tmp_path / "stopped").checkpoints()] == [2]
-    resumed = run(tiny_model_dir, pairs, tmp_path / "stopped")
-    assert RunDir(tmp_path / "stopped").metrics() == RunDir(tmp_path / "whole").metrics()
-    weights = [(r.model / "model.safetensors").read_bytes() for r in (whole, resumed)]
-    assert weights[0] == weights[1]
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, step: int, run: Any) -> None:
-    """Run it, with Ctrl-C during `step`."""
-    after = Checkpoints.after
-
-    def interrupted(self: Checkpoints, done: int, loop: dict[str, Any], stop: Any) -> None:
-        stop.is_requested = done == step
-        after(self, done, loop, stop)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "after", interrupted)
-        with pytest.raises(Interrupted, match=f"stopped after step {step}; run again to resume"):
-            run()
-
-
-def test_dpo_never_reuses_the_logprobs_of_other_data(
-    tiny_model_dir: Path, pairs: Path, tmp_path: Path
-) -> None:
-    """As many rows with other words, in the same directory: the loss still starts at ln 2."""
-    run_dpo(tiny_model_dir, pairs, tmp_path / "out", max_steps=1)
-    longer = [{**row, "chosen": row["chosen"] + " and the assistant said so"} for row in PAIRS]
-    write_jsonl(pairs, longer)
-    run_dpo(tiny_model_dir, pairs, tmp_path / "out", max_steps=1)
-    assert RunDir(tmp_path / "out").metrics()[-1]["loss"] == pytest.approx(math.log(2), abs=1e-5)
-
-
-def test_dpo_refuses_too_few_pairs(tiny_model_dir: Path, tmp_path: Path) -> None:
-    """Neither a loss over no pairs nor a division by none."""
-    write_jsonl(tmp_path / "one.jsonl", PAIRS[:1])
-    for fraction in (0.01, 0.99):
-        with pytest.raises(DataError, match="1 comparisons are too few to hold some out"):
-            run_dpo(
-                tiny_model_dir, tmp_path / "one.jsonl", tmp_path / "out", eval_fraction=fraction
-            )
-
-
-def test_dpo_names_the_pair_that_does_not_fit(tiny_model_dir: Path, tmp_path: Path) -> None:
-    """By its place in the file, not in the split."""
-    odd = {"prompt": "the odd one", "chosen": "a " * 90, "rejected": "b"}
-    write_jsonl(tmp_path / "odd.jsonl", [*PAIRS, odd])
-    with pytest.raises(DataError, match=r"odd.jsonl, row 61: .*does not fit max_length 60"):
-        run_dpo(tiny_model_dir, tmp_path / "odd.jsonl", tmp_path / "out", max_length=60)
-
-
-@pytest.mark.parametrize("run", [run_sft, run_dpo])
 def test_rows_are_cut_to_the_model_s_context(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any
 ) -> None:
