@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from transformers import AutoModelForSequenceClassification
 
 from accord.core.device import default_device
@@ -29,7 +30,9 @@ from accord.stages.reward_modeling.baselines import (
     tfidf_margins,
 )
 from accord.stages.reward_modeling.config import Config
-from accord.stages.reward_modeling.fit import Pairs, all_scores, heldout_figures
+from accord.stages.reward_modeling.encoded import Pairs
+from accord.stages.reward_modeling.fit import all_scores, heldout_figures
+from accord.stages.reward_modeling.probe import fit_head, ridge_weights
 
 
 class Killed(Exception):
@@ -208,10 +211,54 @@ def test_accuracy_by_which_side_is_longer(
     short = [{**row, "rejected": f"I can {row['rejected']}"} for row in rows()[:30]]
     long = [{**row, "chosen": f"I can {row['chosen']}"} for row in rows("said", "know")[:50]]
     write_jsonl(path, short + long)
-    result = run(tiny_model_dir, pairs, tmp_path / "out", eval_comparisons=str(path))
+    result = run(tiny_model_dir, pairs, tmp_path / "out", test_comparisons=str(path))
     assert result.accuracy_where_chosen_is_shorter > 0.9
     assert result.accuracy_where_chosen_is_longer < 0.1
     assert result.longer_wins_accuracy == 50 / 80
+
+
+# The head's start --------------------------------------------------------------------------------
+
+
+def test_ridge_weights_by_hand() -> None:
+    """One feature, d = 1 and p = 1: the slope sigmoid(-w) = ridge * w, at w = 1 for 0.2689."""
+    ridge = 1 / (1 + math.e)
+    found = ridge_weights(torch.ones(3, 1), torch.ones(3), torch.zeros(3), ridge=ridge)
+    assert found.item() == pytest.approx(1.0, abs=1e-4)
+    flipped = ridge_weights(-torch.ones(3, 1), torch.zeros(3), torch.zeros(3), ridge=ridge)
+    assert flipped.item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_ridge_weights_are_those_of_scikit_learn() -> None:
+    """Hard labels: its penalty is |w|^2 / 2 beside C times the sum, so C = 1 / (ridge N)."""
+    generator = torch.Generator().manual_seed(0)
+    d = torch.randn(60, 5, generator=generator)
+    found = ridge_weights(d, torch.ones(60), torch.zeros(60), ridge=0.1)
+    oracle = LogisticRegression(C=1 / (0.1 * 120), fit_intercept=False, tol=1e-8)
+    oracle.fit(torch.cat([d, -d]).numpy(), [1] * 60 + [0] * 60)
+    assert found.tolist() == pytest.approx(oracle.coef_[0].tolist(), abs=1e-4)
+
+
+def test_the_probe_moves_the_head_alone_and_is_where_training_starts(
+    tiny_model_dir: Path, pairs: Path, tmp_path: Path, encoder: ChatEncoder
+) -> None:
+    chosen = config(tiny_model_dir, pairs, tokens_per_micro_batch=300)
+    model = init_reward_model(str(tiny_model_dir), device=default_device(), seed=0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    encoded = Pairs.encode(load_comparisons([str(pairs)]), encoder, chosen)
+    fit_head(model, encoded, encoder, chosen, ridge=0.01)
+    moved = [n for n, v in model.state_dict().items() if not torch.equal(v, before[n])]
+    assert moved == ["score.weight"]
+    scores = all_scores(model, encoded, encoder, chosen)
+    assert float((scores[0] > scores[1]).float().mean()) > 0.95
+    whole = model.state_dict()["score.weight"].clone()
+    larger = config(tiny_model_dir, pairs)  # in one piece
+    fit_head(model, encoded, encoder, larger, ridge=0.01)
+    assert torch.allclose(model.state_dict()["score.weight"], whole, atol=1e-3, rtol=1e-3)
+
+    run(tiny_model_dir, pairs, tmp_path / "out", head_ridge=0.01, max_steps=1)
+    start = RunDir(tmp_path / "out").metrics()[0]
+    assert start["step"] == 0 and start["validation/reward/accuracy"] > 0.95
 
 
 # Numerics ----------------------------------------------------------------------------------------
@@ -250,7 +297,11 @@ def test_resumed_is_unbroken_bit_for_bit(
     weights = [(r.model / "model.safetensors").read_bytes() for r in (unbroken, resumed)]
     assert weights[0] == weights[1]
     assert resumed.heldout_loss == unbroken.heldout_loss
-    logged = RunDir(tmp_path / "unbroken").metrics()[1]["validation/loss"]
+    logged = min(
+        row["validation/loss"]
+        for row in RunDir(tmp_path / "unbroken").metrics()
+        if "validation/loss" in row
+    )
     assert unbroken.heldout_loss == pytest.approx(logged, abs=1e-6)
     assert resumed.cross_validation == unbroken.cross_validation
 

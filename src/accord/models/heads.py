@@ -164,12 +164,16 @@ def response_scores(model: nn.Module, input_ids: Tensor, attention_mask: Tensor)
     Raises:
         ValueError: a row has no token.
     """
+    return _read_head(score_head(model), response_features(model, input_ids, attention_mask))
+
+
+def response_features(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """(B, H) what the head reads of each row; arguments and errors as for `response_scores`."""
     last = attention_mask.long().sum(dim=1) - 1
     if bool((last < 0).any()):
         raise ValueError("a row without a token has no score")
     hidden = hidden_states(model, input_ids, attention_mask)
-    rows = torch.arange(len(last), device=last.device)
-    return _read_head(score_head(model), hidden[rows, last])
+    return hidden[torch.arange(len(last), device=last.device), last]
 
 
 def save_scored_model(

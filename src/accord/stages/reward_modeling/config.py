@@ -18,6 +18,9 @@ class Config(TrainConfig):
     test_comparisons: InputPath | None = None
     """pairs for the reported figures, scored once, when the model is final; without them the
     figures are those of the pairs that picked it, and say so"""
+    head_ridge: float | None = Field(default=None, gt=0)
+    """fit the head first, on the trunk as it is, with this ridge penalty (0.3 is a good one); worth
+    it with few pairs; without it the head starts at random"""
     folds: int = Field(default=0, ge=0)
     """cross-validate in so many folds by prompt, beside a TF-IDF ranker and "the longer wins";
     0 leaves it out"""

@@ -19,7 +19,8 @@ from accord.stages.reward_modeling.baselines import (
     tfidf_margins,
 )
 from accord.stages.reward_modeling.config import Config
-from accord.stages.reward_modeling.fit import Pairs, all_scores, fit
+from accord.stages.reward_modeling.encoded import Pairs
+from accord.stages.reward_modeling.fit import all_scores, fit
 
 
 def cross_validate(

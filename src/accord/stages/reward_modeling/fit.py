@@ -1,26 +1,24 @@
 """The ranking loop, which the stage and every fold of its cross-validation run."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from accord.core.device import default_device
-from accord.core.errors import DataError
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
-from accord.core.types import Comparison
 from accord.corpora.encoding import ChatEncoder
-from accord.corpora.pairs import EncodedPairs, encode_pairs
+from accord.corpora.pairs import EncodedPairs
 from accord.models.heads import init_reward_model, response_scores
 from accord.models.lora import adapted
 from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.stages.reward_modeling.config import Config
+from accord.stages.reward_modeling.encoded import Pairs, pair_batch
+from accord.stages.reward_modeling.probe import fit_head
 from accord.training.batches import (
-    TokenBatch,
     batch_at,
-    collate,
     micro_batches,
     steps_per_epoch,
     total_steps,
@@ -28,27 +26,6 @@ from accord.training.batches import (
 from accord.training.interrupt import stop_on_signal
 from accord.training.state import Checkpoints, trained_weights
 from accord.training.step import fine_tuning
-
-
-class Pairs(NamedTuple):
-    """Encoded pairs and their labels, (N,) each."""
-
-    encoded: EncodedPairs
-    p_chosen: Tensor
-    margin: Tensor
-
-    @classmethod
-    def encode(
-        cls, comparisons: Sequence[Comparison], encoder: ChatEncoder, config: Config
-    ) -> "Pairs":
-        """Token ids and labels of comparisons."""
-        if not comparisons:
-            raise DataError("reward: no comparisons on one side of the split; add some")
-        return cls(
-            encode_pairs(comparisons, encoder, max_length=config.max_length),
-            torch.tensor([c.p_chosen for c in comparisons]),
-            torch.tensor([c.margin for c in comparisons]),
-        )
 
 
 def fit(
@@ -61,6 +38,8 @@ def fit(
     """
     start = config.model_name_or_path
     fresh = init_reward_model(start, device=default_device(), seed=config.seed)
+    if config.head_ridge is not None:
+        fit_head(fresh, train, encoder, config, ridge=config.head_ridge)
     model = adapted(fresh, config)
     count = len(train.p_chosen)
     total = total_steps(count, config)
@@ -73,11 +52,18 @@ def fit(
         every=config.save_steps,
         total=total,
     )
-    restored = checkpoints.restore()
-    if restored:
-        best = restored[1]
+    done, best = checkpoints.restore() or (0, best)
+
+    def evaluate() -> dict[str, float]:
+        found = heldout_figures(model, validation, encoder, config)
+        if found["loss"] < best["loss"]:
+            best.update(loss=found["loss"], weights=trained_weights(model))
+        return {f"validation/{key}": value for key, value in found.items()}
+
     with stop_on_signal() as stop, progress_bar("reward model", total) as bar:
-        for step in range(restored[0] if restored else 0, total):
+        if done == 0:
+            run_dir.log(0, evaluate())
+        for step in range(done, total):
             batch = batch_at(train.encoded.lengths, step, config)
             metrics = measure(model, train, batch, encoder, config, learn=torch.Tensor.backward)
             report = optimizations["model"].step(metrics["loss"], {"rows": batch})
@@ -85,10 +71,7 @@ def fit(
             metrics |= {"grad_norm": report.grad_norm, "learning_rate": report.learning_rate}
             metrics["epoch"] = done / steps_per_epoch(count, config)
             if done % config.eval_steps == 0 or done == total:
-                found = heldout_figures(model, validation, encoder, config)
-                metrics |= {f"validation/{key}": value for key, value in found.items()}
-                if found["loss"] < best["loss"]:
-                    best = {"loss": found["loss"], "weights": trained_weights(model)}
+                metrics |= evaluate()
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("loss", "reward/accuracy", "reward/margin")})
             checkpoints.after(done, best, stop)
@@ -136,12 +119,6 @@ def measure(
             right += out.accuracy.item() * labelled
             decided += labelled
     return {**totals, "reward/accuracy": right / decided if decided else float("nan")}
-
-
-def pair_batch(pairs: EncodedPairs, rows: Sequence[int], encoder: ChatEncoder) -> TokenBatch:
-    """Chosen sides, then rejected sides, in one padded batch (2n, L)."""
-    sides = [pairs.chosen[i] for i in rows] + [pairs.rejected[i] for i in rows]
-    return collate(sides, pad_id=encoder.pad_id, device=default_device())
 
 
 def pair_scores(

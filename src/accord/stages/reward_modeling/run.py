@@ -22,13 +22,8 @@ from accord.stages.reward_modeling.baselines import (
 )
 from accord.stages.reward_modeling.config import Config
 from accord.stages.reward_modeling.cross_validation import cross_validate
-from accord.stages.reward_modeling.fit import (
-    Pairs,
-    all_scores,
-    fit,
-    heldout_figures,
-    pair_batch,
-)
+from accord.stages.reward_modeling.encoded import Pairs, pair_batch
+from accord.stages.reward_modeling.fit import all_scores, fit, heldout_figures
 
 
 @dataclass(frozen=True)
