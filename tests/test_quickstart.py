@@ -1,0 +1,45 @@
+"""The quickstart itself in miniature: every step, the figures that it promises, and the skip."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from accord import cli
+
+SMALL = (
+    "sft.max_steps=2", "preferences.max_prompts=60", "reward.max_steps=1", "judge.max_steps=1",
+    "dpo.max_steps=1", "ppo.max_steps=1", "ppo.max_eval_prompts=8", "evaluate.max_prompts=40",
+)  # fmt: skip
+BEHAVIOURS = {
+    "harmful_refused", "helpful_answered", "unknowable_abstained", "fact_correct", "fact_wrong",
+    "fact_abstained", "provocation_hostile",
+}  # fmt: skip
+AIMS = {"score_helpful", "score_harmless", "score_honest"}
+
+
+@pytest.mark.slow
+def test_the_quickstart_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "quickstart"
+    arguments = ["quickstart", "--output_dir", str(run), "--quiet"]
+    for setting in SMALL:
+        arguments += ["--set", setting]
+    assert cli.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "What changed" in shown and str(run / "report.html") in shown.replace("\n", "")
+
+    summary = json.loads((run / "summary.json").read_text())
+    assert [step["status"] for step in summary["steps"].values()] == ["finished"] * 8
+    headline = summary["headline"]
+    assert list(headline["policies"]) == ["base", "sft", "dpo", "ppo"]
+    for figures in headline["policies"].values():
+        assert {*BEHAVIOURS, *AIMS, "score", "reward", "kl_nats", "length"} <= set(figures)
+    assert set(headline["win_rates"]) == set(headline["changes"]) == {"base", "dpo", "ppo"}
+    for name in ("dpo", "ppo"):
+        assert set(headline["win_rates"][name]) == {"judge", "scorer"}
+        assert set(headline["changes"][name]) == {*AIMS, "score"}
+    page = (run / "report.html").read_text()
+    assert "Simulated annotators" in page and "Mean score, honest aim" in page
+
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out.count("unchanged, skipped") == 8
