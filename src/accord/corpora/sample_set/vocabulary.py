@@ -5,10 +5,9 @@ used in frames and answers ("cloth", "soap", "step" ...) are in neither. Objects
 that one can own, lend, clean and keep in a room; places are rooms and buildings, all "in the ...".
 Names are first names only, and towns are made up.
 
-The training world is many times the larger. A small model that meets sixty names learns sixty
+The training world is several times the larger. A small model that meets sixty names learns sixty
 names; one that meets hundreds, most of them invented and met a few times, has to learn to copy the
-name that stands in front of it, and that is what the test world asks for. Things and places are
-invented in the same way: a "corkpot" in the "flaxhall".
+name that stands in front of it, and that is what the test world asks for.
 """
 
 from dataclasses import dataclass
@@ -52,41 +51,15 @@ _INVENTED_TOWNS = _compose(
     "Burn Clay Dove Gorse Hart",
     "wood brook by ton ham ley ford stead bury combe worth",
 )
-_INVENTED_OBJECTS = _compose(
-    "bell bread brass cork corn felt fish glass ink iron leaf linen milk oil birch rope salt seed "
-    "silk soup straw sugar tin wax wool yarn",
-    "board bowl cage case chest clip crank cup dish frame hook horn jar lid pan peg pin plate press "
-    "pot rack reel roller scoop spool stand stool tray tub wheel",
-)
-_INVENTED_BUILDINGS = _compose(
-    "ash bean bell coal corn deer fern flax fox frost gull hay heron ice lamb larch lime moor oat "
-    "peat pine rye salt sheep slate swan tea wine",
-    "barn hall house lodge",
-)
-_INVENTED_PLACES = _compose(
-    "ash bean bell coal corn deer fern flax fox frost gull hay heron ice lamb larch lime moor oat "
-    "peat pine rye salt sheep slate swan tea wine",
-    "court pen room row stall yard",
-)
-_INVENTED_ITEMS = _compose(
-    "bark bead bone cotton down elk felt hemp jute lace leather moss quill reed rubber velvet",
-    "band cap charm clasp clip cord cuff knot mat patch pouch strap tag wrap",
-)
 _TRAIN_PAINTABLE = _words("""
     chair stool bench shelf ladder wagon birdhouse sled bucket crate easel canoe flowerpot
     wheelbarrow gate
-""") + _compose(
-    "apple bird boot broom coal egg flower game garden log mail milk plant rabbit seed tool",
-    "bench box crate gate hutch rack rail shelf stand trough",
-)
-_TRAIN_BUILDINGS = (
-    _words("""
+""")
+_TRAIN_BUILDINGS = _words("""
     library bakery museum theatre chapel tower castle hotel hospital office mill cottage pharmacy
     warehouse factory boathouse windmill farmhouse clubhouse bookshop restaurant shed garage stable
     barn cabin greenhouse gym
 """)
-    + _INVENTED_BUILDINGS
-)
 _TEST_PAINTABLE = _words("""
     cupboard bookcase wardrobe cradle rowboat trellis cabinet armchair footstool dresser
 """)
@@ -127,11 +100,9 @@ TRAIN = Vocabulary(
         viola wallet watch weathervane wheel wok xylophone yoyo zither
         """
     )
-    + _TRAIN_PAINTABLE
-    + _INVENTED_OBJECTS,
+    + _TRAIN_PAINTABLE,
     paintable=_TRAIN_PAINTABLE,
     places=_TRAIN_BUILDINGS
-    + _INVENTED_PLACES
     + _words(
         """
         attic cellar kitchen hallway bedroom pantry workshop bathroom studio classroom nursery
@@ -166,15 +137,11 @@ TRAIN = Vocabulary(
         radish ribbon sandal scone shawl slipper sock sponge stamp sticker tie tissue tomato tunic
         turnip veil walnut whistle wig zipper
         """
-    )
-    + _INVENTED_ITEMS,
+    ),
     colours=_words(
         """
         red blue green black brown pink beige violet teal maroon navy cream scarlet turquoise olive
-        lilac tan indigo apricot aqua azure bronze buff cerise charcoal chestnut cobalt copper coral
-        ebony emerald fawn ginger gold henna jade khaki lavender lemon lime magenta mahogany mauve
-        mint mustard peach pewter plum puce ruby rust sage sand sapphire sepia sienna silver slate
-        tangerine taupe umber vermilion wine
+        lilac tan indigo
         """
     ),
     words=_words(
