@@ -81,7 +81,10 @@ def _reported(step: StepFiles) -> list[str]:
         if (key in _COUNTS or key.startswith(("cut_", "skipped_", "dropped_"))) and _counts(value)
     ]
     if step.outputs.get("was_stopped_by_budget"):
-        texts.append("stopped when its held-out KL passed the budget (kl_budget_nats)")
+        texts.append(
+            "stopped when its held-out KL passed the budget (kl_budget_nats); the policy is the last one "
+            "that was within it"
+        )
     early = [row["policy/stopped_early"] for row in step.metrics if "policy/stopped_early" in row]
     if any(early):
         texts.append(

@@ -30,11 +30,7 @@ def test_swapping_the_responses_mirrors_the_verdict(made: SampleSet) -> None:
 
 def test_tastes_differ(made: SampleSet) -> None:
     tastes = {
-        tuple(
-            annotator.taste(c["text"])
-            for row in made.rows[:10]
-            for c in row["candidates"]
-        )
+        tuple(annotator.taste(c["text"]) for row in made.rows[:10] for c in row["candidates"])
         for annotator in ANNOTATORS
     }
     assert len(tastes) == 5

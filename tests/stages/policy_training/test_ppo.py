@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from accord.core.errors import ConfigError, DataError, Interrupted
 from accord.core.files import write_jsonl
@@ -193,13 +194,41 @@ def test_ctrl_c_leaves_a_checkpoint(
     assert run(config(tiny_model_dir, prompts), tmp_path / "out").updates == 4
 
 
-def test_the_budget_stops_training(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:
-    chosen = config(
-        tiny_model_dir, prompts, max_steps=20, kl_coef=0.0, kl_budget_nats=0.01, learning_rate=1e-2
-    )
+def test_the_budget_stops_training_and_brings_back_what_was_within(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation every update: the saved policy is that of the last one under the budget, also
+    when only a checkpoint knows it.
+    """
+    values = {"max_steps": 20, "kl_coef": 0.0, "eval_steps": 1, "save_steps": 1}
+    chosen = config(tiny_model_dir, prompts, kl_budget_nats=0.2, **values)
     result = run(chosen, tmp_path / "out")
-    assert result.was_stopped_by_budget
-    assert result.updates < 20
+    assert result.was_stopped_by_budget and 1 < result.updates < 20
+    logged = metrics(tmp_path / "out")
+    assert logged[-1]["heldout/kl_nats"] > 0.2
+    assert result.heldout_kl_nats == logged[-2]["heldout/kl_nats"] <= 0.2
+    assert result.heldout_score_after == logged[-2]["heldout/score"]
+    values["max_steps"] = result.updates - 1
+    shorter = run(config(tiny_model_dir, prompts, **values), tmp_path / "shorter")
+    expected = load_file(shorter.model / "model.safetensors")
+    found = load_file(result.model / "model.safetensors")
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+    with monkeypatch.context() as patch:
+        log = RunDir.log
+
+        def killed(self: RunDir, step: int, row: dict[str, float]) -> None:
+            log(self, step, row)
+            if step == result.updates:
+                raise KeyboardInterrupt
+
+        patch.setattr(RunDir, "log", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(chosen, tmp_path / "broken")
+    resumed = run(chosen, tmp_path / "broken")
+    assert resumed.heldout_kl_nats == result.heldout_kl_nats
+    found = load_file(resumed.model / "model.safetensors")
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_value_warmup_leaves_the_policy(

@@ -42,7 +42,8 @@ class Config(TrainConfig):
     kl_horizon: int = Field(default=2000, ge=1)
     """rollouts over which the adaptive coefficient reacts"""
     kl_budget_nats: float | None = None
-    """stop training when the held-out KL to the reference passes this many nats a response"""
+    """stop when the held-out KL to the reference passes this many nats a response, and go back to
+    the last evaluation that was within it"""
     normalize_scores: bool = True
     """subtract the running mean of the scores and divide by their running deviation"""
     missing_eos_penalty: float = Field(default=1.0, ge=0)

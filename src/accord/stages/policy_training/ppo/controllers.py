@@ -68,11 +68,13 @@ class Progress:
     is_over_budget: bool = False
 
     def evaluated(self, metrics: dict[str, float], budget_nats: float | None) -> None:
-        """Take the figures of a held-out evaluation."""
-        self.score, self.kl_nats = metrics["heldout/score"], metrics["heldout/kl_nats"]
+        """Take the figures of a held-out evaluation; those beyond the budget are not kept."""
+        score, kl_nats = metrics["heldout/score"], metrics["heldout/kl_nats"]
+        self.is_over_budget = budget_nats is not None and kl_nats > budget_nats
+        if not self.is_over_budget:
+            self.score, self.kl_nats = score, kl_nats
         if self.done == 0:
-            self.score_before = self.score
-        self.is_over_budget = budget_nats is not None and self.kl_nats > budget_nats
+            self.score_before = score
 
     def state(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""

@@ -7,6 +7,7 @@ arXiv:1909.08593, and Ouyang et al. 2022, arXiv:2203.02155.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -39,13 +40,17 @@ from accord.stages.policy_training.ppo.rollouts import (
 from accord.stages.policy_training.ppo.update import update_policy
 from accord.training.batches import epoch_order
 from accord.training.interrupt import stop_on_signal
-from accord.training.state import Checkpoints
+from accord.training.state import Checkpoints, trained_weights
 from accord.training.step import Optimization, adamw, constant_after_warmup
 
 
 @dataclass(frozen=True)
 class Result:
-    """What PPO leaves; KL in nats a response, scores in the reward's units."""
+    """What PPO leaves; KL in nats a response, scores in the reward's units.
+
+    The held-out figures are those of the saved policy. When the budget stopped the run, that is the
+    policy of the last evaluation within it, and `updates` counts what was undone, too.
+    """
 
     model: Path
     value_model: Path
@@ -76,12 +81,15 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         total=total,
     )
     restored = checkpoints.restore()
-    progress = Progress.restore(restored[1]) if restored else _start(config)
+    progress = Progress.restore(restored[1]["progress"]) if restored else _start(config)
+    within_budget: dict[str, Any] = restored[1]["within_budget"] if restored else {}
     engine = engine_factory(policy.module, policy.tokenizer)
 
     def evaluate() -> dict[str, float]:
         found = evaluate_policy(engine, policy, reward, heldout, config)
         progress.evaluated(found, config.kl_budget_nats)
+        if config.kl_budget_nats is not None and not progress.is_over_budget:
+            within_budget.update({n: trained_weights(m) for n, m in _modules(policy).items()})
         return found
 
     with stop_on_signal() as stop, progress_bar("PPO", total) as bar:
@@ -106,8 +114,12 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
                 metrics |= evaluate()
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("score/mean", "kl_nats", "length/mean")})
-            checkpoints.after(done, progress.state(), stop)
+            loop = {"progress": progress.state(), "within_budget": within_budget}
+            checkpoints.after(done, loop, stop)
     engine.close()
+    if progress.is_over_budget:
+        for name, module in _modules(policy).items():
+            module.load_state_dict(within_budget[name], strict=False)
     save_model(merged(policy.module), policy.tokenizer, run_dir.model_path)
     policy.save_value(run_dir.path / "value")
     cut = _count_cut(train + heldout, policy.encoder, config)
