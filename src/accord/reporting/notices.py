@@ -82,8 +82,8 @@ def _reported(step: StepFiles) -> list[str]:
     ]
     if step.outputs.get("was_stopped_by_budget"):
         texts.append(
-            "stopped when its held-out KL passed the budget (kl_budget_nats); the policy is the last one "
-            "that was within it"
+            "stopped when its held-out KL passed the budget (kl_budget_nats), and went back to the "
+            "last policy within it"
         )
     early = [row["policy/stopped_early"] for row in step.metrics if "policy/stopped_early" in row]
     if any(early):
