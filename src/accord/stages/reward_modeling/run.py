@@ -14,6 +14,7 @@ from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import load_comparisons, split_by_prompt
 from accord.models.heads import save_scored_model
 from accord.models.loading import load_tokenizer, within_context
+from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.stages.reward_modeling.baselines import (
     accuracy,
     longer_wins,
@@ -23,7 +24,7 @@ from accord.stages.reward_modeling.baselines import (
 from accord.stages.reward_modeling.config import Config
 from accord.stages.reward_modeling.cross_validation import cross_validate
 from accord.stages.reward_modeling.encoded import Pairs, pair_batch
-from accord.stages.reward_modeling.fit import all_scores, fit, heldout_figures
+from accord.stages.reward_modeling.fit import all_scores, fit
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ def run(config: Config, run_dir: RunDir) -> Result:
         model=run_dir.model_path,
         measured_on="test" if config.test_comparisons else "validation",
         heldout_accuracy=accuracy(right),
-        heldout_loss=heldout_figures(model, held_out, encoder, config)["loss"],
+        heldout_loss=bradley_terry_loss(
+            scores[0], scores[1], p_chosen=held_out.p_chosen, margin=held_out.margin
+        ).loss.item(),
         heldout_pairs=len(heldout_rows),
         accuracy_where_chosen_is_shorter=accuracy(right[length < 0]),
         accuracy_where_chosen_is_longer=accuracy(right[length > 0]),
