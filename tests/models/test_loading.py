@@ -29,7 +29,7 @@ def test_a_path_without_a_model(load: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such model directory"):
         load(str(tmp_path / "absent"))
     with pytest.raises(ModelError, match="no such model directory"):
-        load("runs/quickstart/sft/model")
+        load("runs/no-such-run/sft/model")
 
 
 def test_a_checkpoint_cut_short(copied: Path) -> None:
