@@ -65,6 +65,7 @@ def _flags_over(
     unknown = [key for key in values if key not in cls.model_fields]
     if unknown:
         cls.parse(values, where=where)  # raises, and names the nearest key
+    values = cls.with_lists(values)
     defaults = {
         name: values.get(
             name,

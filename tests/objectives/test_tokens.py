@@ -1,5 +1,7 @@
 """Cross-entropy, KL estimators, GAE, per-token rewards."""
 
+from math import exp, nan
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 
 from accord.objectives.cross_entropy import token_cross_entropy
 from accord.objectives.gae import gae
-from accord.objectives.kl import kl_estimate, kl_k1, kl_k2, kl_k3
+from accord.objectives.importance import truncated_importance_weights
+from accord.objectives.kl import kl_estimate, kl_k1, kl_k2, kl_k3, kl_loss
 from accord.objectives.masked import masked_variance, whiten
 from accord.objectives.rewards import per_token_rewards
 
@@ -220,3 +223,39 @@ def test_per_token_rewards_refuse() -> None:
         per_token_rewards(
             torch.zeros(1, 2), torch.zeros(1), torch.ones(1, 2, dtype=torch.bool), kl_coef=-1.0
         )
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
+def test_kl_as_a_loss_has_the_gradient_of_the_kl(estimator: str) -> None:
+    """Over all tokens, weighted as they are sampled, the gradient is that of the exact KL."""
+    logits = torch.tensor([0.3, -1.0, 0.8], dtype=torch.float64, requires_grad=True)
+    reference = torch.tensor([0.1, 0.2, -0.5], dtype=torch.float64).log_softmax(-1)
+    policy = logits.log_softmax(-1)
+    exact = (policy.exp() * (policy - reference)).sum()
+    (expected,) = torch.autograd.grad(exact, logits, retain_graph=True)
+    found = torch.zeros_like(expected)
+    for token, probability in enumerate(policy.detach().exp()):
+        sampled = logits.log_softmax(-1)[token].reshape(1, 1)
+        loss = kl_loss(
+            sampled, reference[token].reshape(1, 1), torch.tensor([[True]]), estimator=estimator
+        )
+        found += probability * torch.autograd.grad(loss, logits)[0]
+    torch.testing.assert_close(found, expected)
+
+
+def test_kl_as_a_loss_is_the_estimate_over_the_mask() -> None:
+    logprobs, reference = torch.tensor([[-1.0, -2.0, nan]]), torch.tensor([[-1.5, -1.0, nan]])
+    mask = torch.tensor([[True, True, False]])
+    loss = kl_loss(logprobs, reference, mask, estimator="k1", denominator=4.0)
+    assert loss.item() == pytest.approx((0.5 - 1.0) / 4)
+    loss = kl_loss(logprobs, reference, mask, estimator="k3")
+    assert loss.item() == pytest.approx((exp(-0.5) - 1 + 0.5 + exp(1.0) - 1 - 1.0) / 2)
+
+
+def test_importance_weights_by_hand() -> None:
+    old, sampler = torch.tensor([[-1.0, -1.0, nan]]), torch.tensor([[-1.5, -3.0, nan]])
+    mask = torch.tensor([[True, True, False]])
+    weights = truncated_importance_weights(old, sampler, mask, cap=2.0)
+    torch.testing.assert_close(weights, torch.tensor([[exp(0.5), 2.0, 1.0]]))
+    with pytest.raises(ValueError, match="cap"):
+        truncated_importance_weights(old, sampler, mask, cap=0.0)

@@ -2,9 +2,9 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from accord.core.assets import resolve_asset
 from accord.core.errors import ConfigError, describe_choice
@@ -30,6 +30,17 @@ class StageConfig(BaseModel):
 
     seed: int = 0
     """seeds every random choice of the stage"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lone_strings(cls, values: Any) -> Any:
+        return cls.with_lists(values) if isinstance(values, dict) else values
+
+    @classmethod
+    def with_lists(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """One name where several may stand needs no brackets."""
+        lists = {n for n, f in cls.model_fields.items() if get_origin(f.annotation) is list}
+        return {k: [v] if k in lists and isinstance(v, str) else v for k, v in values.items()}
 
     @classmethod
     def parse(cls, values: dict[str, Any], *, where: str) -> Self:

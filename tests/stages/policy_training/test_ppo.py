@@ -47,7 +47,7 @@ def config(model: Path, prompts: Path, **values: Any) -> Config:
     defaults: dict[str, Any] = {
         "model_name_or_path": str(model),
         "prompts": str(prompts),
-        "reward_func": f"{__name__}:prefer_a",
+        "reward_funcs": f"{__name__}:prefer_a",
         "learning_rate": 3e-3,
         "per_device_train_batch_size": 16,
         "mini_batch_size": 8,
@@ -98,7 +98,7 @@ def test_the_kl_penalty_holds_the_policy(
         chosen = config(
             tiny_model_dir, prompts, max_steps=12, kl_coef=kl_coef, learning_rate=1e-2,
             num_ppo_epochs=4, max_completion_length=8, max_update_kl=None,
-            reward_func=f"{__name__}:prefer_short",
+            reward_funcs=f"{__name__}:prefer_short",
         )  # fmt: skip
         return run(chosen, tmp_path / str(kl_coef)).heldout_kl_nats
 
@@ -154,7 +154,7 @@ def test_killed_process_resumes_to_the_same_weights(
         return [
             sys.executable, "-m", "accord.cli", "ppo", "--output_dir", str(tmp_path / name),
             "--model_name_or_path", str(tiny_model_dir), "--prompts", str(prompts),
-            "--reward_func", "planted:score", "--max_steps", "40", "--save_steps", "5",
+            "--reward_funcs", "planted:score", "--max_steps", "40", "--save_steps", "5",
             "--max_length", "64", "--max_completion_length", "8", "--quiet",
             "--per_device_train_batch_size", "8", "--mini_batch_size", "8",
         ]  # fmt: skip
@@ -274,8 +274,8 @@ def test_memory_is_no_matter_of_results(
 
 
 def test_bad_input(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="either reward_model_name_or_path or reward_func"):
-        run(config(tiny_model_dir, prompts, reward_func=None), tmp_path / "a")
+    with pytest.raises(ConfigError, match="reward_model_name_or_path"):
+        run(config(tiny_model_dir, prompts, reward_funcs=[]), tmp_path / "a")
     with pytest.raises(ConfigError, match="max_completion_length"):
         run(config(tiny_model_dir, prompts, max_length=3), tmp_path / "b")
     with pytest.raises(DataError, match="no such file"):

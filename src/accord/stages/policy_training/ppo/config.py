@@ -4,35 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from accord.core.config import InputPath
-from accord.core.train_config import TrainConfig
+from accord.stages.policy_training.online_config import OnlineConfig
 
 
-class Config(TrainConfig):
+class Config(OnlineConfig):
     """Proximal policy optimisation against a reward, near a frozen reference."""
 
-    prompts: InputPath
-    """prompts to respond to; their other columns reach the reward"""
-    eval_prompts: InputPath | None = None
-    """prompts for the held-out reward; without them a share of `prompts` is held out"""
-    eval_fraction: float = Field(default=0.1, gt=0, lt=1)
-    """share of `prompts` held out when there are no eval_prompts"""
-    max_eval_prompts: int = Field(default=128, ge=1)
-    """held-out prompts that each evaluation responds to"""
-    reward_model_name_or_path: InputPath | None = None
-    """reward model that scores responses"""
-    reward_func: str | None = None
-    """dotted name of a function f(completions, prompts, **columns) -> list[float], instead"""
-    per_device_train_batch_size: int = Field(default=64, ge=1)
-    """rollouts an update"""
     mini_batch_size: int = Field(default=64, ge=1)
     """rollouts an optimizer step; an update takes batch / mini_batch steps an epoch"""
     num_ppo_epochs: int = Field(default=4, ge=1)
     """passes over each batch of rollouts"""
-    max_completion_length: int = Field(default=64, ge=1)
-    """longest response in tokens"""
-    temperature: float = Field(default=1.0, gt=0)
-    """of sampling, and of every log-prob"""
     kl_coef: float = Field(default=0.1, ge=0)
     """weight of the per-token KL penalty in the reward (the first value when it adapts)"""
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
@@ -41,9 +22,6 @@ class Config(TrainConfig):
     """adapt kl_coef towards this KL in nats a response; None keeps it fixed"""
     kl_horizon: int = Field(default=2000, ge=1)
     """rollouts over which the adaptive coefficient reacts"""
-    kl_budget_nats: float | None = None
-    """stop when the held-out KL to the reference passes this many nats a response, and go back to
-    the last evaluation that was within it"""
     normalize_scores: bool = True
     """subtract the running mean of the scores and divide by their running deviation"""
     missing_eos_penalty: float = Field(default=1.0, ge=0)
@@ -72,7 +50,3 @@ class Config(TrainConfig):
     max_update_kl: float | None = 0.1
     """leave an update's remaining steps when the policy is further than this from the one that
     sampled, in nats a token"""
-    eval_steps: int = Field(default=10, ge=1)
-    """updates between held-out evaluations"""
-    save_steps: int = Field(default=20, ge=1)
-    """updates between checkpoints"""

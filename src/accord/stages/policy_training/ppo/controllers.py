@@ -1,8 +1,7 @@
-"""What the PPO loop remembers: the KL coefficient, the scale of the scores, its own progress."""
+"""What PPO adapts from update to update: the KL coefficient, and the scale of the scores."""
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass
@@ -52,36 +51,3 @@ class RunningMoments:
     def normalize(self, value: float) -> float:
         """Shift and scale one score."""
         return (value - self.mean) / self.std
-
-
-@dataclass
-class Progress:
-    """The loop's memory between updates; a checkpoint keeps all of it."""
-
-    controller: KlController
-    moments: RunningMoments
-    done: int = 0
-    score_before: float = math.nan
-    score: float = math.nan
-    kl_nats: float = 0.0
-    largest_gap_nats: float = 0.0
-    is_over_budget: bool = False
-
-    def evaluated(self, metrics: dict[str, float], budget_nats: float | None) -> None:
-        """Take the figures of a held-out evaluation; those beyond the budget are not kept."""
-        score, kl_nats = metrics["heldout/score"], metrics["heldout/kl_nats"]
-        self.is_over_budget = budget_nats is not None and kl_nats > budget_nats
-        if not self.is_over_budget:
-            self.score, self.kl_nats = score, kl_nats
-        if self.done == 0:
-            self.score_before = score
-
-    def state(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
-        return asdict(self)
-
-    @classmethod
-    def restore(cls, state: dict[str, Any]) -> "Progress":
-        """Undo `state`."""
-        controller = KlController(**state.pop("controller"))
-        return cls(controller, RunningMoments(**state.pop("moments")), **state)

@@ -13,15 +13,15 @@ from accord.objectives.ppo import (
     entropy_bonus,
     ppo_loss,
 )
+from accord.stages.policy_training.ppo.actor_critic import ActorCritic, Readings
 from accord.stages.policy_training.ppo.config import Config
-from accord.stages.policy_training.ppo.policy import Policy, Readings
-from accord.stages.policy_training.ppo.rollouts import Experience
+from accord.stages.policy_training.ppo.experience import Experience
 from accord.training.batches import micro_batches
 from accord.training.step import Optimization
 
 
 def update_policy(
-    policy: Policy,
+    policy: ActorCritic,
     experience: Experience,
     optimizations: dict[str, Optimization],
     config: Config,
@@ -70,7 +70,7 @@ def update_policy(
 
 
 def _accumulate(
-    policy: Policy,
+    policy: ActorCritic,
     experience: Experience,
     minibatch: list[int],
     config: Config,

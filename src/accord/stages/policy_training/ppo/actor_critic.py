@@ -1,18 +1,16 @@
-"""The policy with its frozen reference and its value: three readings of one batch."""
+"""A policy with its value: log-probs, entropies and values read from one batch."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from accord.core import files
-from accord.corpora.encoding import ChatEncoder
 from accord.models.heads import ValueHead, ValueModel
-from accord.models.loading import load_policy, load_tokenizer
-from accord.models.logprobs import hidden_states, logprobs_from_hidden, token_logprobs
-from accord.models.lora import adapted, reference_of
+from accord.models.logprobs import bare_model, hidden_states, logprobs_from_hidden
+from accord.stages.policy_training.policy import Policy
 from accord.stages.policy_training.ppo.config import Config
 from accord.training.batches import TokenBatch
 
@@ -25,46 +23,33 @@ class Readings(NamedTuple):
     values: Tensor
 
 
-class Policy:
-    """pi_theta, pi_ref and V(s) on one device.
+class ActorCritic(Policy):
+    """pi_theta, pi_ref and V(s).
 
     Attributes:
-        module: the policy, a `transformers` causal LM (under peft with `use_peft`).
         value: a `ValueModel` of its own, or a `ValueHead` on the policy's trunk.
     """
 
     def __init__(self, config: Config, device: torch.device) -> None:
-        self.config = config
-        self.device = device
-        self.tokenizer: Any = load_tokenizer(config.model_name_or_path)
-        self.encoder = ChatEncoder(self.tokenizer)
-        policy = load_policy(config.model_name_or_path, device=device)
-        hidden_size = policy.config.get_text_config().hidden_size
-        self.module = adapted(policy, config)
-        self._as_reference = reference_of(self.module, use_peft=config.use_peft)
+        super().__init__(config, device)
         self.value: ValueModel | ValueHead
         if config.value_model == "separate":
-            start = config.reward_model_name_or_path or config.model_name_or_path
+            start = [*config.reward_model_name_or_path, config.model_name_or_path][0]
             self.value = ValueModel(start, device=device)
         else:
+            base = bare_model(self.module)
+            hidden_size: int = base.config.get_text_config().hidden_size  # type: ignore[operator, union-attr]
             self.value = ValueHead(hidden_size).to(device)
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            device_type=self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16
-        )
-
-    @torch.no_grad()
-    def reference_logprobs(self, batch: TokenBatch) -> Tensor:
-        """(B, L) log-probs of the responses under the frozen reference."""
-        with self._as_reference() as reference, self._autocast():
-            out = token_logprobs(reference, *batch, temperature=self.config.temperature)
-        return out.logprobs
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What trains, by name."""
+        return {"policy": self.module, "value": self.value}
 
     @torch.no_grad()
     def values(self, batch: TokenBatch) -> Tensor:
         """(B, L) V(state before token l)."""
-        with self._autocast():
+        with self.autocast():
             if isinstance(self.value, ValueModel):
                 return self.value.values(batch.input_ids, batch.attention_mask)
             hidden = hidden_states(self.module, batch.input_ids, batch.attention_mask)
@@ -72,7 +57,7 @@ class Policy:
 
     def read(self, batch: TokenBatch) -> Readings:
         """All three, for an optimizer step."""
-        with self._autocast():
+        with self.autocast():
             hidden = hidden_states(self.module, batch.input_ids, batch.attention_mask)
             if isinstance(self.value, ValueModel):
                 values = self.value.values(batch.input_ids, batch.attention_mask)

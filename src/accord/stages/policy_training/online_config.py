@@ -1,0 +1,39 @@
+"""Knobs that every method has which samples from the policy while it learns."""
+
+from pydantic import Field
+
+from accord.core.config import InputPath
+from accord.core.train_config import TrainConfig
+
+
+class OnlineConfig(TrainConfig):
+    """Prompts, rewards, sampling, and how far the policy may go."""
+
+    prompts: InputPath
+    """prompts to respond to; their other columns reach the reward"""
+    eval_prompts: InputPath | None = None
+    """prompts for the held-out reward; without them a share of `prompts` is held out"""
+    eval_fraction: float = Field(default=0.1, gt=0, lt=1)
+    """share of `prompts` held out when there are no eval_prompts"""
+    max_eval_prompts: int = Field(default=128, ge=1)
+    """held-out prompts that each evaluation responds to"""
+    reward_model_name_or_path: list[InputPath] = Field(default=[])
+    """reward models that score responses"""
+    reward_funcs: list[str] = Field(default=[])
+    """dotted names of functions f(completions, prompts, **columns) -> list[float], which score
+    responses too, or alone"""
+    reward_weights: list[float] = Field(default=[])
+    """weight of each reward in their sum, models first, then functions; all 1 when left out"""
+    per_device_train_batch_size: int = Field(default=64, ge=1)
+    """rollouts an update"""
+    max_completion_length: int = Field(default=64, ge=1)
+    """longest response in tokens"""
+    temperature: float = Field(default=1.0, gt=0)
+    """of sampling, and of every log-prob"""
+    kl_budget_nats: float | None = None
+    """stop when the held-out KL to the reference passes this many nats a response, and go back to
+    the last evaluation that was within it"""
+    eval_steps: int = Field(default=10, ge=1)
+    """updates between held-out evaluations"""
+    save_steps: int = Field(default=20, ge=1)
+    """updates between checkpoints"""

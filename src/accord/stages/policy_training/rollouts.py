@@ -1,0 +1,146 @@
+"""Rollouts of a policy: which prompts, sampling, scoring, the token grid, held-out figures."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from accord.core.errors import ConfigError
+from accord.core.interfaces import Engine, Reward
+from accord.core.types import PromptRow, Rollout, SamplingParams, Scores
+from accord.corpora.encoding import ChatEncoder, Encoded
+from accord.corpora.prompts import load_prompts
+from accord.engine.generate import generate
+from accord.rewards.mixed import load_reward
+from accord.stages.policy_training.online_config import OnlineConfig
+from accord.stages.policy_training.policy import Policy
+from accord.training.batches import TokenBatch, collate, epoch_order
+
+
+def split_prompts(config: OnlineConfig) -> tuple[list[PromptRow], list[PromptRow]]:
+    """Prompts to learn on, and held-out ones."""
+    rows = load_prompts(config.prompts)
+    if config.eval_prompts:
+        return rows, load_prompts(config.eval_prompts)[: config.max_eval_prompts]
+    order = epoch_order(len(rows), seed=config.seed + 1, epoch=0)
+    held = min(config.max_eval_prompts, max(1, int(config.eval_fraction * len(rows))))
+    return [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]
+
+
+def configured_reward(config: OnlineConfig, policy: Policy) -> Reward:
+    """The reward that a config's fields name."""
+    return load_reward(
+        config.reward_model_name_or_path,
+        config.reward_funcs,
+        weights=config.reward_weights,
+        device=policy.device,
+        max_length=config.max_length,
+        policy_encoder=policy.encoder,
+    )
+
+
+def prompts_at(rows: Sequence[PromptRow], update: int, *, count: int, seed: int) -> list[PromptRow]:
+    """An update's prompts: consecutive pieces of an endless sequence of shuffled epochs."""
+    places = [divmod(p, len(rows)) for p in range(update * count, (update + 1) * count)]
+    orders = {epoch: epoch_order(len(rows), seed=seed, epoch=epoch) for epoch, _ in places}
+    return [rows[orders[epoch][index]] for epoch, index in places]
+
+
+def total_updates(config: OnlineConfig, rollouts: int) -> int:
+    """Updates of a whole run, when an epoch has so many rollouts."""
+    if config.max_steps > 0:
+        return config.max_steps
+    return max(1, int(config.num_train_epochs * rollouts / config.per_device_train_batch_size))
+
+
+def count_cut(rows: Sequence[PromptRow], encoder: ChatEncoder, config: OnlineConfig) -> int:
+    """Prompts that lose their start to leave room for a response."""
+    room = prompt_room(config)
+    return sum(len(encoder.encode_prompt(row.prompt)) > room for row in rows)
+
+
+def collect_rollouts(
+    engine: Engine,
+    rows: Sequence[PromptRow],
+    encoder: ChatEncoder,
+    config: OnlineConfig,
+    *,
+    seed: int,
+) -> list[Rollout]:
+    """One response to each prompt, with the log-probs of the policy that sampled it."""
+    params = SamplingParams(config.max_completion_length, config.temperature)
+    # Over-long prompts lose their start, never the room for a response.
+    prompts = [encoder.encode_prompt(row.prompt)[-prompt_room(config) :] for row in rows]
+    return [
+        Rollout(
+            prompt_ids=done.prompt_ids,
+            response_ids=done.response_ids,
+            response_mask=(True,) * len(done.tokens),
+            old_logprobs=tuple(token.logprob for token in done.tokens),
+            finished=done.finish == "stop",
+        )
+        for done in generate(engine, prompts, params, seed=seed)
+    ]
+
+
+def prompt_room(config: OnlineConfig) -> int:
+    """Tokens of a prompt beside the longest response.
+
+    Raises:
+        ConfigError: there is no room.
+    """
+    room = config.max_length - config.max_completion_length
+    if room < 1:
+        raise ConfigError(
+            f"max_completion_length {config.max_completion_length} leaves no room for a "
+            f"prompt in max_length {config.max_length}"
+        )
+    return room
+
+
+def score_rollouts(
+    reward: Reward, rows: Sequence[PromptRow], rollouts: Sequence[Rollout], encoder: ChatEncoder
+) -> Scores:
+    """Raw scores of the responses."""
+    return reward.score(
+        [row.prompt for row in rows],
+        [encoder.decode(rollout.response_ids) for rollout in rollouts],
+        prompt_ids=[rollout.prompt_ids for rollout in rollouts],
+        response_ids=[rollout.response_ids for rollout in rollouts],
+        columns=[row.columns for row in rows],
+    )
+
+
+def rollout_grid(rollouts: Sequence[Rollout], policy: Policy) -> tuple[TokenBatch, Tensor]:
+    """The batch and its behaviour log-probs, (B, L)."""
+    encoded = [Encoded(r.prompt_ids, r.response_ids) for r in rollouts]
+    batch = collate(encoded, pad_id=policy.encoder.pad_id, device=policy.device)
+    old_logprobs = torch.zeros(batch.target_mask.shape)
+    for row, rollout in enumerate(rollouts):
+        start = len(rollout.prompt_ids)
+        end = start + len(rollout.response_ids)
+        old_logprobs[row, start:end] = torch.tensor(rollout.old_logprobs)
+    return batch, old_logprobs.to(policy.device)
+
+
+@torch.no_grad()
+def evaluate_policy(
+    engine: Engine,
+    policy: Policy,
+    reward: Reward,
+    rows: Sequence[PromptRow],
+    config: OnlineConfig,
+) -> dict[str, float]:
+    """Held-out reward, KL and length, with the same sampling seeds at every call."""
+    seed = config.seed + 1_000_003
+    rollouts = collect_rollouts(engine, rows, policy.encoder, config, seed=seed)
+    values = score_rollouts(reward, rows, rollouts, policy.encoder).values
+    batch, old_logprobs = rollout_grid(rollouts, policy)
+    reference_logprobs = policy.reference_logprobs(batch)
+    kl = ((old_logprobs - reference_logprobs) * batch.target_mask).sum(1)
+    return {
+        "heldout/score": sum(values) / len(values),
+        "heldout/kl_nats": float(kl.mean()),
+        "heldout/length": float(batch.target_mask.sum(1).float().mean()),
+        "heldout/stop_rate": sum(r.finished for r in rollouts) / len(rollouts),
+    }
