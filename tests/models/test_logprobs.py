@@ -55,7 +55,7 @@ def full_logprobs(model: nn.Module, ids: Tensor, attention: Tensor, temperature:
 def test_equal_full_logits_with_gradients(
     model: Any, monkeypatch: pytest.MonkeyPatch, chunk: int, temperature: float
 ) -> None:
-    monkeypatch.setattr(logprobs, "CHUNK_TOKENS", chunk)
+    monkeypatch.setattr(logprobs, "CHUNK_LOGITS", 300 * chunk)
     ids, attention, targets = padded_batch([9, 6, 12])
     weights = torch.randn(ids.shape, generator=torch.Generator().manual_seed(1))
 
@@ -72,6 +72,31 @@ def test_equal_full_logits_with_gradients(
     torch.testing.assert_close(out.entropies, entropy, atol=1e-5, rtol=0)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-5, rtol=1e-4)
+
+
+def test_gradients_through_a_family_s_transform(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A multiplier, a soft cap and a temperature, against the formula and plain autograd."""
+    monkeypatch.setattr(model.config, "final_logit_softcapping", 3.0, raising=False)
+    monkeypatch.setattr(logprobs, "_multiplier", lambda _: 5.0)
+    head = model.get_output_embeddings()
+    head.bias = nn.Parameter(torch.randn(300, generator=torch.Generator().manual_seed(3)))
+    hidden = torch.randn(2, 4, 32, generator=torch.Generator().manual_seed(4), requires_grad=True)
+    ids, targets = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]]), torch.tensor([[0, 1, 1, 1]] * 2)
+    inputs = [hidden, head.weight, head.bias]
+    capped = 3.0 * torch.tanh(5.0 * nn.functional.linear(hidden, head.weight, head.bias) / 3.0)
+    full = (capped / 0.7).log_softmax(-1)[:, :-1]
+    expected = full.gather(-1, ids[:, 1:, None]).sum() - 0.3 * (full.exp() * full).sum()
+    out = logprobs.logprobs_from_hidden(
+        model, hidden, ids, targets.bool(), temperature=0.7, with_entropy=True
+    )
+    found = out.logprobs.sum() + 0.3 * out.entropies.sum()
+    torch.testing.assert_close(found, expected)
+    for ours, plain in zip(
+        torch.autograd.grad(found, inputs), torch.autograd.grad(expected, inputs), strict=True
+    ):
+        torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-4)
 
 
 def test_zero_outside_the_mask_and_for_an_empty_one(model: Any) -> None:
@@ -99,28 +124,29 @@ def test_uniform_model_by_hand(model: Any) -> None:
 
 
 def test_full_logits_never_exist(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logprobs, "CHUNK_TOKENS", 4)
+    monkeypatch.setattr(logprobs, "CHUNK_LOGITS", 4 * 300)
     shapes: list[tuple[int, ...]] = []
     kept: list[tuple[int, ...]] = []
-    original = logprobs.float32_logits
+    original = logprobs.linear
 
-    def recorded(head: nn.Module, config: Any, states: Tensor) -> Tensor:
-        logits = original(head, config, states)
-        shapes.append(tuple(logits.shape))
-        return logits
+    def recorded(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        product = original(states, weight, bias)
+        if product.shape[-1] == 300:
+            shapes.append(tuple(product.shape))
+        return product
 
     def keep(tensor: Tensor) -> Tensor:
         kept.append(tuple(tensor.shape))
         return tensor
 
-    monkeypatch.setattr(logprobs, "float32_logits", recorded)
+    monkeypatch.setattr(logprobs, "linear", recorded)
     ids, attention, targets = padded_batch([9, 6, 12])
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         out = token_logprobs(model, ids, attention, targets, with_entropy=True)
     assert [shape[0] for shape in shapes] == [4, 4, 4, 4, 2]
     assert kept and not any(shape and shape[-1] == 300 for shape in kept)
     out.logprobs.sum().backward()
-    assert max(shape[0] for shape in shapes) == 4
+    assert len(shapes) == 10 and max(shape[0] for shape in shapes) == 4
 
 
 @pytest.mark.parametrize("layout", ["alone", "packed"])

@@ -17,6 +17,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from accord.core import files
 from accord.core.errors import ModelError
 from accord.corpora.encoding import ChatEncoder
+from accord.models.linear import use_fast_linear
 from accord.models.loading import (
     evaluating,
     load_pretrained,
@@ -87,6 +88,7 @@ def _load_classifier(
     of_head = [name for name in missing if name.split(".")[0] in HEAD_NAMES]
     refuse_missing(path, [name for name in missing if name not in of_head])
     model: PreTrainedModel = loaded.to(device).eval()
+    use_fast_linear(model)
     if model.config.num_labels != 1 and not of_head:
         raise ModelError(
             f"{path}: a classifier with {model.config.num_labels} labels; expected num_labels 1"

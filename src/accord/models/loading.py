@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from accord.core import files
 from accord.core.errors import ModelError
+from accord.models.linear import use_fast_linear
 from accord.models.logprobs import check_logits
 
 
@@ -65,6 +66,7 @@ def load_policy(
     loaded, missing = load_pretrained(AutoModelForCausalLM, model_name_or_path, dtype=dtype)
     refuse_missing(model_name_or_path, missing)
     model: PreTrainedModel = loaded.to(device).eval()
+    use_fast_linear(model)
     check_logits(model, where=model_name_or_path)
     return model
 

@@ -1,15 +1,16 @@
 """Log-probs of given tokens, in float32, without holding (batch, length, vocabulary) logits."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from accord.core.errors import ModelError
+from accord.models.linear import linear
 
-CHUNK_TOKENS = 1024
-"""Tokens whose logits exist at one time: 1024 x vocabulary x 4 bytes."""
+CHUNK_LOGITS = 2**23
+"""Logits that exist at one time, whatever the vocabulary: 32 MiB, and twice that in backward."""
 
 
 class TokenLogprobs(NamedTuple):
@@ -92,59 +93,117 @@ def logprobs_from_hidden(
     rows, columns = target_mask.nonzero(as_tuple=True)
     states = hidden[rows, columns - 1]
     targets = input_ids[rows, columns]
-    parts = []
-    for start in range(0, len(targets), CHUNK_TOKENS):
-        piece = slice(start, start + CHUNK_TOKENS)
-        arguments = (head, base.config, states[piece], targets[piece], temperature, with_entropy)
-        if torch.is_grad_enabled():
-            # The chunk's logits are recomputed in backward rather than kept.
-            parts.append(checkpoint(_chunk, *arguments, use_reentrant=False))
-        else:
-            parts.append(_chunk(*arguments))
+    transform = LogitTransform.of(base.config, temperature)
+    with torch.autocast(device_type=states.device.type, enabled=False):
+        # Autocast is off: a bfloat16 head would cost up to 0.05 nats a token.
+        logprobs, entropies = _Readings.apply(  # type: ignore[no-untyped-call]
+            states.float(), *_float32_head(head), targets, transform, with_entropy
+        )
     grid = torch.zeros(target_mask.shape, dtype=torch.float32, device=hidden.device)
-    if not parts:
-        return TokenLogprobs(grid, grid.clone())
-    logprobs = torch.cat([part[0] for part in parts])
-    entropies = torch.cat([part[1] for part in parts])
     return TokenLogprobs(
         grid.index_put((rows, columns), logprobs), grid.index_put((rows, columns), entropies)
     )
 
 
-def _chunk(
-    head: nn.Module,
-    config: Any,
-    states: Tensor,
-    targets: Tensor,
-    temperature: float,
-    with_entropy: bool,
-) -> tuple[Tensor, Tensor]:
-    logits = float32_logits(head, config, states) / temperature
-    log_normaliser = torch.logsumexp(logits, dim=-1)
-    logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - log_normaliser
-    if not with_entropy:
-        return logprobs, torch.zeros_like(logprobs)
-    probabilities = torch.exp(logits - log_normaliser[:, None])
-    entropies = log_normaliser - (probabilities * logits).sum(-1)
-    return logprobs, entropies
+class LogitTransform(NamedTuple):
+    """What some families do to `states weight^T`, and the temperature, in this order."""
+
+    multiplier: float
+    softcap: float | None  # Gemma 2 and 3: cap * tanh(logits / cap)
+    temperature: float
+
+    @classmethod
+    def of(cls, config: Any, temperature: float = 1.0) -> "LogitTransform":
+        """That of a model's config."""
+        softcap = getattr(config, "final_logit_softcapping", None)
+        return cls(_multiplier(config), float(softcap) if softcap else None, temperature)
+
+    def apply_(self, logits: Tensor) -> Tensor:
+        """The transform, in place."""
+        logits *= self.multiplier
+        if self.softcap is not None:
+            logits.div_(self.softcap).tanh_().mul_(self.softcap)
+        return logits.div_(self.temperature)
+
+    def backward_(self, gradient: Tensor, logits: Tensor | None) -> Tensor:
+        """The gradient before the transform, in place; `logits` is what the transform gave."""
+        if self.softcap is not None and logits is not None:
+            tanh = logits * (self.temperature / self.softcap)
+            gradient *= 1 - tanh.square()
+        return gradient.mul_(self.multiplier / self.temperature)
+
+
+class _Readings(torch.autograd.Function):
+    """(N,) log-probs of targets and entropies from (N, H) states; logits exist in chunks only.
+
+    Chunks are computed again in backward. With p = softmax(z), for upstream gradients g of a
+    log-prob and h of an entropy H:  dz = g (onehot - p) - h p (log p + H)
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        transform: LogitTransform,
+        with_entropy: bool,
+    ) -> tuple[Tensor, Tensor]:
+        logprobs, entropies = torch.zeros(2, len(states), device=states.device).unbind()
+        for piece in _chunks(len(states), weight.shape[0]):
+            logits = transform.apply_(linear(states[piece], weight, bias))
+            every = torch.log_softmax(logits, dim=-1)
+            logprobs[piece] = every.gather(-1, targets[piece, None]).squeeze(-1)
+            if with_entropy:
+                entropies[piece] = -(every.exp().mul_(every)).sum(-1)
+        ctx.save_for_backward(states, weight, bias, targets, entropies)
+        ctx.transform, ctx.with_entropy = transform, with_entropy
+        return logprobs, entropies
+
+    @staticmethod
+    def backward(ctx: Any, of_logprobs: Tensor, of_entropies: Tensor) -> Any:
+        states, weight, bias, targets, entropies = ctx.saved_tensors
+        needs_states, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        of_states = torch.empty_like(states) if needs_states else None
+        of_weight = torch.zeros_like(weight) if needs_weight else None
+        of_bias = torch.zeros_like(bias) if needs_bias else None
+        for piece in _chunks(len(states), weight.shape[0]):
+            logits = ctx.transform.apply_(linear(states[piece], weight, bias))
+            gradient = torch.softmax(logits, dim=-1)  # p, and from here dz in its memory
+            if ctx.with_entropy:
+                pull = torch.log_softmax(logits, dim=-1) + entropies[piece, None]
+                pull.mul_(of_entropies[piece, None]).add_(of_logprobs[piece, None])
+                gradient.mul_(pull.neg_())
+            else:
+                gradient.mul_(-of_logprobs[piece, None])
+            gradient.scatter_add_(-1, targets[piece, None], of_logprobs[piece, None])
+            ctx.transform.backward_(gradient, logits)
+            if of_states is not None:
+                of_states[piece] = linear(gradient, weight.t())
+            if of_weight is not None:
+                of_weight += linear(gradient.t(), states[piece].t())
+            if of_bias is not None:
+                of_bias += gradient.sum(0)
+        return of_states, of_weight, of_bias, None, None, None
+
+
+def _chunks(count: int, vocabulary: int) -> Iterator[slice]:
+    size = max(1, CHUNK_LOGITS // vocabulary)
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
+def _float32_head(head: nn.Module) -> tuple[Tensor, Tensor | None]:
+    weight: Any = head.weight
+    bias: Any = getattr(head, "bias", None)
+    return weight.float(), None if bias is None else bias.float()
 
 
 def float32_logits(head: nn.Module, config: Any, states: Tensor) -> Tensor:
-    """(N, V) logits of (N, H) states in float32, with the transforms that some families apply.
-
-    Autocast is off here: a bfloat16 head would cost up to 0.05 nats a token.
-    """
+    """(N, V) logits of (N, H) states in float32, as the model's family transforms them."""
     with torch.autocast(device_type=states.device.type, enabled=False):
-        weight: Any = head.weight
-        bias = getattr(head, "bias", None)
-        logits = nn.functional.linear(
-            states.float(), weight.float(), None if bias is None else bias.float()
-        )
-    logits = logits * _multiplier(config)
-    softcap = getattr(config, "final_logit_softcapping", None)  # Gemma 2 and 3
-    if softcap:
-        logits = softcap * torch.tanh(logits / softcap)
-    return logits
+        logits = linear(states.float(), *_float32_head(head))
+    return LogitTransform.of(config).apply_(logits)
 
 
 def _multiplier(config: Any) -> float:

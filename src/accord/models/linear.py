@@ -1,0 +1,90 @@
+"""Float32 matrix products by oneDNN on CPUs.
+
+PyTorch multiplies float32 matrices by its BLAS, which on some processors runs at half the rate of
+oneDNN or less; oneDNN ships with PyTorch and is used for bfloat16 anyway. Same precision, same
+weights, same names: only the order of the sums differs.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def _has_onednn() -> bool:
+    """Whether the operator that `torch.compile` uses for linear layers is there and runs."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        _onednn(torch.ones(2, 3), torch.ones(4, 3))
+    except (AttributeError, RuntimeError):
+        return False
+    return True
+
+
+def _onednn(states: Tensor, weight: Tensor) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(states, weight, None, "none", [], "")
+    return product
+
+
+_IS_THERE = _has_onednn()
+
+
+class _Product(torch.autograd.Function):
+    """states weight^T; its two gradients are products of the same kind."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(states, weight)
+        return _onednn(states, weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        states, weight = ctx.saved_tensors
+        of_states = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_states = _onednn(gradient, weight.t())
+        if ctx.needs_input_grad[1]:
+            of_weight = _onednn(gradient.t(), states.t())
+        return of_states, of_weight
+
+
+def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """states weight^T + bias, as `torch.nn.functional.linear`, which it is where oneDNN is not.
+
+    Args:
+        states: (..., K).
+        weight: (N, K).
+        bias: (N,) or None.
+
+    Returns:
+        (..., N), with gradients.
+    """
+    is_ours = (
+        _IS_THERE
+        and states.dtype == weight.dtype == torch.float32
+        and states.device.type == "cpu"
+        and states.numel() > 0
+        and not torch.is_autocast_enabled("cpu")
+    )
+    if not is_ours:
+        return nn.functional.linear(states, weight, bias)
+    flat = states.reshape(-1, states.shape[-1])
+    product: Tensor = _Product.apply(flat, weight)  # type: ignore[no-untyped-call]
+    product = product.view(*states.shape[:-1], weight.shape[0])
+    return product if bias is None else product + bias
+
+
+class FastLinear(nn.Linear):
+    """`nn.Linear` whose float32 products on a CPU are oneDNN's."""
+
+    def forward(self, states: Tensor) -> Tensor:
+        """As `nn.Linear`."""
+        return linear(states, self.weight, self.bias)
+
+
+def use_fast_linear(model: nn.Module) -> None:
+    """Give every plain `nn.Linear` of a model on the CPU the faster product, in place."""
+    for module in model.modules():
+        if type(module) is nn.Linear and module.weight.device.type == "cpu":
+            module.__class__ = FastLinear
