@@ -28,6 +28,7 @@ from accord.models.loading import (
 )
 from accord.models.logprobs import bare_model, hidden_states
 from accord.models.lora import merged
+from accord.models.packing import use_packing
 
 HEAD_NAMES = ("score", "classifier")
 RELOAD_TOLERANCE = 1e-4
@@ -89,6 +90,7 @@ def _load_classifier(
     refuse_missing(path, [name for name in missing if name not in of_head])
     model: PreTrainedModel = loaded.to(device).eval()
     use_fast_linear(model)
+    use_packing(model)
     if model.config.num_labels != 1 and not of_head:
         raise ModelError(
             f"{path}: a classifier with {model.config.num_labels} labels; expected num_labels 1"

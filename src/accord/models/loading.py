@@ -18,6 +18,7 @@ from accord.core import files
 from accord.core.errors import ModelError
 from accord.models.linear import use_fast_linear
 from accord.models.logprobs import check_logits
+from accord.models.packing import use_packing
 
 
 def check_model_path(model_name_or_path: str) -> None:
@@ -67,6 +68,7 @@ def load_policy(
     refuse_missing(model_name_or_path, missing)
     model: PreTrainedModel = loaded.to(device).eval()
     use_fast_linear(model)
+    use_packing(model)
     check_logits(model, where=model_name_or_path)
     return model
 

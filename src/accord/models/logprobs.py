@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from accord.core.errors import ModelError
 from accord.models.linear import linear
+from accord.models.packing import packed_hidden_states, packs_rows
 
 CHUNK_LOGITS = 2**23
 """Logits that exist at one time, whatever the vocabulary: 32 MiB, and twice that in backward."""
@@ -29,8 +30,13 @@ def hidden_states(
     attention_mask: Tensor | None,
     position_ids: Tensor | None = None,
 ) -> Tensor:
-    """(B, L, H) last hidden states of a causal LM's (or classifier's) trunk."""
+    """(B, L, H) last hidden states of a causal LM's (or classifier's) trunk.
+
+    Padding is not computed where the model allows that (`packing`); its cells mean nothing.
+    """
     trunk: Any = bare_model(model)
+    if attention_mask is not None and position_ids is None and packs_rows(trunk):
+        return packed_hidden_states(trunk, input_ids, attention_mask)
     outputs = trunk.base_model(
         input_ids=input_ids,
         attention_mask=attention_mask,

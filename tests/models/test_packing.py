@@ -1,0 +1,155 @@
+"""Packed rows, with and without shared starts, are the padded rows: values and gradients."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, LlamaConfig, Qwen2Config
+
+from accord.models import packing
+from accord.models.heads import ValueModel, init_reward_model, response_scores
+from accord.models.loading import load_policy
+from accord.models.logprobs import hidden_states, token_logprobs
+from accord.models.lora import add_lora
+from accord.models.packing import pack, packs_rows, use_packing
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def model(tiny_model_dir: Path) -> Any:
+    return load_policy(str(tiny_model_dir), device=CPU)
+
+
+def grid(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Right-padded with an id that is also a real token, and the mask."""
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), 2)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    for r, row in enumerate(rows):
+        ids[r, : len(row)] = torch.tensor(row)
+        mask[r, : len(row)] = 1
+    return ids, mask
+
+
+def draw(length: int, seed: int) -> list[int]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(4, 300, (length,), generator=generator).tolist()
+
+
+PROMPT, OTHER = draw(20, 1), draw(17, 2)
+BATCHES = {
+    "unlike": [draw(9, 3), draw(30, 4), draw(1, 5)],
+    "pairs": [PROMPT + draw(5, 6), OTHER + draw(3, 7), PROMPT + draw(9, 8), OTHER + draw(8, 9)],
+    "group": [PROMPT + draw(n, n) for n in (4, 1, 7, 4)],
+    "identical": [PROMPT, PROMPT, draw(6, 10)],
+    "nested": [PROMPT + OTHER + draw(2, 11), PROMPT + OTHER + draw(4, 12), PROMPT + draw(30, 13)],
+    "one inside another": [PROMPT, PROMPT + draw(4, 14)],
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_log_probs_and_gradients(model: Any, name: str) -> None:
+    ids, mask = grid(BATCHES[name])
+    targets = mask.bool()
+    targets[:, 0] = False
+    weights = torch.randn(ids.shape, generator=torch.Generator().manual_seed(0))
+    results = []
+    for packs in (False, True):
+        model.packs_rows = packs
+        logprobs = token_logprobs(model, ids, mask, targets).logprobs
+        (weights * logprobs).sum().backward()
+        results.append((logprobs, {n: p.grad.clone() for n, p in model.named_parameters()}))
+        model.zero_grad()
+    (padded, expected), (packed, found) = results
+    torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-5)
+    for parameter in expected:
+        torch.testing.assert_close(found[parameter], expected[parameter], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [
+        ("unlike", 9 + 30 + 1),
+        ("pairs", 20 + 5 + 9 + 17 + 3 + 8),
+        ("group", 20 + 4 + 1 + 7 + 4),
+        ("identical", 19 + 1 + 1 + 6),
+        ("one inside another", 19 + 1 + 5),
+    ],
+)
+def test_nothing_is_computed_twice(name: str, tokens: int) -> None:
+    packed = pack(*grid(BATCHES[name]))
+    assert packed.input_ids.shape == (1, tokens)
+    assert sum(piece.length for piece in packed.pieces) == tokens
+
+
+def test_every_cell_finds_its_own_token() -> None:
+    for rows in BATCHES.values():
+        ids, mask = grid(rows)
+        packed = pack(ids, mask)
+        real = mask.bool()
+        assert torch.equal(packed.input_ids[0][packed.place][real], ids[real])
+        columns = torch.arange(ids.shape[1]).expand(ids.shape)
+        assert torch.equal(packed.position_ids[0][packed.place][real], columns[real])
+
+
+def test_rewards_and_values(tiny_model_dir: Path) -> None:
+    ids, mask = grid(BATCHES["pairs"])
+    reward = init_reward_model(str(tiny_model_dir), device=CPU, seed=0)
+    value = ValueModel(str(tiny_model_dir), device=CPU)
+    assert packs_rows(reward) and packs_rows(value.model)
+    with torch.no_grad():
+        value.model.score.weight.normal_()
+        packed = response_scores(reward, ids, mask), value.values(ids, mask)[mask.bool()]
+        reward.packs_rows = value.model.packs_rows = False
+        padded = response_scores(reward, ids, mask), value.values(ids, mask)[mask.bool()]
+    for ours, plain in zip(packed, padded, strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_adapters_see_packed_rows(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapted: Any = add_lora(model, r=2, alpha=4, seed=0)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    ids, mask = grid(BATCHES["pairs"])
+    calls: list[int] = []
+    original = packing.packed_hidden_states
+    monkeypatch.setattr(
+        "accord.models.logprobs.packed_hidden_states",
+        lambda *arguments: calls.append(1) or original(*arguments),
+    )
+    packed = hidden_states(adapted, ids, mask)[mask.bool()]
+    assert calls
+    model.packs_rows = False
+    padded = hidden_states(adapted, ids, mask)[mask.bool()]
+    torch.testing.assert_close(packed, padded, atol=1e-4, rtol=1e-4)
+
+
+SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 300}
+
+
+@pytest.mark.parametrize(
+    ("config", "packs"),
+    [
+        (LlamaConfig(num_attention_heads=4, num_key_value_heads=2, **SMALL), True),
+        (Qwen2Config(num_attention_heads=4, num_key_value_heads=2, **SMALL), True),
+        (GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=300), True),
+        (Gemma2Config(num_attention_heads=2, num_key_value_heads=1, head_dim=16, **SMALL), False),
+    ],
+)
+def test_families_with_plain_attention_pack_and_others_do_not(config: Any, packs: bool) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    use_packing(model)
+    assert packs_rows(model) is packs
+    implementation = model.config._attn_implementation
+    ids, mask = grid(BATCHES["group"])
+    with torch.no_grad():
+        found = hidden_states(model, ids, mask)[mask.bool()]
+        model.packs_rows = False
+        expected = hidden_states(model, ids, mask)[mask.bool()]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert model.config._attn_implementation == implementation
