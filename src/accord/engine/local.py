@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from accord.core.errors import ModelError
 from accord.core.types import GeneratedToken, GenerationRequest
 from accord.corpora.encoding import ChatEncoder
+from accord.engine.decoder import Decoder
 from accord.engine.requests import CooperativeGeneration, refuse_unfit
 from accord.engine.rows import Rows
 from accord.models.loading import context_length, evaluating
@@ -23,6 +24,10 @@ from accord.models.logprobs import bare_model, float32_logits
 
 PREFILL_TOKENS = 16_384
 """Prompt tokens, padding included, that are run at one time; bounds the memory of activations."""
+
+
+_BLOCK = 128
+"""Tokens whose probabilities are added up before the sampler looks at each."""
 
 
 class LocalEngine:
@@ -51,6 +56,8 @@ class LocalEngine:
         self._queue: list[CooperativeGeneration] = []
         self._rows: Rows | None = None
         self._is_closed = False
+        with evaluating(policy):
+            self._decoder = Decoder.of(policy)
 
     def submit(self, requests: Sequence[GenerationRequest]) -> list[CooperativeGeneration]:
         """Queue requests; prompts of like length are admitted together.
@@ -104,6 +111,8 @@ class LocalEngine:
         """Run the scheduler, a token at a time, until the claim holds."""
         if is_done():
             return
+        if self._decoder is not None:
+            self._decoder.refresh()
         with evaluating(self.policy):
             try:
                 while not is_done():
@@ -117,7 +126,7 @@ class LocalEngine:
         """Let rows leave and join, or else sample one token for every running row."""
         if self._reschedule() or self._rows is None:
             return
-        self._take_tokens(self._rows, self._rows.step(self.policy))
+        self._take_tokens(self._rows, self._rows.step(self.policy, self._decoder))
 
     def _reschedule(self) -> bool:
         """Move rows once it is worth moving the cache: when a quarter has finished or is free.
@@ -152,8 +161,11 @@ class LocalEngine:
 
     def _take_tokens(self, rows: Rows, hidden: Tensor) -> None:
         """Sample from (R, H) hidden states and hand every unfinished row its token."""
-        base: Any = bare_model(self.policy)
-        logits = float32_logits(base.get_output_embeddings(), base.config, hidden)
+        if self._decoder is not None:
+            logits = self._decoder.logits(hidden)
+        else:
+            base: Any = bare_model(self.policy)
+            logits = float32_logits(base.get_output_embeddings(), base.config, hidden)
         rows.last, logprobs = sample(logits, rows.temperatures, rows.take_uniforms())
         # The only wait for the device in a step; token ids are exact in float64.
         tokens, values = torch.stack([rows.last.double(), logprobs.double()]).tolist()
@@ -172,6 +184,9 @@ class LocalEngine:
 def sample(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Tokens by inverse CDF from the full distribution, and their log-probs.
 
+    The CDF is summed in float64, first over blocks of tokens, then inside the block that is hit: in
+    float32 the sum's rounding would be larger than rare tokens.
+
     Args:
         logits: (R, V) float32.
         temperatures: (R,); 0 takes the likeliest token and reports its log-prob at temperature 1.
@@ -181,17 +196,27 @@ def sample(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> tuple[Tens
         (R,) ids and (R,) float32 log-probs in nats at the sampling temperature.
     """
     is_greedy = temperatures == 0
-    scaled = logits / torch.where(is_greedy, 1.0, temperatures)[:, None]
-    normaliser = torch.logsumexp(scaled, dim=-1, keepdim=True)
-    # In float32 the sum's rounding would be larger than rare tokens.
-    cumulative = (scaled - normaliser).exp().cumsum(dim=-1, dtype=torch.float64)
-    total = cumulative[:, -1:]
+    logits = logits / torch.where(is_greedy, 1.0, temperatures)[:, None]
+    probabilities = torch.softmax(logits, dim=-1)
+    rows, size = logits.shape
+    whole = nn.functional.pad(probabilities, (0, -size % _BLOCK)).view(rows, -1, _BLOCK)
+    up_to = whole.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    total = up_to[:, -1:]
     # Below the total, whatever the rounding: a token of probability zero is never taken.
     target = torch.minimum(uniforms[:, None] * total, total.nextafter(torch.zeros_like(total)))
-    drawn = torch.searchsorted(cumulative, target, right=True).squeeze(-1)
-    drawn = drawn.clamp(max=logits.shape[-1] - 1)  # only NaN gets beyond; its log-prob is refused
-    tokens = torch.where(is_greedy, logits.argmax(dim=-1), drawn)
-    return tokens, (scaled.gather(-1, tokens[:, None]) - normaliser).squeeze(-1)
+    block = torch.searchsorted(up_to, target, right=True).clamp(max=up_to.shape[1] - 1)
+    inside = whole[torch.arange(rows, device=logits.device), block[:, 0]]
+    inside = inside.cumsum(dim=-1, dtype=torch.float64)
+    target = target - nn.functional.pad(up_to, (1, 0)).gather(-1, block)
+    # The two sums round apart: what is left of the target may reach the block's own total.
+    target = torch.minimum(target, inside[:, -1:].nextafter(torch.zeros_like(target)))
+    offset = torch.searchsorted(inside, target, right=True)
+    drawn = (block * _BLOCK + offset).clamp(max=size - 1)  # beyond only for NaN, which is refused
+    if bool(is_greedy.any()):
+        drawn = torch.where(is_greedy[:, None], logits.argmax(dim=-1, keepdim=True), drawn)
+    # The largest probability is never 0, so the normaliser is finite where the logits are.
+    normaliser = logits.amax(dim=-1, keepdim=True) - probabilities.amax(-1, keepdim=True).log()
+    return drawn.squeeze(-1), (logits.gather(-1, drawn) - normaliser).squeeze(-1)
 
 
 def _prefill_groups(

@@ -6,9 +6,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from accord.core.errors import ModelError
+from accord.engine.columns import new_cache
+from accord.engine.decoder import Decoder
 from accord.engine.requests import CooperativeGeneration
 from accord.models.logprobs import bare_model
 
@@ -40,6 +41,7 @@ class Rows:
         self.last = torch.zeros(len(generations), dtype=torch.long, device=device)
         self._cache = cache
         self._mask = mask  # (R, T), 1 on real tokens of the cache
+        self._is_padded = not bool(mask.all())
         self._positions = mask.sum(dim=1)  # (R,) of `last`
         lengths = torch.tensor([p.max_new_tokens for p in params], dtype=torch.long)
         # Rows that have finished are run along: without a limit they would leave the context.
@@ -49,26 +51,35 @@ class Rows:
     def prefill(
         cls, policy: nn.Module, generations: list[CooperativeGeneration]
     ) -> tuple[Self, Tensor]:
-        """Run the prompts; also gives (R, H), the hidden states of their last tokens."""
+        """Run the prompts, equal ones once; also gives (R, H), the states of their last tokens."""
         device = next(policy.parameters()).device
         prompts = [g.request.prompt_ids for g in generations]
-        width = max(map(len, prompts))
-        ids = torch.tensor([(0,) * (width - len(p)) + tuple(p) for p in prompts])
-        padding = torch.tensor([width - len(p) for p in prompts])
-        mask = (torch.arange(width) >= padding[:, None]).long()
-        uniforms = torch.from_numpy(_draw_uniforms(generations))
-        rows = cls(generations, DynamicCache(), mask.to(device), uniforms.to(device))
-        positions = (rows._mask.cumsum(dim=1) - 1).clamp(min=0)
-        hidden = rows._run(policy, ids.to(device), positions)
-        rows._refuse_foreign_cache(policy)
-        return rows, hidden
+        place = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
+        width = max(map(len, place))
+        ids = torch.tensor([(0,) * (width - len(p)) + tuple(p) for p in place], device=device)
+        padding = torch.tensor([width - len(p) for p in place], device=device)
+        mask = (torch.arange(width, device=device) >= padding[:, None]).long()
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        cache: Any = new_cache()
+        hidden = _run(policy, cache, ids, mask, positions)
+        _refuse_foreign_cache(policy, cache, width)
+        if len(place) < len(prompts):
+            whose = torch.tensor([place[prompt] for prompt in prompts], device=device)
+            hidden, mask = hidden[whose], mask[whose]
+            for layer in cache.layers:
+                layer.keep(whose, 0)
+        uniforms = torch.from_numpy(_draw_uniforms(generations)).to(device)
+        return cls(generations, cache, mask, uniforms), hidden
 
-    def step(self, policy: nn.Module) -> Tensor:
+    def step(self, policy: nn.Module, decoder: Decoder | None) -> Tensor:
         """Run `last`; (R, H) hidden states from which the next tokens are sampled."""
         positions = torch.minimum(self._positions, self._position_limits)
         self._mask = nn.functional.pad(self._mask, (0, 1), value=1)
         self._positions = self._positions + 1
-        return self._run(policy, self.last[:, None], positions[:, None])
+        if decoder is not None:
+            mask = self._mask if self._is_padded else None
+            return decoder.step(self.last, positions, mask, self._cache)
+        return _run(policy, self._cache, self.last[:, None], self._mask, positions[:, None])
 
     def take_uniforms(self) -> Tensor:
         """(R,) for the next token of each row; the column is used up."""
@@ -84,24 +95,20 @@ class Rows:
         mask = self._mask[chosen]
         start = int(mask.argmax(dim=1).min())
         self._mask = mask[:, start:]
+        self._is_padded = not bool(self._mask.all())
         for layer in self._cache.layers:
-            layer.keys = layer.keys[:, :, start:][chosen]
-            layer.values = layer.values[:, :, start:][chosen]
+            layer.keep(chosen, start)
 
     def merge(self, new: Self) -> None:
         """Add rows; the shorter side is padded on the left."""
         columns = self._mask.shape[1], new._mask.shape[1]
         left = [max(columns) - n for n in columns]
 
-        def join(mine: Tensor, theirs: Tensor) -> Tensor:
-            sides = zip((mine, theirs), left, strict=True)
-            return torch.cat([nn.functional.pad(t, (0, 0, n, 0)) for t, n in sides])
-
         for mine, theirs in zip(self._cache.layers, new._cache.layers, strict=True):
-            mine.keys = join(mine.keys, theirs.keys)
-            mine.values = join(mine.values, theirs.values)
+            mine.join(theirs, *left)
         masks = zip((self._mask, new._mask), left, strict=True)
         self._mask = torch.cat([nn.functional.pad(mask, (n, 0)) for mask, n in masks])
+        self._is_padded = not bool(self._mask.all())
         remaining = max(self.uniforms.shape[1], new.uniforms.shape[1])
         uniforms = (self.uniforms, new.uniforms)
         self.uniforms = torch.cat(
@@ -111,26 +118,29 @@ class Rows:
             setattr(self, name, torch.cat([getattr(self, name), getattr(new, name)]))
         self.generations = self.generations + new.generations
 
-    def _run(self, policy: nn.Module, ids: Tensor, positions: Tensor) -> Tensor:
-        trunk: Any = bare_model(policy).base_model
-        outputs = trunk(
-            input_ids=ids,
-            attention_mask=self._mask,
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-        )
-        return outputs.last_hidden_state[:, -1]  # type: ignore[no-any-return]
 
-    def _refuse_foreign_cache(self, policy: nn.Module) -> None:
-        """Raise where a family left our cache empty, or (a state-space model) needs another."""
-        layers = self._cache.layers
-        if not layers or any(layer.get_seq_length() != self._mask.shape[1] for layer in layers):
-            base: Any = bare_model(policy)
-            raise ModelError(
-                f"the family {base.config.model_type!r} does not keep keys and values for every "
-                "token in each layer; expected a causal LM with plain attention: use another model"
-            )
+def _run(policy: nn.Module, cache: Any, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+    """(R, H) hidden states of the last of (R, n) tokens, which join the cache."""
+    trunk: Any = bare_model(policy).base_model
+    outputs = trunk(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return outputs.last_hidden_state[:, -1]  # type: ignore[no-any-return]
+
+
+def _refuse_foreign_cache(policy: nn.Module, cache: Any, columns: int) -> None:
+    """Raise where a family left our cache empty, or (a state-space model) needs another."""
+    layers = cache.layers
+    if not layers or any(layer.get_seq_length() != columns for layer in layers):
+        base: Any = bare_model(policy)
+        raise ModelError(
+            f"the family {base.config.model_type!r} does not keep keys and values for every "
+            "token in each layer; expected a causal LM with plain attention: use another model"
+        )
 
 
 def _draw_uniforms(generations: list[CooperativeGeneration]) -> np.ndarray:

@@ -88,3 +88,29 @@ def use_fast_linear(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.Linear and module.weight.device.type == "cpu":
             module.__class__ = FastLinear
+
+
+_LAID_FOR_ROWS = 32
+"""Rows of a typical step; the layout is right for any number."""
+
+
+class Laid:
+    """A frozen product, its weight laid out for the processor where that helps."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._bias = bias
+        self._is_onednn = _IS_THERE and weight.device.type == "cpu"
+        self._weight = (
+            torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _LAID_FOR_ROWS)
+            if self._is_onednn
+            else weight
+        )
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """(R, N) of (R, K), without gradient."""
+        if not self._is_onednn:
+            return nn.functional.linear(states, self._weight, self._bias)
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+            states, self._weight, self._bias, "none", [], ""
+        )
+        return product

@@ -103,7 +103,7 @@ def logprobs_from_hidden(
     with torch.autocast(device_type=states.device.type, enabled=False):
         # Autocast is off: a bfloat16 head would cost up to 0.05 nats a token.
         logprobs, entropies = _Readings.apply(  # type: ignore[no-untyped-call]
-            states.float(), *_float32_head(head), targets, transform, with_entropy
+            states.float(), *float32_head(head), targets, transform, with_entropy
         )
     grid = torch.zeros(target_mask.shape, dtype=torch.float32, device=hidden.device)
     return TokenLogprobs(
@@ -199,7 +199,8 @@ def _chunks(count: int, vocabulary: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, count, size))
 
 
-def _float32_head(head: nn.Module) -> tuple[Tensor, Tensor | None]:
+def float32_head(head: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight (V, H) and bias (V,) of a language model's head."""
     weight: Any = head.weight
     bias: Any = getattr(head, "bias", None)
     return weight.float(), None if bias is None else bias.float()
@@ -208,7 +209,7 @@ def _float32_head(head: nn.Module) -> tuple[Tensor, Tensor | None]:
 def float32_logits(head: nn.Module, config: Any, states: Tensor) -> Tensor:
     """(N, V) logits of (N, H) states in float32, as the model's family transforms them."""
     with torch.autocast(device_type=states.device.type, enabled=False):
-        logits = linear(states.float(), *_float32_head(head))
+        logits = linear(states.float(), *float32_head(head))
     return LogitTransform.of(config).apply_(logits)
 
 

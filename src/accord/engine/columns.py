@@ -1,0 +1,73 @@
+"""Keys and values of running rows, in memory that is written in place and seldom moved."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+
+class Columns(DynamicLayer):  # type: ignore[no-untyped-call]
+    """A layer's keys and values (R, heads, T, D), a column a token, with room for more columns.
+
+    Growing doubles the room, so that a token's write moves no other token.
+    """
+
+    keys: Tensor
+    values: Tensor
+    _room: list[Tensor]  # as keys and values, with columns that are not used yet
+    _end: int
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
+        """Append (R, heads, n, D) columns; gives all keys and values, as views."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._reserve(key_states, value_states, 0, 2 * key_states.shape[2] + 32)
+        start, end = self._end, self._end + key_states.shape[2]
+        if end > self._room[0].shape[2]:
+            self._reserve(key_states, value_states, start, 2 * end)
+        for room, new in zip(self._room, (key_states, value_states), strict=True):
+            room[:, :, start:end] = new
+        self._show(end)
+        return self.keys, self.values
+
+    def _reserve(self, keys: Tensor, values: Tensor, used: int, columns: int) -> None:
+        """Room for `columns`, of which the first `used` keep what they hold."""
+        fresh = [t.new_empty(*t.shape[:2], columns, t.shape[3]) for t in (keys, values)]
+        if used:
+            for room, old in zip(fresh, self._room, strict=True):
+                room[:, :, :used] = old[:, :, :used]
+        self._room = fresh
+        self._show(used)
+
+    def _show(self, end: int) -> None:
+        self._end = end
+        self.keys, self.values = (room[:, :, :end] for room in self._room)
+
+    def keep(self, rows: Tensor, start: int) -> None:
+        """Only these rows stay, without their first `start` columns."""
+        kept = [t[:, :, start:][rows] for t in (self.keys, self.values)]
+        self._room = [self._with_room(t, 0) for t in kept]
+        self._show(kept[0].shape[2])
+
+    def join(self, new: "Columns", mine: int, theirs: int) -> None:
+        """Add another layer's rows; each side gets that many empty columns on its left."""
+        sides = zip((self.keys, self.values), (new.keys, new.values), strict=True)
+        end = mine + self._end
+        self._room = [
+            torch.cat([self._with_room(a, mine), self._with_room(b, theirs)]) for a, b in sides
+        ]
+        self._show(end)
+
+    @staticmethod
+    def _with_room(columns: Tensor, left: int) -> Tensor:
+        """The columns with zeros before them, and as much room again behind."""
+        end = left + columns.shape[2]
+        room = columns.new_zeros(*columns.shape[:2], 2 * end, columns.shape[3])
+        room[:, :, left:end] = columns
+        return room
+
+
+def new_cache() -> Cache:
+    """An empty cache of `Columns`, for any model that keeps keys and values."""
+    return Cache(layer_class_to_replicate=Columns)

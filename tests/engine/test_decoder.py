@@ -1,0 +1,136 @@
+"""The decoder's step is the model's own forward, for what it knows; the rest goes the long way."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from accord.core.types import GenerationRequest, SamplingParams
+from accord.engine.columns import new_cache
+from accord.engine.decoder import Decoder
+from accord.engine.generate import generate
+from accord.engine.local import LocalEngine
+from accord.models.loading import load_policy, load_tokenizer
+from accord.models.lora import add_lora
+
+CPU = torch.device("cpu")
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "vocab_size": 300,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
+
+def build(config: Any) -> Any:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    for name, parameter in model.named_parameters():
+        if "norm" in name or "bias" in name:  # ones and zeros would hide what is left out
+            torch.nn.init.normal_(parameter, mean=1.0, std=0.3)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("config", "is_known"),
+    [
+        (LlamaConfig(**SMALL), True),
+        (LlamaConfig(**SMALL, head_dim=16, attention_bias=True), True),
+        (Qwen2Config(**SMALL), True),
+        (Qwen3Config(**SMALL, head_dim=8), True),
+        (MistralConfig(**SMALL, sliding_window=None), True),
+        (MistralConfig(**SMALL, sliding_window=64), False),
+        (LlamaConfig(**SMALL, hidden_act="gelu"), False),
+        (Gemma2Config(**SMALL, head_dim=8), False),
+        (GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=300), False),
+    ],
+)
+def test_a_step_is_the_forward(config: Any, is_known: bool) -> None:
+    """After left-padded prompts of unequal length, several tokens in a row."""
+    model = build(config)
+    decoder = Decoder.of(model)
+    assert (decoder is not None) is is_known
+    if decoder is None:
+        return
+    ids = torch.randint(4, 300, (3, 12), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(ids)
+    mask[1, :4] = 0
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    cache = new_cache()
+    with torch.no_grad():
+        model.base_model(
+            input_ids=ids[:, :6], attention_mask=mask[:, :6], position_ids=positions[:, :6],
+            past_key_values=cache, use_cache=True,
+        )  # fmt: skip
+        for t in range(6, 12):
+            hidden = decoder.step(ids[:, t], positions[:, t], mask[:, : t + 1], cache)
+            whole = model(
+                input_ids=ids[:, : t + 1], attention_mask=mask[:, : t + 1],
+                position_ids=positions[:, : t + 1], use_cache=False,
+            ).logits[:, -1]  # fmt: skip
+            torch.testing.assert_close(decoder.logits(hidden), whole, atol=1e-4, rtol=1e-4)
+
+
+def test_changed_weights_and_adapters_are_seen(tiny_model_dir: Path) -> None:
+    policy = load_policy(str(tiny_model_dir), device=CPU)
+    adapted: Any = add_lora(policy, r=2, alpha=4, seed=0)
+    engine = LocalEngine(adapted, load_tokenizer(str(tiny_model_dir)))
+    assert engine._decoder is not None
+
+    def logprobs() -> list[float]:
+        results = generate(engine, [(5, 6, 7)], SamplingParams(4), seed=0)
+        return [token.logprob for token in results[0].tokens]
+
+    first = logprobs()
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.5)
+    second = logprobs()
+    assert first != second
+    with adapted.disable_adapter():
+        assert logprobs() == pytest.approx(first, abs=1e-5)
+    assert logprobs() == pytest.approx(second, abs=1e-6)
+
+
+def test_equal_prompts_are_run_once(tiny_model_dir: Path) -> None:
+    """And each still gets its own response: the one it gets alone."""
+    policy = load_policy(str(tiny_model_dir), device=CPU)
+    engine = LocalEngine(policy, load_tokenizer(str(tiny_model_dir)))
+    rows: list[int] = []
+    policy.base_model.register_forward_pre_hook(
+        lambda _module, _args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    prompts = [(5, 6, 7), (8, 9), (5, 6, 7), (5, 6, 7)]
+    together = generate(engine, prompts, SamplingParams(6), seed=3)
+    assert rows == [2]
+    assert len({result.response_ids for result in together}) == 4
+    seeds = [generation.seed for generation in _requests(prompts)]
+    for prompt, seed, result in zip(prompts, seeds, together, strict=True):
+        alone = engine.submit([GenerationRequest(prompt, SamplingParams(6), seed)])[0].result()
+        assert alone.response_ids == result.response_ids
+
+
+def _requests(prompts: list[tuple[int, ...]]) -> list[Any]:
+    """The requests that `generate` makes of prompts with seed 3."""
+
+    class Recorder:
+        def submit(self, requests: list[Any]) -> list[Any]:
+            self.requests = requests
+            return []
+
+    recorder: Any = Recorder()
+    generate(recorder, prompts, SamplingParams(6), seed=3)
+    return list(recorder.requests)
