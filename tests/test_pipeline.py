@@ -9,7 +9,7 @@ import pytest
 
 from accord import pipeline
 from accord.core.config import InputPath, StageConfig
-from accord.core.errors import AccordError, ConfigError, Interrupted
+from accord.core.errors import AccordError, ConfigError, DataError, Interrupted
 from accord.core.run_dir import RunDir
 
 
@@ -184,3 +184,20 @@ def test_a_stage_alone_refuses_another_run_s_directory(tmp_path: Path, stages: S
     with pytest.raises(AccordError, match="another config"):
         pipeline.execute("copy", other, tmp_path / "out")
     assert pipeline.execute("copy", other, tmp_path / "out", force=True).result["length"] == 5
+
+
+def test_a_refused_input_leaves_the_directory_to_a_corrected_one(
+    tmp_path: Path, stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data.txt").write_text("wrong")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise DataError("row 1")
+
+    config = CopyConfig(source=str(tmp_path / "data.txt"))
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "stage_run", lambda _: refuse)
+        with pytest.raises(DataError, match="row 1"):
+            pipeline.execute("copy", config, tmp_path / "out")
+    (tmp_path / "data.txt").write_text("right")
+    assert pipeline.execute("copy", config, tmp_path / "out").result["length"] == 5

@@ -225,7 +225,11 @@ def execute(
         write_text(path / "config.toml", tomli_w.dumps(config.model_dump(exclude_none=True)))
         run_dir.write_json("manifest.json", fresh)
         started = time.monotonic()
-        outcome = stage_run(stage)(config, run_dir, **protocols_for(stage))
+        try:
+            outcome = stage_run(stage)(config, run_dir, **protocols_for(stage))
+        except AccordError:
+            _forget_if_nothing_was_done(run_dir)
+            raise
         wall_s = time.monotonic() - started
         values = {f.name: getattr(outcome, f.name) for f in dataclasses.fields(outcome)}
         result = {k: _portable(v, path) for k, v in values.items()}
@@ -237,6 +241,14 @@ def execute(
         }
         run_dir.write_json("manifest.json", {**fresh, **finished})
     return Outcome(stage, path, result, was_skipped=False, wall_s=wall_s)
+
+
+def _forget_if_nothing_was_done(run_dir: RunDir) -> None:
+    """A stage that refused its input before any work leaves the directory to a corrected one."""
+    described = {"config.toml", "manifest.json"}
+    if {path.name for path in run_dir.path.iterdir()} == described:
+        for name in described:
+            (run_dir.path / name).unlink()
 
 
 def _move_aside(run_dir: RunDir) -> None:

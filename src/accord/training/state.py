@@ -34,20 +34,27 @@ def save_checkpoint(
     """
     path = run_dir.path / f"checkpoint-{step}"
     with files.atomic_directory(path) as temporary:
-        torch.save(
-            {
-                "modules": {name: module.state_dict() for name, module in modules.items()},
-                "optimizations": {name: o.state_dict() for name, o in optimizations.items()},
-                "random": device.random_state(),
-                "loop": loop,
-            },
-            temporary / "state.pt",
-        )
+        state = {
+            "modules": {name: module.state_dict() for name, module in modules.items()},
+            "optimizations": {name: o.state_dict() for name, o in optimizations.items()},
+            "random": device.random_state(),
+            "loop": loop,
+        }
+        _write_state(state, temporary / "state.pt")
         seal = {"step": step, "sha256": files.hash_path(temporary / "state.pt")}
         files.write_json(temporary / "checkpoint.json", seal)
     for _, old in run_dir.checkpoints()[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(old)
     return path
+
+
+def _write_state(state: dict[str, Any], path: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:
+        # What the system said (a full disk) is behind an exception of the archive's writer.
+        raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:
