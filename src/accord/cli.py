@@ -1,9 +1,12 @@
 """accord STAGE --config F --field value: parse, call, print. Imports no torch until work starts."""
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from accord import __version__
+from accord.core import processes
 from accord.core.errors import AccordError, ConfigError, Interrupted, describe_choice
 from accord.stages import STAGES
 
@@ -34,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"accord {__version__}")
         return 0
     command, rest = arguments[0], arguments[1:]
+    if not processes.is_main():  # one of several: the main one speaks for all
+        os.environ["ACCORD_QUIET"] = "1"
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (open to the end)
     try:
         return _commands().get(command, _unknown(command))(rest)
     except Interrupted as stop:

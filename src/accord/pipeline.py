@@ -8,6 +8,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from accord.core import manifest as manifests
+from accord.core import processes
 from accord.core.config import StageConfig, read_config_file
 from accord.core.errors import AccordError, ConfigError, describe_choice
 from accord.core.files import write_text
 from accord.core.manifest import strings_in
 from accord.core.run_dir import RunDir
+from accord.core.train_config import TrainConfig
 from accord.wiring import protocols_for, stage_config, stage_outputs, stage_run
 
 
@@ -206,12 +209,30 @@ def execute(
     Raises:
         AccordError: the directory holds another run and `redo_changed` is off.
     """
+    processes.start()
+    run = partial(
+        _execute, stage, config, path, parents=parents, force=force, redo_changed=redo_changed
+    )
+    # What does not train has nothing to share.
+    return run() if isinstance(config, TrainConfig) else processes.by_main(run)
+
+
+def _execute(
+    stage: str,
+    config: StageConfig,
+    path: Path,
+    *,
+    parents: Sequence[str],
+    force: bool,
+    redo_changed: bool,
+) -> Outcome:
     inputs = manifests.describe_inputs(config)
     fresh = manifests.new_manifest(stage, config, inputs, list(parents))
     run_dir = RunDir(path)
     with run_dir.locked():
         old = run_dir.read_json("manifest.json")
         result = run_dir.read_json("result.json")
+        processes.wait()  # all have read before the main one writes
         is_same = old is not None and old["fingerprint"] == fresh["fingerprint"]
         if is_same and result is not None and not force:
             return Outcome(stage, path, result, was_skipped=True, wall_s=0.0)
@@ -221,14 +242,16 @@ def execute(
                     f"{path}: holds a run with another config or other inputs; choose another "
                     "--output_dir, or --force to redo it here (the old run is moved aside)"
                 )
-            _move_aside(run_dir)
+            if processes.is_main():
+                _move_aside(run_dir)
         write_text(path / "config.toml", tomli_w.dumps(config.model_dump(exclude_none=True)))
         run_dir.write_json("manifest.json", fresh)
         started = time.monotonic()
         try:
             outcome = stage_run(stage)(config, run_dir, **protocols_for(stage))
         except AccordError:
-            _forget_if_nothing_was_done(run_dir)
+            if processes.is_main():
+                _forget_if_nothing_was_done(run_dir)
             raise
         wall_s = time.monotonic() - started
         values = {f.name: getattr(outcome, f.name) for f in dataclasses.fields(outcome)}

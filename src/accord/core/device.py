@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from accord.core import processes
+
 
 def default_device() -> torch.device:
-    """The first GPU when there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """This process's GPU when there is one, else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def seed_everything(seed: int) -> None:
@@ -54,6 +58,7 @@ def describe_hardware() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
+        "processes": processes.count(),
         "torch_threads": torch.get_num_threads(),
         "gpus": gpus,
     }

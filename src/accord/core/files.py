@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from accord.core import processes
 from accord.core.errors import StorageError
 
 
@@ -36,7 +38,13 @@ def _fsync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file so that a reader sees the old text or the new, never a part."""
+    """Write a whole file so that a reader sees the old text or the new, never a part.
+
+    Of several processes the main one writes.
+    """
+    if not processes.is_main():
+        processes.wait()
+        return
     temporary = path.with_name(f".{path.name}.tmp")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +58,7 @@ def write_text(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
             raise
         _fsync(path.parent)
+    processes.wait()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -66,8 +75,14 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def atomic_directory(path: Path) -> Iterator[Path]:
     """A new directory that appears under its name only when it is complete and on disk.
 
-    An existing directory of that name is replaced in the last step.
+    An existing directory of that name is replaced in the last step. Of several processes the main
+    one's appears, and all go on when it is there; what the others write is thrown away.
     """
+    if not processes.is_main():
+        with tempfile.TemporaryDirectory() as unwanted:
+            yield Path(unwanted)
+        processes.wait()
+        return
     temporary = path.with_name(f".{path.name}.tmp")
     with storage_errors(path):
         shutil.rmtree(temporary, ignore_errors=True)
@@ -89,6 +104,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+    processes.wait()
 
 
 def hash_path(path: Path) -> str:

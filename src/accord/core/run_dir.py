@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from accord.core import files
+from accord.core import files, processes
 from accord.core.errors import AccordError, CheckpointError
 
 
@@ -35,7 +35,10 @@ class RunDir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory for this process, so that two runs never write to it at once."""
+        """Hold the directory for this run, so that two never write to it at once."""
+        if not processes.is_main():
+            yield  # the main process holds it for all
+            return
         with self.path.with_name(f".{self.path.name}.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,6 +48,8 @@ class RunDir:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one row of metrics; non-finite values are stored as null (JSON has no NaN)."""
+        if not processes.is_main():
+            return
         row = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
         with files.storage_errors(self.metrics_path), self.metrics_path.open("a") as file:
             file.write(json.dumps({"step": step, **row}) + "\n")

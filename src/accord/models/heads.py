@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from accord.core import files
+from accord.core import files, processes
 from accord.core.errors import ModelError
 from accord.corpora.encoding import ChatEncoder
 from accord.models.linear import use_fast_linear
@@ -192,6 +192,10 @@ def save_scored_model(
         ModelError: the reloaded scores differ, or the saved model cannot be loaded.
         StorageError: the disk refused.
     """
+    processes.by_main(lambda: _save_and_rescore(model, tokenizer, path, sample))
+
+
+def _save_and_rescore(model: nn.Module, tokenizer: Any, path: Path, sample: ScoredSample) -> None:
     with torch.no_grad(), evaluating(model):
         expected = response_scores(model, sample.input_ids, sample.attention_mask)
     plain = merged(model)

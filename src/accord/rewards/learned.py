@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from accord.core import processes
 from accord.core.errors import ConfigError, DataError
 from accord.core.files import hash_json
 from accord.core.types import Message, Row, Scores
@@ -102,11 +103,12 @@ class LearnedReward:
         self.cut_rows += sum(row.cut > 0 for row in rows)
         values = [0.0] * len(rows)
         with torch.no_grad(), evaluating(self.model):
-            for batch in _batches([len(row.input_ids) for row in rows], self.tokens_per_batch):
+            batches = _batches([len(row.input_ids) for row in rows], self.tokens_per_batch)
+            for batch in processes.share(batches):
                 scores = self._score_batch([rows[index].input_ids for index in batch])
                 for index, value in zip(batch, scores, strict=True):
                     values[index] = (value - self.shift) / self.scale
-        return Scores(values)
+        return Scores(processes.summed_tensor(torch.tensor(values, dtype=torch.float64)).tolist())
 
     def _encode(
         self,

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from accord.core import processes
 from accord.core.train_config import TrainConfig
 from accord.corpora.encoding import Encoded
 
@@ -82,14 +83,15 @@ def batch_at(lengths: Sequence[int], step: int, config: TrainConfig) -> list[int
 def micro_batches(
     batch: Sequence[int], lengths: Sequence[int], *, token_budget: int
 ) -> list[list[int]]:
-    """Split a batch so that no piece has more than `token_budget` padded tokens.
+    """Split this process's share of a batch so that no piece has more than `token_budget` padded
+    tokens; sums over the pieces, and over the processes, are sums over the batch.
 
     A single row above the budget is a piece of its own.
     """
     pieces: list[list[int]] = []
     current: list[int] = []
     longest = 0
-    for row in sorted(batch, key=lambda i: lengths[i]):
+    for row in processes.share(sorted(batch, key=lambda i: lengths[i])):
         longest = max(longest, lengths[row])
         if current and longest * (len(current) + 1) > token_budget:
             pieces.append(current)

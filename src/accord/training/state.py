@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from accord.core import device, files
+from accord.core import device, files, processes
 from accord.core.errors import CheckpointError, Interrupted
 from accord.core.run_dir import RunDir
 from accord.training.interrupt import StopRequest
@@ -43,8 +43,9 @@ def save_checkpoint(
         _write_state(state, temporary / "state.pt")
         seal = {"step": step, "sha256": files.hash_path(temporary / "state.pt")}
         files.write_json(temporary / "checkpoint.json", seal)
-    for _, old in run_dir.checkpoints()[:-KEPT_CHECKPOINTS]:
-        shutil.rmtree(old)
+    if processes.is_main():
+        for _, old in run_dir.checkpoints()[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(old)
     return path
 
 
@@ -93,7 +94,8 @@ class Checkpoints:
         """
         if done == self.total:
             return
-        if done % self.every == 0 or stop:
+        stops = any(processes.gathered(bool(stop)))
+        if done % self.every == 0 or stops:
             save_checkpoint(
                 self.run_dir,
                 done,
@@ -101,7 +103,7 @@ class Checkpoints:
                 optimizations=self.optimizations,
                 loop=loop,
             )
-        if stop:
+        if stops:
             raise Interrupted(
                 f"{self.run_dir.path}: stopped after step {done}; run again to resume"
             )

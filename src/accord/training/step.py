@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from accord.core import processes
 from accord.core.errors import TrainingError
 from accord.core.train_config import TrainConfig
 
@@ -79,6 +80,7 @@ class Optimization:
             TrainingError: the third such step in a row.
         """
         parameters = self.parameters()
+        processes.sum_gradients(parameters)
         norm = float(nn.utils.clip_grad_norm_(parameters, self.max_grad_norm))
         factor = self.schedule(self.step_index)
         for optimizer, peaks in zip(self.optimizers, self._peaks, strict=True):
@@ -103,7 +105,8 @@ class Optimization:
 
     def _skip(self, loss: float, norm: float, batch: Any) -> None:
         path = self.dump_dir / f"nonfinite-{self.step_index}.pt"
-        torch.save(batch, path)
+        if processes.is_main():
+            torch.save(batch, path)
         self.skipped_in_a_row += 1
         if self.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise TrainingError(

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from accord.core import processes
 from accord.core.device import default_device
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
@@ -97,8 +98,7 @@ def measure(
     learn: Callable[[Tensor], Any] | None,
 ) -> dict[str, float]:
     """Means over `rows`; `learn` is called with each piece's share of the global mean loss."""
-    totals = {"loss": 0.0, "reward/margin": 0.0}
-    right, decided = 0.0, 0
+    totals = dict.fromkeys(("loss", "reward/margin", "right", "decided"), 0.0)
     budget = config.tokens_per_micro_batch // 2
     for piece in micro_batches(rows, pairs.encoded.lengths, token_budget=budget):
         scores = pair_scores(model, pairs.encoded, piece, encoder, config)
@@ -116,8 +116,10 @@ def measure(
         totals["reward/margin"] += out.score_margin.item() * len(piece) / len(rows)
         labelled = int((p_chosen != 0.5).sum())
         if labelled:
-            right += out.accuracy.item() * labelled
-            decided += labelled
+            totals["right"] += out.accuracy.item() * labelled
+            totals["decided"] += labelled
+    totals = processes.summed(totals)
+    right, decided = totals.pop("right"), totals.pop("decided")
     return {**totals, "reward/accuracy": right / decided if decided else float("nan")}
 
 
@@ -140,4 +142,4 @@ def all_scores(model: nn.Module, pairs: Pairs, encoder: ChatEncoder, config: Con
         range(len(pairs.p_chosen)), pairs.encoded.lengths, token_budget=budget
     ):
         found[:, piece] = pair_scores(model, pairs.encoded, piece, encoder, config).cpu()
-    return found
+    return processes.summed_tensor(found)

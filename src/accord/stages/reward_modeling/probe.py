@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from accord.core import processes
 from accord.corpora.encoding import ChatEncoder
 from accord.models.heads import response_features, score_head
 from accord.objectives.bradley_terry import bradley_terry_loss
@@ -61,7 +62,7 @@ def ridge_weights(differences: Tensor, p_chosen: Tensor, margin: Tensor, *, ridg
 def _differences(model: nn.Module, pairs: Pairs, encoder: ChatEncoder, config: Config) -> Tensor:
     """(N, H) what the head reads of chosen minus what it reads of rejected, on the CPU."""
     lengths = pairs.encoded.lengths
-    found: dict[int, Tensor] = {}
+    found = torch.zeros(len(lengths), score_head(model).weight.shape[1])
     for piece in micro_batches(
         range(len(lengths)), lengths, token_budget=config.tokens_per_micro_batch // 2
     ):
@@ -69,6 +70,5 @@ def _differences(model: nn.Module, pairs: Pairs, encoder: ChatEncoder, config: C
         device = batch.input_ids.device.type
         with torch.autocast(device_type=device, dtype=torch.bfloat16, enabled=config.bf16):
             read = response_features(model, batch.input_ids, batch.attention_mask).float().cpu()
-        differences = read[: len(piece)] - read[len(piece) :]
-        found |= zip(piece, differences, strict=True)
-    return torch.stack([found[row] for row in range(len(lengths))])
+        found[piece] = read[: len(piece)] - read[len(piece) :]
+    return processes.summed_tensor(found)

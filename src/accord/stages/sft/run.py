@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from accord.core import processes
 from accord.core.device import default_device, seed_everything
 from accord.core.errors import DataError
 from accord.core.progress import progress_bar
@@ -153,7 +154,7 @@ def _accumulate(
         loss = _loss(model, [rows[i] for i in piece], encoder, config, denominator=tokens)
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
-    return total
+    return processes.summed({"loss": total})["loss"]
 
 
 def _loss(
@@ -191,7 +192,8 @@ def validation_loss(
     lengths = [len(row.input_ids) for row in rows]
     tokens = float(sum(row.targets for row in rows))
     pieces = micro_batches(range(len(rows)), lengths, token_budget=config.tokens_per_micro_batch)
-    return sum(
+    total = sum(
         _loss(model, [rows[i] for i in piece], encoder, config, denominator=tokens).item()
         for piece in pieces
     )
+    return processes.summed({"loss": total})["loss"]

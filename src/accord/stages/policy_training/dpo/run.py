@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from accord.core import processes
 from accord.core.device import default_device, seed_everything
 from accord.core.errors import DataError
 from accord.core.files import atomic_directory, hash_json, hash_path
@@ -156,6 +157,7 @@ def _reference_logps(
             for piece in micro_batches(range(len(lengths)), lengths, token_budget=budget // 2):
                 chosen, rejected = _pair_logps(reference, pairs, piece, encoder, config)
                 found["chosen"][piece], found["rejected"][piece] = chosen.cpu(), rejected.cpu()
+        found = {side: processes.summed_tensor(logps) for side, logps in found.items()}
         with atomic_directory(path) as temporary:
             save_file(found, temporary / "logps.safetensors")
     return load_file(file)
@@ -184,8 +186,7 @@ def _measure(
 ) -> dict[str, float]:
     """Means over `rows`, with their gradients when the model `learns`, however they are split."""
     names = ("loss", "reward/chosen", "reward/rejected", "logps/chosen", "logps/rejected")
-    totals = dict.fromkeys(names, 0.0)
-    right, decided = 0.0, 0
+    totals = dict.fromkeys((*names, "right", "decided"), 0.0)
     budget = config.tokens_per_micro_batch // 2
     for piece in micro_batches(rows, pairs.encoded.lengths, token_budget=budget):
         chosen, rejected = _pair_logps(model, pairs.encoded, piece, encoder, config)
@@ -209,8 +210,10 @@ def _measure(
         totals["logps/rejected"] += rejected.mean().item() * share
         labelled = int((p_chosen != 0.5).sum())
         if labelled:
-            right += out.accuracy.item() * labelled
-            decided += labelled
+            totals["right"] += out.accuracy.item() * labelled
+            totals["decided"] += labelled
+    totals = processes.summed(totals)
+    right, decided = totals.pop("right"), totals.pop("decided")
     totals["reward/margin"] = totals["reward/chosen"] - totals["reward/rejected"]
     totals["reward/accuracy"] = right / decided if decided else float("nan")
     return totals

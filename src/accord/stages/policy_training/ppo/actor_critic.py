@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from accord.core import files
 from accord.models.heads import ValueHead, ValueModel
 from accord.models.logprobs import bare_model, hidden_states, logprobs_from_hidden
-from accord.stages.policy_training.policy import Policy
+from accord.stages.policy_training.policy import Policy, by_share
 from accord.stages.policy_training.ppo.config import Config
 from accord.training.batches import TokenBatch
 
@@ -49,6 +49,9 @@ class ActorCritic(Policy):
     @torch.no_grad()
     def values(self, batch: TokenBatch) -> Tensor:
         """(B, L) V(state before token l)."""
+        return by_share(self._values, batch)
+
+    def _values(self, batch: TokenBatch) -> Tensor:
         with self.autocast():
             if isinstance(self.value, ValueModel):
                 return self.value.values(batch.input_ids, batch.attention_mask)

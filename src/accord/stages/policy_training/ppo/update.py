@@ -5,6 +5,7 @@ from collections import defaultdict
 import numpy as np
 from torch import Tensor
 
+from accord.core import processes
 from accord.objectives.ppo import (
     PolicyLoss,
     ValueLoss,
@@ -111,7 +112,10 @@ def _accumulate(
             "logprob_gap_mean": gap.sum() / tokens,
         }.items():
             totals[name] += float(addend.detach())
-    return {**totals, "logprob_gap_max": gap_max}
+    return {
+        **processes.summed(totals),
+        "logprob_gap_max": max(processes.gathered(gap_max)),
+    }
 
 
 def three_phases(

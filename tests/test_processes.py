@@ -1,0 +1,132 @@
+"""Two processes give what one gives with the same global batch, and either resumes the other."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from accord.core import processes
+from accord.core.files import write_jsonl
+from accord.core.run_dir import RunDir
+
+COMMON = ["--per_device_train_batch_size", "8", "--max_length", "64", "--quiet"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Prompts, demonstrations and comparisons in one file each; a reward beside them."""
+    words = ["know", "said", "asks", "answer"]
+    write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": f"user asks {i}"} for i in range(24)])
+    demonstrations = [
+        {"prompt": f"user asks {i}", "completion": "and " * (i % 4) + "know"} for i in range(40)
+    ]
+    write_jsonl(tmp_path / "demonstrations.jsonl", demonstrations)
+    pairs = [
+        {"prompt": f"user asks {i}", "chosen": words[i % 3] + " know", "rejected": "said " * 3}
+        for i in range(40)
+    ]
+    write_jsonl(tmp_path / "pairs.jsonl", pairs)
+    (tmp_path / "planted.py").write_text(
+        "def score(completions, **_):\n    return [len(str(c)) / 10 for c in completions]\n"
+    )
+    return tmp_path
+
+
+STAGES = {
+    "sft": ["--dataset_name", "demonstrations.jsonl", "--eval_steps", "3"],
+    "reward": ["--comparisons", "pairs.jsonl", "--eval_steps", "3", "--head_ridge", "0.3"],
+    "dpo": ["--comparisons", "pairs.jsonl", "--eval_steps", "3"],
+    "ppo": [
+        "--prompts", "prompts.jsonl", "--reward_funcs", "planted:score", "--eval_steps", "3",
+        "--mini_batch_size", "4", "--max_completion_length", "6", "--save_steps", "2",
+    ],
+}  # fmt: skip
+
+
+def run(stage: str, model: Path, data: Path, name: str, *, count: int, steps: int = 6) -> Path:
+    """A stage through `accelerate launch` (or alone, with one process); gives its directory."""
+    out = data / name
+    command = ["-m", "accord.cli", stage, "--output_dir", str(out), "--model_name_or_path"]
+    command += [str(model), "--max_steps", str(steps), "--learning_rate", "1e-3"]
+    command += ["--save_steps", "2", *COMMON]
+    command += [str(data / a) if a.endswith(".jsonl") else a for a in STAGES[stage]]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(data), *(str(Path(p).resolve()) for p in sys.path)]),
+        "OMP_NUM_THREADS": "1",
+        "HF_HOME": str(data / "home"),
+    }
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count)]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launcher += ["--main_process_port", "0"]
+    whole = [sys.executable, *(launcher if count > 1 else []), *command]
+    done = subprocess.run(whole, env=environment, capture_output=True, text=True, cwd=data)
+    assert done.returncode == 0, done.stderr[-9000:]
+    assert json.loads((out / "manifest.json").read_text())["hardware"]["processes"] == count
+    return out
+
+
+def metrics(path: Path) -> list[dict[str, float]]:
+    return [
+        {k: v for k, v in row.items() if v is not None and not k.startswith("perf/")}
+        for row in RunDir(path).metrics()
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_processes_are_one(stage: str, tiny_model_dir: Path, data: Path) -> None:
+    one = run(stage, tiny_model_dir, data, "one", count=1)
+    two = run(stage, tiny_model_dir, data, "two", count=2)
+    expected, found = metrics(one), metrics(two)
+    assert [row["step"] for row in expected] == [row["step"] for row in found]
+    for a, b in zip(expected, found, strict=True):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert math.isclose(a[key], b[key], rel_tol=2e-3, abs_tol=2e-4), (a["step"], key)
+    weights = [load_file(path / "model/model.safetensors") for path in (one, two)]
+    for name in weights[0]:
+        torch.testing.assert_close(weights[0][name], weights[1][name], atol=2e-4, rtol=1e-2)
+    results = [json.loads((path / "result.json").read_text()) for path in (one, two)]
+    assert results[0].keys() == results[1].keys()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_two_processes_is_resumed_by_one(tiny_model_dir: Path, data: Path) -> None:
+    whole = run("sft", tiny_model_dir, data, "whole", count=1)
+    broken = run("sft", tiny_model_dir, data, "broken", count=2)
+    for name in ("result.json", "model"):
+        path = broken / name
+        path.rename(data / f"gone-{name}")
+    steps = [step for step, _ in RunDir(broken).checkpoints()]
+    assert steps and steps[-1] < 6
+    run("sft", tiny_model_dir, data, "broken", count=1)
+    losses = [[row["loss"] for row in metrics(p) if "loss" in row] for p in (whole, broken)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_alone_everything_is_as_it_was() -> None:
+    assert processes.count() == 1 and processes.is_main()
+    assert processes.share([1, 2, 3]) == [1, 2, 3]
+    assert processes.unshared([1, 2]) == [1, 2]
+    assert processes.summed({"a": 1.5}) == {"a": 1.5}
+    assert processes.by_main(lambda: 7) == 7
+
+
+def test_shares_are_put_together_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What three processes would have, from their ranks alone."""
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    rows = list("abcdefgh")
+    parts: list[Any] = []
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        parts.append(list(processes.share(rows)))
+    monkeypatch.setattr(processes, "gathered", lambda _: parts)
+    assert processes.unshared(parts[0]) == rows
