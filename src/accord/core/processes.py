@@ -80,9 +80,10 @@ def unshared(mine: Sequence[T]) -> list[T]:
 
 
 def summed(totals: Mapping[str, float]) -> dict[str, float]:
-    """Sums over processes of totals that have the same names everywhere."""
+    """Sums over processes, by name; a process whose share was empty may lack names."""
     parts = gathered(dict(totals))
-    return {name: sum(part[name] for part in parts) for name in totals}
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
 
 
 def summed_tensor(mine: "Tensor") -> "Tensor":

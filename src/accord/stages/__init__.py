@@ -8,6 +8,9 @@ STAGES = {
     "reward": "accord.stages.reward_modeling",
     "ppo": "accord.stages.policy_training.ppo",
     "dpo": "accord.stages.policy_training.dpo",
+    "kto": "accord.stages.policy_training.kto",
+    "orpo": "accord.stages.policy_training.orpo",
+    "simpo": "accord.stages.policy_training.simpo",
     "evaluate": "accord.stages.evaluation",
 }
 """Name on the command line and in pipelines -> package with `config.Config` and `run.run`."""

@@ -14,6 +14,7 @@ from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
 from accord.corpora.encoding import ChatEncoder
 from accord.models.loading import load_tokenizer
+from accord.stages.policy_training import direct
 from accord.stages.policy_training.dpo import run as dpo
 from accord.stages.policy_training.dpo.config import Config
 
@@ -131,7 +132,7 @@ def test_the_reference_is_read_once_and_kept(
 ) -> None:
     """Four steps, with held-out figures after the second and the fourth; broken off in step 3."""
     calls = []
-    read = dpo.token_logprobs
+    read = direct.token_logprobs
 
     def counted(*arguments: Any, **values: Any) -> Any:
         calls.append(torch.is_grad_enabled())
@@ -145,7 +146,7 @@ def test_the_reference_is_read_once_and_kept(
         "max_steps": 4, "eval_steps": 2, "save_steps": 2, "eval_comparisons": str(pairs),
         "use_peft": use_peft, "tokens_per_micro_batch": 100_000,
     }  # fmt: skip
-    monkeypatch.setattr(dpo, "token_logprobs", counted)
+    monkeypatch.setattr(direct, "token_logprobs", counted)
     with monkeypatch.context() as patch:
         patch.setattr(RunDir, "log", killed)
         with pytest.raises(Killed):

@@ -1,21 +1,23 @@
 """Knobs of the DPO stage."""
 
+from typing import Literal
+
 from pydantic import Field
 
-from accord.core.config import InputPath
-from accord.core.train_config import TrainConfig
+from accord.stages.policy_training.pair_config import PairConfig
 
 
-class Config(TrainConfig):
+class Config(PairConfig):
     """Direct preference optimisation against the model it starts from."""
 
-    comparisons: list[InputPath]
-    """pairs: prompt, chosen, rejected, and p_chosen if there is one"""
-    learning_rate: float = Field(default=1e-6, gt=0)
-    """peak rate, after linear warm-up; then a cosine to a tenth"""
-    eval_comparisons: InputPath | None = None
-    """pairs for the validation figures; without them a share is held out by prompt"""
-    eval_fraction: float = Field(default=0.05, gt=0, lt=1)
-    """share held out when there are no eval_comparisons"""
     beta: float = Field(default=0.1, gt=0)
     """strength of the pull to the reference"""
+    loss_type: Literal["sigmoid", "robust", "ipo", "hinge", "apo_zero", "apo_down"] = "sigmoid"
+    """sigmoid is DPO; robust corrects for label_smoothing; ipo, hinge (SLiC) and the two APO losses
+    read the same rewards"""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """share of judgements that are wrong: corrected for by robust, hedged by the others (cDPO)"""
+    length_normalized: bool = False
+    """log-probs are means over a response's tokens, not sums"""
+    ld_alpha: float = Field(default=1.0, ge=0, le=1)
+    """weight of the tokens beyond the shorter response's length (LD-DPO); 1 counts them fully"""

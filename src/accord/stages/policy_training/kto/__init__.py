@@ -1,0 +1,1 @@
+"""KTO: learn from responses that are each called good or bad."""

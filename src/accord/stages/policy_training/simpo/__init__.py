@@ -1,0 +1,1 @@
+"""SimPO: learn from comparisons by the mean log-prob of a token."""
