@@ -33,9 +33,14 @@ def stage_outputs(stage: str) -> list[str]:
     return [field.name for field in dataclasses.fields(result) if field.type is Path]
 
 
+_STAGES_THAT_SAMPLE = {
+    *("preferences", "ppo", "grpo", "rloo", "reinforce", "online_dpo", "best_of_n", "evaluate"),
+}
+
+
 def protocols_for(stage: str) -> dict[str, Any]:
     """Concrete implementations of the protocols that the stage's `run` asks for by keyword."""
-    if stage in {"preferences", "ppo", "evaluate"}:
+    if stage in _STAGES_THAT_SAMPLE:
         from accord.engine.local import LocalEngine
 
         return {"engine_factory": LocalEngine}

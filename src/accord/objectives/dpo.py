@@ -75,9 +75,8 @@ def dpo_loss(
     p, noise = label, label_smoothing
     if loss_type != "robust":
         p, noise = label * (1 - noise) + (1 - label) * noise, 0.0
-    loss_of = LOSS_TYPES[loss_type]
-    losses = p * loss_of(chosen, rejected, beta, noise)
-    losses = losses + (1 - p) * loss_of(rejected, chosen, beta, noise)
+    of = LOSS_TYPES[loss_type]
+    losses = p * of(chosen, rejected, beta, noise) + (1 - p) * of(rejected, chosen, beta, noise)
     return Dpo(
         losses.sum() / global_count(float(len(losses)), denominator),
         chosen.detach().mean(),

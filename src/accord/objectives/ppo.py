@@ -77,39 +77,78 @@ def clipped_policy_loss(
     mask: Tensor,
     *,
     cliprange: float,
+    cliprange_high: float | None = None,
+    dual_clip: float | None = None,
+    level: str = "token",
+    weights: Tensor | None = None,
     denominator: float | None = None,
 ) -> PolicyLoss:
     """The clipped surrogate, negated so that lower is better.
 
-        L = -mean_t min( rho_t A_t, clamp(rho_t, 1 - c, 1 + c) A_t ),  rho = pi / pi_old
+        L = -mean_t w_t J_t,   J_t = min( rho_t A_t, clamp(rho_t, 1 - c, 1 + c_high) A_t )
+        with a dual clip d, where A_t < 0:  max( J_t, d A_t )
 
-    Source: arXiv:1707.06347, eq. 7.
+    At token level rho = pi / pi_old of a token; at sequence level it is the geometric mean of a
+    row's, the same for all of its tokens.
+
+    Sources: arXiv:1707.06347, eq. 7; c_high: Yu et al. 2025, arXiv:2503.14476, eq. 10 (DAPO);
+    d: Ye et al. 2020, arXiv:1912.09729, eq. 5; level: Zheng et al. 2025, arXiv:2507.18071, eqs. 5
+    and 7 (GSPO).
 
     Args:
         logprobs: (B, L) log pi(a_t | s_t) in nats, current policy; has gradient.
         old_logprobs: (B, L) the same under the policy that sampled the rollout.
         advantages: (B, L) no gradient.
         mask: (B, L) bool, True where the policy chose the token.
-        cliprange: c, half-width of the trust region, in (0, 1).
-        denominator: tokens of the whole global batch; None counts this mask.
+        cliprange: c, in (0, 1).
+        cliprange_high: c_high, above 0; None takes c.
+        dual_clip: d, above 1; None leaves it out.
+        level: "token" or "sequence".
+        weights: (B, L) factors on the tokens' losses; None means 1.
+        denominator: tokens of the whole global batch, or what else the mean is over; None counts
+            this mask.
 
     Raises:
-        ValueError: `cliprange` is outside (0, 1), the mask is empty, or the shapes differ.
+        ValueError: a clip or the level is not one of these, the mask is empty, or shapes differ.
     """
-    if not 0 < cliprange < 1:
-        raise ValueError(f"cliprange must lie in (0, 1), got {cliprange}")
-    ratio = zero_outside(logprobs - old_logprobs, mask).exp()
+    high = cliprange if cliprange_high is None else cliprange_high
+    _check_clips(cliprange, high, dual_clip)
+    ratio = _log_ratio(logprobs, old_logprobs, mask, level).exp()
     plain = ratio * advantages
-    near = ratio.clamp(1 - cliprange, 1 + cliprange) * advantages
-    loss = masked_mean(-torch.minimum(plain, near), mask, denominator=denominator)
+    near = ratio.clamp(1 - cliprange, 1 + high) * advantages
+    surrogate = torch.minimum(plain, near)
+    if dual_clip is not None:
+        floor = torch.where(advantages < 0, dual_clip * advantages, -torch.inf)
+        surrogate = torch.maximum(surrogate, floor)
+    weighted = surrogate if weights is None else weights * surrogate
+    loss = masked_mean(-weighted, mask, denominator=denominator)
     with torch.no_grad():
         # Hidden ratios are exp(0) = 1, so they must not stand in for the maximum.
         ratio_max = torch.where(mask, ratio, torch.zeros_like(ratio)).amax()
         clip_fraction, approx_kl, ratio_mean = (
             masked_mean(x, mask, denominator=denominator)
-            for x in ((near < plain).float(), kl_k3(old_logprobs, logprobs), ratio)
+            for x in ((surrogate != plain).float(), kl_k3(old_logprobs, logprobs), ratio)
         )
     return PolicyLoss(loss, clip_fraction, approx_kl, ratio_mean, ratio_max)
+
+
+def _check_clips(low: float, high: float, dual: float | None) -> None:
+    if not 0 < low < 1:
+        raise ValueError(f"cliprange must lie in (0, 1), got {low}")
+    if not high > 0:
+        raise ValueError(f"cliprange_high must be above 0, got {high}")
+    if dual is not None and not dual > 1:
+        raise ValueError(f"dual_clip must be above 1, got {dual}")
+
+
+def _log_ratio(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor, level: str) -> Tensor:
+    per_token = zero_outside(logprobs - old_logprobs, mask)
+    if level == "token":
+        return per_token
+    if level != "sequence":
+        raise ValueError(f"level must be token or sequence, got {level!r}")
+    mean = per_token.sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+    return zero_outside(mean[:, None].expand_as(per_token), mask)
 
 
 @torch.no_grad()

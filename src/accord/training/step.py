@@ -146,6 +146,16 @@ def adamw(
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, betas=betas)
 
 
+def constant_rate(model: nn.Module, config: TrainConfig, *, dump_dir: Path) -> Optimization:
+    """AdamW with linear warm-up and then a constant rate, for what learns from its own samples."""
+    return Optimization(
+        [adamw(model.named_parameters(), learning_rate=config.learning_rate)],
+        schedule=constant_after_warmup(warmup_steps=config.warmup_steps),
+        max_grad_norm=config.max_grad_norm,
+        dump_dir=dump_dir,
+    )
+
+
 def fine_tuning(
     model: nn.Module, config: TrainConfig, *, total_steps: int, dump_dir: Path
 ) -> Optimization:

@@ -1,0 +1,1 @@
+"""Best-of-n: the best of several responses to each prompt, as demonstrations to imitate."""

@@ -1,0 +1,1 @@
+"""RLOO: REINFORCE with the other responses' mean score as the baseline."""
