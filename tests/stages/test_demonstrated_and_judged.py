@@ -15,6 +15,7 @@ from accord.stages.policy_training.dpo import config as dpo_config
 from accord.stages.policy_training.dpo import run as dpo
 from accord.stages.sft import config as sft_config
 from accord.stages.sft import run as sft
+from accord.training import batches
 from accord.training.state import Checkpoints
 
 PAIRS = [
@@ -147,7 +148,7 @@ def test_rows_are_cut_to_the_model_s_context(
         (small / file.name).write_bytes(file.read_bytes())
     config = json.loads((small / "config.json").read_text())
     (small / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 40}))
-    module = sft if run is run_sft else direct
+    module = batches if run is run_sft else direct
     seen, collate = [], module.collate
 
     def watched(rows: Any, **more: Any) -> Any:

@@ -9,13 +9,24 @@ from typing import Any, SupportsFloat
 from accord.core.errors import ConfigError, DataError
 from accord.core.types import Message, Row, Scores
 
+_REGISTERED: dict[str, Any] = {}
+
+
+def register(function: Callable[..., Any]) -> str:
+    """A name by which `load_dotted` finds a function of this process, say of a notebook."""
+    name = f"python:{function.__module__}.{function.__qualname__}"
+    _REGISTERED[name] = function
+    return name
+
 
 def load_dotted(name: str) -> Any:
-    """The object that `package.module:name` or `package.module.name` points to.
+    """What `package.module:name` or `package.module.name` points to, or a registered function.
 
     Raises:
         ConfigError: the name has neither form, the module cannot be imported, or has no such name.
     """
+    if name in _REGISTERED:
+        return _REGISTERED[name]
     separator = ":" if ":" in name else "."
     module_name, _, attribute = name.rpartition(separator)
     if not module_name or not attribute:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from accord.core import processes
 from accord.core.train_config import TrainConfig
+from accord.corpora.demonstrations import EncodedDemonstration
 from accord.corpora.encoding import Encoded
 
 
@@ -36,6 +37,24 @@ def collate(rows: Sequence[Encoded], *, pad_id: int, device: torch.device) -> To
         torch.from_numpy(attention).to(device),
         torch.from_numpy(targets).to(device),
     )
+
+
+def collate_demonstrations(
+    rows: Sequence[EncodedDemonstration], *, pad_id: int, device: torch.device
+) -> TokenBatch:
+    """The same for rows whose targets may lie in several turns."""
+    batch = collate([Encoded(row.input_ids, ()) for row in rows], pad_id=pad_id, device=device)
+    targets = torch.zeros(batch.target_mask.shape, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        targets[i, : len(row.target_mask)] = torch.tensor(row.target_mask)
+    return batch._replace(target_mask=targets.to(device))
+
+
+def rows_at(rows: int, step: int, *, size: int, seed: int) -> list[int]:
+    """A step's rows: consecutive pieces of an endless sequence of shuffled epochs."""
+    places = [divmod(position, rows) for position in range(step * size, (step + 1) * size)]
+    orders = {epoch: epoch_order(rows, seed=seed, epoch=epoch) for epoch, _ in places}
+    return [orders[epoch][index] for epoch, index in places]
 
 
 def epoch_order(rows: int, *, seed: int, epoch: int) -> list[int]:

@@ -311,3 +311,152 @@ def test_running_moments_are_those_of_all_values() -> None:
     constant = RunningMoments()
     constant.update([5.0, 5.0])
     assert constant.normalize(6.0) == 1.0
+
+
+def planted_nan(completions: list[Any], **_: Any) -> list[float]:
+    return [0.0] * (len(completions) - 1) + [float("nan")]
+
+
+def all_equal(completions: list[Any], **_: Any) -> list[float]:
+    return [0.1] * len(completions)
+
+
+ALL_OPTIONS = {
+    "clip_scores": 1.0, "cliprange_high": 0.3, "dual_clip": 3.0, "importance_cap": 2.0,
+    "kl_in": "loss", "kl_estimator": "k3", "ptx_coef": 0.5, "entropy_coef": 0.01,
+}  # fmt: skip
+
+
+@pytest.fixture
+def demonstrations(tmp_path: Path) -> Path:
+    path = tmp_path / "demonstrations.jsonl"
+    write_jsonl(path, [{"prompt": f"user asks {i}", "completion": "know"} for i in range(10)])
+    return path
+
+
+def test_all_options_together_resume_bit_for_bit(
+    tiny_model_dir: Path,
+    prompts: Path,
+    demonstrations: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen = config(
+        tiny_model_dir, prompts, save_steps=2, target_kl_nats=0.5,
+        ptx_dataset_name=str(demonstrations), **ALL_OPTIONS,
+    )  # fmt: skip
+    unbroken = run(chosen, tmp_path / "unbroken")
+    assert unbroken.largest_sampler_gap_nats < 1e-4
+    log = RunDir.log
+
+    def killed(self: RunDir, step: int, values: dict[str, float]) -> None:
+        log(self, step, values)
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDir, "log", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(chosen, tmp_path / "broken")
+    run(chosen, tmp_path / "broken")
+    assert metrics(tmp_path / "broken") == metrics(tmp_path / "unbroken")
+
+
+def test_the_mix_keeps_demonstrations_likely(
+    tiny_model_dir: Path, prompts: Path, demonstrations: Path, tmp_path: Path
+) -> None:
+    """A reward for short responses, and demonstrations of another: with the mix they stay."""
+    values: dict[str, Any] = {
+        "max_steps": 12, "learning_rate": 1e-2, "reward_funcs": f"{__name__}:prefer_short",
+        "kl_coef": 0.0, "max_update_kl": None,
+    }  # fmt: skip
+    mixed = {"ptx_dataset_name": str(demonstrations), "ptx_coef": 2.0}
+    run(config(tiny_model_dir, prompts, **values, **mixed), tmp_path / "mixed")
+    history = [row["ptx/loss"] for row in metrics(tmp_path / "mixed") if "ptx/loss" in row]
+    assert history[-1] < 0.3 * history[0]
+    with pytest.raises(ConfigError, match="ptx_coef"):
+        run(
+            config(tiny_model_dir, prompts, ptx_dataset_name=str(demonstrations)),
+            tmp_path / "none",
+        )
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
+def test_kl_in_the_loss_holds_the_policy(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path, estimator: str
+) -> None:
+    def kl_with(kl_coef: float) -> float:
+        chosen = config(
+            tiny_model_dir, prompts, max_steps=12, kl_coef=kl_coef, learning_rate=1e-2,
+            num_ppo_epochs=4, max_completion_length=8, max_update_kl=None, kl_in="loss",
+            kl_estimator=estimator, reward_funcs=f"{__name__}:prefer_short",
+        )  # fmt: skip
+        return run(chosen, tmp_path / str(kl_coef)).heldout_kl_nats
+
+    free, held = kl_with(0.0), kl_with(4.0)
+    assert free > 1.0
+    assert held < 0.5 * free
+
+
+def test_scores_are_clipped_after_they_are_normalised(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    chosen = config(
+        tiny_model_dir, prompts, clip_scores=0.5, normalize_scores=False, max_steps=1,
+        reward_funcs=f"{__name__}:prefer_short", max_completion_length=8,
+    )  # fmt: skip
+    run(chosen, tmp_path / "out")
+    row = metrics(tmp_path / "out")[1]
+    assert row["score/mean"] < -0.5 and row["score/shaped_mean"] >= -0.5
+
+
+def test_advantages_are_whitened_over_the_whole_batch(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    """However it is split afterwards: the first minibatch's loss of one piece and of many agree,
+    and with one minibatch for all, the mean advantage is 0, so that the policy's loss is."""
+    chosen = config(tiny_model_dir, prompts, max_steps=1, mini_batch_size=16, num_ppo_epochs=1)
+    run(chosen, tmp_path / "out")
+    assert metrics(tmp_path / "out")[1]["policy/loss"] == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"reward_funcs": f"{__name__}:all_equal"},
+        {"max_completion_length": 1},
+        {"max_completion_length": 40, "missing_eos_penalty": 1.0},  # hardly one ends by itself
+        {"max_length": 11, "max_completion_length": 3},  # the prompt fills what is left
+    ],
+    ids=["equal rewards", "one token", "never ends", "full context"],
+)
+def test_hard_batches_are_ordinary(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    run(config(tiny_model_dir, prompts, **values), tmp_path / "out")
+    for row in metrics(tmp_path / "out"):
+        assert all(v is None or (v == v and abs(v) < 1e6) for v in row.values()), row
+        assert row.get("policy/loss") is not None or row["step"] == 0
+    assert not list((tmp_path / "out").glob("nonfinite-*"))
+
+
+def test_a_nan_reward_is_refused_with_its_place(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="planted_nan returned nan for completion"):
+        run(
+            config(tiny_model_dir, prompts, reward_funcs=f"{__name__}:planted_nan"),
+            tmp_path / "out",
+        )
+
+
+def test_a_missing_end_of_turn_costs(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:
+    """Scores are all equal: only the penalty differs, and the policy learns to end its turn."""
+    chosen = config(
+        tiny_model_dir, prompts, reward_funcs=f"{__name__}:all_equal", missing_eos_penalty=2.0,
+        max_steps=30, learning_rate=1e-2, kl_coef=0.0, max_completion_length=2, eval_steps=30,
+        per_device_train_batch_size=64, mini_batch_size=64, max_update_kl=None, num_ppo_epochs=4,
+    )  # fmt: skip
+    run(chosen, tmp_path / "out")
+    logged = metrics(tmp_path / "out")
+    assert logged[0]["heldout/stop_rate"] < 0.3 and logged[-1]["heldout/stop_rate"] > 0.9

@@ -14,7 +14,7 @@ from accord.engine.generate import generate
 from accord.rewards.mixed import load_reward
 from accord.stages.policy_training.online_config import OnlineConfig
 from accord.stages.policy_training.policy import Policy
-from accord.training.batches import TokenBatch, collate, epoch_order
+from accord.training.batches import TokenBatch, collate, epoch_order, rows_at
 
 
 def split_prompts(config: OnlineConfig) -> tuple[list[PromptRow], list[PromptRow]]:
@@ -40,10 +40,8 @@ def configured_reward(config: OnlineConfig, policy: Policy) -> Reward:
 
 
 def prompts_at(rows: Sequence[PromptRow], update: int, *, count: int, seed: int) -> list[PromptRow]:
-    """An update's prompts: consecutive pieces of an endless sequence of shuffled epochs."""
-    places = [divmod(p, len(rows)) for p in range(update * count, (update + 1) * count)]
-    orders = {epoch: epoch_order(len(rows), seed=seed, epoch=epoch) for epoch, _ in places}
-    return [rows[orders[epoch][index]] for epoch, index in places]
+    """An update's prompts."""
+    return [rows[i] for i in rows_at(len(rows), update, size=count, seed=seed)]
 
 
 def total_updates(config: OnlineConfig, rollouts: int) -> int:

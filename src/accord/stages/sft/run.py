@@ -18,7 +18,7 @@ from accord.corpora.demonstrations import (
     encode_demonstration,
     load_demonstrations,
 )
-from accord.corpora.encoding import ChatEncoder, Encoded
+from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import split_by_prompt
 from accord.models.loading import load_policy, load_tokenizer, save_model, within_context
 from accord.models.logprobs import token_logprobs
@@ -26,9 +26,8 @@ from accord.models.lora import adapted, merged
 from accord.objectives.cross_entropy import token_cross_entropy
 from accord.stages.sft.config import Config
 from accord.training.batches import (
-    TokenBatch,
     batch_at,
-    collate,
+    collate_demonstrations,
     micro_batches,
     steps_per_epoch,
     total_steps,
@@ -166,22 +165,10 @@ def _loss(
     denominator: float,
 ) -> torch.Tensor:
     device = default_device()
-    batch = _collate(rows, encoder, device)
+    batch = collate_demonstrations(rows, pad_id=encoder.pad_id, device=device)
     with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=config.bf16):
         logprobs = token_logprobs(model, *batch).logprobs
     return token_cross_entropy(logprobs, batch.target_mask, denominator=denominator).loss
-
-
-def _collate(
-    rows: Sequence[EncodedDemonstration], encoder: ChatEncoder, device: torch.device
-) -> TokenBatch:
-    """A right-padded batch whose targets may lie in several turns of a row."""
-    plain = [Encoded(row.input_ids, ()) for row in rows]
-    batch = collate(plain, pad_id=encoder.pad_id, device=device)
-    targets = torch.zeros(batch.target_mask.shape, dtype=torch.bool)
-    for i, row in enumerate(rows):
-        targets[i, : len(row.target_mask)] = torch.tensor(row.target_mask)
-    return batch._replace(target_mask=targets.to(device))
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from accord.core.config import InputPath
 from accord.stages.policy_training.online_config import OnlineConfig
 
 
@@ -18,12 +19,16 @@ class Config(OnlineConfig):
     """weight of the per-token KL penalty in the reward (the first value when it adapts)"""
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
     """estimator of the per-token KL"""
+    kl_in: Literal["reward", "loss"] = "reward"
+    """where kl_coef acts: on every token's reward, or as a term of the loss"""
     target_kl_nats: float | None = None
     """adapt kl_coef towards this KL in nats a response; None keeps it fixed"""
     kl_horizon: int = Field(default=2000, ge=1)
     """rollouts over which the adaptive coefficient reacts"""
     normalize_scores: bool = True
     """subtract the running mean of the scores and divide by their running deviation"""
+    clip_scores: float | None = Field(default=None, gt=0)
+    """(normalised) scores are held within this of 0; None leaves them"""
     missing_eos_penalty: float = Field(default=1.0, ge=0)
     """subtracted from the (normalised) score of a response that did not end its turn"""
     gamma: float = Field(default=1.0, gt=0, le=1)
@@ -34,12 +39,22 @@ class Config(OnlineConfig):
     """advantages of a batch get mean 0 and variance 1"""
     cliprange: float = Field(default=0.2, gt=0, lt=1)
     """half-width of the trust region of the policy's ratio"""
+    cliprange_high: float | None = Field(default=None, gt=0)
+    """how far the ratio may rise above 1; None takes cliprange"""
+    dual_clip: float | None = Field(default=None, gt=1)
+    """a bad token's loss is at most this times its advantage; None leaves it out"""
+    importance_cap: float | None = Field(default=None, gt=0)
+    """weigh tokens by trainer over sampler probability, at most this; None trusts the sampler"""
     cliprange_value: float = Field(default=0.2, gt=0)
     """how far a value may move from its old value before its loss is clipped"""
     vf_coef: float = Field(default=0.1, ge=0)
     """weight of the value loss"""
     entropy_coef: float = Field(default=0.0, ge=0)
     """weight of the entropy bonus"""
+    ptx_dataset_name: list[InputPath] = Field(default=[])
+    """demonstrations whose likelihood is kept up meanwhile, as InstructGPT's pre-training mix"""
+    ptx_coef: float = Field(default=0.0, ge=0)
+    """weight of their cross-entropy, in nats a token; a minibatch takes as many as rollouts"""
     value_model: Literal["separate", "shared"] = "separate"
     """a model of its own (started from the reward model when there is one), or a head on the
     policy's trunk"""

@@ -18,6 +18,7 @@ from accord.stages.policy_training.ppo.actor_critic import ActorCritic
 from accord.stages.policy_training.ppo.config import Config
 from accord.stages.policy_training.ppo.controllers import KlController, RunningMoments
 from accord.stages.policy_training.ppo.experience import prepare
+from accord.stages.policy_training.ppo.pretraining_mix import PretrainingMix
 from accord.stages.policy_training.ppo.update import update_policy
 from accord.stages.policy_training.progress import Progress
 from accord.stages.policy_training.rollouts import (
@@ -61,6 +62,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     seed_everything(config.seed)
     policy = ActorCritic(config, default_device())
     reward = configured_reward(config, policy)
+    mix = PretrainingMix(policy, config) if config.ptx_dataset_name else None
     train, heldout = split_prompts(config)
     total = total_updates(config, len(train))
     optimizations = _optimizations(policy, config, run_dir)
@@ -91,7 +93,9 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             rollouts = collect_rollouts(engine, rows, policy.encoder, config, seed=seed)
             scores = score_rollouts(reward, rows, rollouts, policy.encoder).values
             experience = prepare(policy, rollouts, scores, moments, controller.coef, config)
-            metrics = update_policy(policy, experience, optimizations, config, update=update)
+            metrics = update_policy(
+                policy, experience, optimizations, config, update=update, mix=mix
+            )
             controller.update(experience.kl_nats, len(rollouts))
             progress.updated(metrics)
             engine.load_weights(policy.module.state_dict(), version=progress.done)

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from accord.core import processes
+from accord.objectives.kl import kl_loss
 from accord.objectives.ppo import (
     PolicyLoss,
     ValueLoss,
@@ -17,6 +18,7 @@ from accord.objectives.ppo import (
 from accord.stages.policy_training.ppo.actor_critic import ActorCritic, Readings
 from accord.stages.policy_training.ppo.config import Config
 from accord.stages.policy_training.ppo.experience import Experience
+from accord.stages.policy_training.ppo.pretraining_mix import PretrainingMix
 from accord.training.batches import micro_batches
 from accord.training.step import Optimization
 
@@ -28,6 +30,7 @@ def update_policy(
     config: Config,
     *,
     update: int,
+    mix: PretrainingMix | None = None,
 ) -> dict[str, float]:
     """Take the steps of one update; returns means of their metrics.
 
@@ -55,6 +58,8 @@ def update_policy(
                 for optimization in optimizations.values():
                     optimization.discard()
                 break
+            if mix is not None and learns_policy:
+                metrics["ptx/loss"] = mix.learn(optimizations["policy"].step_index)
             for name, optimization in optimizations.items():
                 if name == "policy" and not learns_policy:
                     optimization.discard()
@@ -97,9 +102,13 @@ def _accumulate(
             vf_coef=config.vf_coef,
             entropy_coef=config.entropy_coef,
         )
+        if config.kl_in == "loss":
+            kl = _kl_term(readings, part, tokens, config)
+            loss = loss + part.kl_coef * kl
+            totals["kl/loss"] += float(kl.detach())
         (loss if learns_policy else config.vf_coef * value.loss).backward()  # type: ignore[no-untyped-call]
 
-        gap = (readings.logprobs.detach() - part.old_logprobs).abs()[mask]
+        gap = (readings.logprobs.detach() - part.sampler_logprobs).abs()[mask]
         gap_max = max(gap_max, float(gap.max()))
         for name, addend in {
             "loss": loss,
@@ -116,6 +125,16 @@ def _accumulate(
         **processes.summed(totals),
         "logprob_gap_max": max(processes.gathered(gap_max)),
     }
+
+
+def _kl_term(readings: Readings, part: Experience, tokens: float, config: Config) -> Tensor:
+    return kl_loss(
+        readings.logprobs,
+        part.reference_logprobs,
+        part.batch.target_mask,
+        estimator=config.kl_estimator,
+        denominator=tokens,
+    )
 
 
 def three_phases(
@@ -139,6 +158,9 @@ def three_phases(
         part.advantages,
         mask,
         cliprange=config.cliprange,
+        cliprange_high=config.cliprange_high,
+        dual_clip=config.dual_clip,
+        weights=part.weights,
         denominator=tokens,
     )
     # Phase 3: the entropy bonus keeps it exploring.
