@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 PYTHON := python3.14 python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint test-marked format lock clean
+.PHONY: help quickstart test check lint test-marked bench format lock clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -31,6 +31,18 @@ lint: $(VENV)/.installed-dev  ## ruff (rules and format), mypy --strict on src, 
 # Tests whose server, browser or device is absent skip themselves.
 test-marked: $(VENV)/.installed-dev  ## the tests the default run leaves out, as far as this machine can; CI runs them too
 	$(PYTEST) -m "slow or gpu or postgres or browser or oracle" --timeout 1800
+
+# The peers have environments of their own. ACCORD_DATA names the folder of real rows.
+BENCH := build/bench
+bench: $(BENCH)/trl-1.16.0/.installed $(BENCH)/trl-1.12.0/.installed  ## the same work beside TRL and generate, interleaved (needs ACCORD_DATA)
+	$(BENCH)/trl-1.16.0/bin/python -m benchmarks.peers.run --trl $(BENCH)/trl-1.16.0/bin/python \
+	    --trl_old $(BENCH)/trl-1.12.0/bin/python --json $(BENCH)/figures.json
+
+$(BENCH)/trl-%/.installed: $(VENV)/.created requirements.lock
+	$(BIN)/python -m venv --clear $(BENCH)/trl-$*
+	$(BENCH)/trl-$*/bin/python -m pip --disable-pip-version-check install -c requirements.lock torch setuptools
+	$(BENCH)/trl-$*/bin/python -m pip --disable-pip-version-check install -c requirements.lock --no-build-isolation -e . trl==$*
+	touch $@
 
 format: $(VENV)/.installed-dev  ## let ruff fix and format the code
 	$(BIN)/ruff check --fix

@@ -43,6 +43,15 @@ STAGES = {
     "sft": ["--dataset_name", "demonstrations.jsonl", "--eval_steps", "3"],
     "reward": ["--comparisons", "pairs.jsonl", "--eval_steps", "3", "--head_ridge", "0.3"],
     "dpo": ["--comparisons", "pairs.jsonl", "--eval_steps", "3"],
+    "kto": ["--dataset_name", "pairs.jsonl", "--eval_steps", "3"],
+    "grpo": [
+        "--prompts", "prompts.jsonl", "--reward_funcs", "planted:score", "--eval_steps", "3",
+        "--num_generations", "4", "--max_completion_length", "6", "--beta", "0.1",
+    ],
+    "online_dpo": [
+        "--prompts", "prompts.jsonl", "--reward_funcs", "planted:score", "--eval_steps", "3",
+        "--max_completion_length", "6",
+    ],
     "ppo": [
         "--prompts", "prompts.jsonl", "--reward_funcs", "planted:score", "--eval_steps", "3",
         "--mini_batch_size", "4", "--max_completion_length", "6", "--save_steps", "2",

@@ -46,5 +46,7 @@ def test_config_fields_become_a_reward() -> None:
     assert score(load(names[:1], [3.0]), ["aa"]).values == [6.0]
     with pytest.raises(ConfigError, match="1 reward_weights for 2"):
         load(names, [1.0])
+    with pytest.raises(ConfigError, match="named twice"):
+        load(names[:1] * 2, [])
     with pytest.raises(ConfigError, match="no reward"):
         load([], [])

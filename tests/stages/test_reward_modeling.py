@@ -142,7 +142,7 @@ def test_figures_are_means_over_all_pairs_by_hand(
         return math.log1p(math.exp(-z))
 
     losses = [
-        p.p_chosen * nats(d - p.margin) + (1 - p.p_chosen) * nats(-d - p.margin)
+        p.p_chosen * nats(d - p.margin) + (1 - p.p_chosen) * nats(-d + p.margin)
         for p, d in zip(given, differences, strict=True)
     ]
     right = [differences[0] > 0, differences[1] < 0, differences[3] > 0]

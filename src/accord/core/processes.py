@@ -6,6 +6,7 @@ Imports torch only when there is more than one process.
 """
 
 import contextlib
+import datetime
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -47,11 +48,19 @@ def is_main() -> bool:
 
 def start() -> None:
     """Meet the other processes; call it before anything else of this module but the above."""
-    if count() > 1:
-        import torch
-        from accelerate import PartialState
+    if count() == 1:
+        return
+    import torch
+    import torch.distributed as dist
 
-        PartialState(cpu=not torch.cuda.is_available())
+    if dist.is_initialized():
+        return
+    # Counts and objects travel as CPU tensors, gradients on the devices. The limit is long because
+    # the others wait while the main process does a whole stage that does not train.
+    backend = "cuda:nccl,cpu:gloo" if torch.cuda.is_available() else "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group(backend, timeout=datetime.timedelta(days=7))
 
 
 def share(rows: Sequence[T]) -> Sequence[T]:

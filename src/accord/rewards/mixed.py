@@ -39,6 +39,8 @@ def load_reward(
         raise ConfigError("no reward: give reward_model_name_or_path, reward_funcs, or both")
     if weights and len(weights) != len(names):
         raise ConfigError(f"{len(weights)} reward_weights for {len(names)} rewards; give one each")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"a reward is named twice among {', '.join(names)}; weigh it instead")
     learned = [
         LearnedReward(model, device=device, max_length=max_length, policy_encoder=policy_encoder)
         for model in models

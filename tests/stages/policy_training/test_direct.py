@@ -12,7 +12,10 @@ from safetensors.torch import load_file
 from accord.core.errors import ConfigError, DataError
 from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
+from accord.corpora.encoding import ChatEncoder
 from accord.corpora.opinions import load_opinions
+from accord.models.loading import load_tokenizer
+from accord.stages.policy_training.kto.run import Opinions
 from accord.wiring import stage_config
 
 METHODS = ["dpo", "simpo", "orpo", "kto"]
@@ -61,7 +64,7 @@ def test_it_learns_what_was_preferred(
     lora = {"use_peft": True, "lora_r": 4, "learning_rate": 2e-2} if use_peft else {}
     result = run(method, tiny_model_dir, pairs, tmp_path / "out", **lora)
     if method == "kto":
-        assert result.heldout_margin > 0.1
+        assert result.heldout_margin > 0.05
         assert result.desirable == result.undesirable
     else:
         assert result.heldout_accuracy > 0.95
@@ -141,6 +144,18 @@ def test_kto_reads_labels(tiny_model_dir: Path, tmp_path: Path) -> None:
     assert result.heldout_margin > 0.1
 
 
+def test_kto_s_reference_point_is_of_other_prompts(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """Also where the two sides of a pair are neighbours."""
+    path = tmp_path / "pairs.jsonl"
+    write_jsonl(path, rows()[:6])
+    encoder = ChatEncoder(load_tokenizer(str(tiny_model_dir)))
+    opinions = Opinions.encode(load_opinions(str(path)), encoder, max_length=64)
+    for i, row in enumerate(opinions.mismatched):
+        assert row.prompt_ids == opinions.rows[i].prompt_ids
+        donor = (i // 2 * 2 + 2) % 12
+        assert row.response_ids == opinions.rows[donor].response_ids
+
+
 def test_pairs_are_two_opinions(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     pair = {"prompt": "q", "chosen": "a", "rejected": "b"}
@@ -204,7 +219,7 @@ def test_bad_settings_are_refused(tiny_model_dir: Path, pairs: Path, tmp_path: P
         with pytest.raises(ConfigError, match=message):
             run(method, tiny_model_dir, pairs, tmp_path / "out", **values)
     write_jsonl(pairs, rows()[:1])
-    with pytest.raises(DataError, match="expected at least 2"):
+    with pytest.raises(DataError, match="expected at least two prompts"):
         run("kto", tiny_model_dir, pairs, tmp_path / "out")
 
 

@@ -17,9 +17,13 @@ from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
 from accord.corpora.prompts import load_prompts
 from accord.engine.local import LocalEngine
+from accord.models.heads import init_reward_model, score_head
+from accord.models.loading import load_tokenizer, save_model
 from accord.stages.policy_training.ppo import run as ppo
+from accord.stages.policy_training.ppo.actor_critic import ActorCritic
 from accord.stages.policy_training.ppo.config import Config
 from accord.stages.policy_training.ppo.controllers import KlController, RunningMoments
+from accord.stages.policy_training.rollouts import split_prompts
 
 
 def prefer_a(completions: list[Any], **_: Any) -> list[float]:
@@ -58,6 +62,7 @@ def config(model: Path, prompts: Path, **values: Any) -> Config:
         "missing_eos_penalty": 0.0,
         "kl_coef": 0.01,
         "max_eval_prompts": 8,
+        "eval_fraction": 0.4,
         "eval_steps": 2,
         "warmup_steps": 1,
     }
@@ -273,6 +278,37 @@ def test_memory_is_no_matter_of_results(
     assert one.heldout_kl_nats == pytest.approx(many.heldout_kl_nats, abs=1e-3)
 
 
+def test_no_prompt_is_on_both_sides(tiny_model_dir: Path, tmp_path: Path) -> None:
+    path = tmp_path / "repeated.jsonl"
+    write_jsonl(path, [{"prompt": f"user asks {i % 12}", "row": i} for i in range(60)])
+    train, heldout = split_prompts(config(tiny_model_dir, path, eval_fraction=0.3))
+    assert train and heldout
+    assert not {row.prompt[0]["content"] for row in train} & {
+        row.prompt[0]["content"] for row in heldout
+    }
+    write_jsonl(path, [{"prompt": "user asks"}])
+    with pytest.raises(DataError, match="1 prompts are too few to hold some out"):
+        split_prompts(config(tiny_model_dir, path))
+
+
+def test_a_value_starts_from_a_reward_model_that_reads_the_same_ids(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    tokenizer = load_tokenizer(str(tiny_model_dir))
+    reward = init_reward_model(str(tiny_model_dir), device=torch.device("cpu"), seed=0)
+    for name in ("same", "other"):
+        if name == "other":
+            tokenizer.add_tokens(["another"])
+        save_model(reward, tokenizer, tmp_path / name)
+        chosen = config(
+            tiny_model_dir, prompts, reward_funcs=[],
+            reward_model_name_or_path=str(tmp_path / name),
+        )  # fmt: skip
+        value = ActorCritic(chosen, torch.device("cpu")).value
+        weight = score_head(value.model).weight  # type: ignore[arg-type, union-attr]
+        assert bool(weight.any()) is (name == "same")
+
+
 def test_bad_input(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="reward_model_name_or_path"):
         run(config(tiny_model_dir, prompts, reward_funcs=[]), tmp_path / "a")
@@ -284,7 +320,7 @@ def test_bad_input(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:
 
 def test_long_prompts_are_cut_at_their_start(tiny_model_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "long.jsonl"
-    write_jsonl(path, [{"prompt": "user asks " * 50}] * 20)
+    write_jsonl(path, [{"prompt": f"{i} " + "user asks " * 50} for i in range(20)])
     assert len(load_prompts(str(path))) == 20
     result = run(config(tiny_model_dir, path, max_length=20, max_steps=1), tmp_path / "out")
     assert result.cut_prompts == 20

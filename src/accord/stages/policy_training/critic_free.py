@@ -53,17 +53,17 @@ def train(
     policy = Policy(config, default_device())
     reward = configured_reward(config, policy)
     train_rows, heldout = split_prompts(config)
-    prompts = prompts_an_update(config, config.num_generations, train_rows)
+    prompts = prompts_an_update(config, config.num_generations)
     total = total_updates(config, len(train_rows) * config.num_generations)
     modules = {"policy": policy.module}
     optimizations = {"policy": constant_rate(policy.module, config, dump_dir=run_dir.path)}
-    checkpoints = Checkpoints(
-        run_dir, modules=modules, optimizations=optimizations, every=config.save_steps, total=total
-    )
+    saving = {"every": config.save_steps, "total": total}
+    checkpoints = Checkpoints(run_dir, modules=modules, optimizations=optimizations, **saving)
     _, loop = checkpoints.restore() or (0, {"progress": {"budget_nats": config.kl_budget_nats}})
     progress = Progress(**loop["progress"])
     cursor = int(loop.get("cursor", 0))  # batches of prompts taken so far
     engine = engine_factory(policy.module, policy.tokenizer)
+    engine.load_weights(policy.module.state_dict(), version=progress.done)
     sampler = Sampler(
         engine,
         policy,

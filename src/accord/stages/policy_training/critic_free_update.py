@@ -92,9 +92,11 @@ def update_policy(
 
     The update ends early once the policy is more than `max_update_kl` from the one that sampled.
     """
-    batch = _prepare(policy, sampled, method, config)
     history: dict[str, list[float]] = defaultdict(list)
     history["policy/stopped_early"] = [0.0]
+    if not bool(sampled.batch.target_mask.any()):
+        return _means(history)  # every response was cut off, and masked
+    batch = _prepare(policy, sampled, method, config)
     for epoch in range(config.num_iterations):
         order = np.random.default_rng([config.seed, update, epoch]).permutation(len(batch.weights))
         for start in range(0, len(order), config.mini_batch_size):

@@ -142,6 +142,7 @@ def cached_reference(
     read: Callable[[list[int]], dict[str, Tensor]],
     lengths: Sequence[int],
     *,
+    sides: Sequence[str],
     token_budget: int,
 ) -> dict[str, Tensor]:
     """(N,) numbers of every row under the untouched model, computed once and kept with the run.
@@ -151,16 +152,17 @@ def cached_reference(
         key: all that the numbers depend on: kept ones of other data are never reused.
         read: numbers of some rows, by name.
         lengths: tokens of each row, at the widest.
+        sides: the numbers' names.
         token_budget: of a piece, padding included.
     """
     path = run_dir.path / f"reference-{name}-{hash_json(key)[:16]}"
     file = path / "logps.safetensors"
     if not file.exists():
         pieces = micro_batches(range(len(lengths)), lengths, token_budget=token_budget)
-        found: dict[str, Tensor] = {}
+        found = {side: torch.zeros(len(lengths)) for side in sides}
         for piece in pieces:
             for side, values in read(piece).items():
-                found.setdefault(side, torch.zeros(len(lengths)))[piece] = values.cpu()
+                found[side][piece] = values.cpu()
         found = {side: processes.summed_tensor(values) for side, values in found.items()}
         with atomic_directory(path) as temporary:
             save_file(found, temporary / "logps.safetensors")

@@ -1,7 +1,7 @@
 """An update's rollouts: several responses to each prompt, scored."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -31,11 +31,11 @@ class Sampled:
     scores: Tensor  # (B,), penalties subtracted
 
 
-def prompts_an_update(config: OnlineConfig, num_generations: int, rows: Sequence[PromptRow]) -> int:
+def prompts_an_update(config: OnlineConfig, num_generations: int) -> int:
     """Prompts that make a batch of rollouts.
 
     Raises:
-        ConfigError: the batch is no multiple of `num_generations`, or there is no prompt.
+        ConfigError: the batch is no multiple of `num_generations`.
     """
     prompts, left = divmod(config.per_device_train_batch_size, num_generations)
     if left:
@@ -43,8 +43,6 @@ def prompts_an_update(config: OnlineConfig, num_generations: int, rows: Sequence
             f"per_device_train_batch_size {config.per_device_train_batch_size} counts rollouts; "
             f"expected a multiple of num_generations {num_generations}"
         )
-    if not rows:
-        raise ConfigError("no prompts to learn on are left; lower eval_fraction, or add prompts")
     return prompts
 
 
@@ -76,33 +74,34 @@ class Sampler:
         is missing then is filled with the equal ones.
         """
         size, wanted = self.num_generations, self.config.per_device_train_batch_size
-        kept: list[tuple[Rollout, float]] = []
-        equal: list[tuple[Rollout, float]] = []
+        kept: list[tuple[Rollout, float, float]] = []
+        equal: list[tuple[Rollout, float, float]] = []
         seen: list[float] = []
         for _ in range(MAX_RESAMPLED if resamples else 1):
             scored = self._score_next(cursor)
             cursor += 1
-            scores = torch.tensor([score for _, score in scored])
-            seen += scores.tolist()
+            scores = torch.tensor([shaped for _, _, shaped in scored])
+            seen += [score for _, score, _ in scored]
             contrast = has_contrast(scores, group_size=size).repeat_interleave(size).tolist()
             for item, differs in zip(scored, contrast, strict=True):
                 (kept if differs or not resamples else equal).append(item)
             if len(kept) >= wanted:
                 break
         chosen = [*kept, *equal][:wanted]
-        rollouts = [rollout for rollout, _ in chosen]
+        rollouts = [rollout for rollout, _, _ in chosen]
         batch, sampler_logprobs = rollout_grid(rollouts, self.policy)
         reference = self.policy.reference_logprobs(batch) if reads_reference else None
-        if self.masks_truncated:
-            finished = torch.tensor([r.finished for r in rollouts], device=self.policy.device)
-            batch = batch._replace(target_mask=batch.target_mask & finished[:, None])
-        values = torch.tensor([score for _, score in chosen], device=self.policy.device)
+        values = torch.tensor([shaped for _, _, shaped in chosen], device=self.policy.device)
         sampled = Sampled(batch, sampler_logprobs, reference, values)
         metrics = _metrics(sampled, rollouts, size)
+        if self.masks_truncated:
+            finished = torch.tensor([r.finished for r in rollouts], device=self.policy.device)
+            counted = batch._replace(target_mask=batch.target_mask & finished[:, None])
+            sampled = replace(sampled, batch=counted)
         metrics |= {"score/mean": sum(seen) / len(seen), "group/prompts": len(seen) / size}
         return sampled, metrics, cursor
 
-    def _score_next(self, cursor: int) -> list[tuple[Rollout, float]]:
+    def _score_next(self, cursor: int) -> list[tuple[Rollout, float, float]]:
         config = self.config
         rows = prompts_at(self.rows, cursor, count=self.prompts, seed=config.seed)
         rows = [row for row in rows for _ in range(self.num_generations)]
@@ -110,20 +109,15 @@ class Sampler:
         rollouts = collect_rollouts(self.engine, rows, self.policy.encoder, config, seed=seed)
         scores = score_rollouts(self.reward, rows, rollouts, self.policy.encoder).values
         return [
-            (rollout, score - (0.0 if rollout.finished else self.missing_eos_penalty))
+            (rollout, score, score - (0.0 if rollout.finished else self.missing_eos_penalty))
             for rollout, score in zip(rollouts, scores, strict=True)
         ]
 
 
 def _metrics(sampled: Sampled, rollouts: Sequence[Rollout], size: int) -> dict[str, float]:
     mask = sampled.batch.target_mask
-    groups = sampled.scores.view(-1, size)
     metrics = {
         "score/std": float(sampled.scores.std(correction=0)),
-        "group/equal_share": float(
-            1 - has_contrast(sampled.scores, group_size=size).float().mean()
-        ),
-        "group/std": float(groups.std(dim=1, correction=0).mean()),
         "length/mean": sum(len(r.response_ids) for r in rollouts) / len(rollouts),
         "stop_rate": sum(r.finished for r in rollouts) / len(rollouts),
     }

@@ -30,7 +30,7 @@ class OnlineConfig(TrainConfig):
     """longest response in tokens"""
     temperature: float = Field(default=1.0, gt=0)
     """of sampling, and of every log-prob"""
-    kl_budget_nats: float | None = None
+    kl_budget_nats: float | None = Field(default=None, gt=0)
     """stop when the held-out KL to the reference passes this many nats a response, and go back to
     the last evaluation that was within it"""
     eval_steps: int = Field(default=10, ge=1)

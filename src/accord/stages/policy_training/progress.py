@@ -32,7 +32,7 @@ class Progress:
         self.is_over_budget = self.budget_nats is not None and kl_nats > self.budget_nats
         if self.done == 0:
             self.score_before = score
-        if self.is_over_budget:
+        if self.is_over_budget and self.done > 0:
             return
         self.score, self.kl_nats = score, kl_nats
         if self.budget_nats is not None:

@@ -5,26 +5,39 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from accord.core.errors import ConfigError
+from accord.core.errors import ConfigError, DataError
 from accord.core.interfaces import Engine, Reward
 from accord.core.types import PromptRow, Rollout, SamplingParams, Scores
 from accord.corpora.encoding import ChatEncoder, Encoded
+from accord.corpora.pairs import split_by_prompt
 from accord.corpora.prompts import load_prompts
 from accord.engine.generate import generate
 from accord.rewards.mixed import load_reward
 from accord.stages.policy_training.online_config import OnlineConfig
 from accord.stages.policy_training.policy import Policy
-from accord.training.batches import TokenBatch, collate, epoch_order, rows_at
+from accord.training.batches import TokenBatch, collate, rows_at
 
 
 def split_prompts(config: OnlineConfig) -> tuple[list[PromptRow], list[PromptRow]]:
-    """Prompts to learn on, and held-out ones."""
+    """Prompts to learn on, and held-out ones; no prompt is on both sides.
+
+    Raises:
+        DataError: one of the two would be empty.
+    """
     rows = load_prompts(config.prompts)
     if config.eval_prompts:
-        return rows, load_prompts(config.eval_prompts)[: config.max_eval_prompts]
-    order = epoch_order(len(rows), seed=config.seed + 1, epoch=0)
-    held = min(config.max_eval_prompts, max(1, int(config.eval_fraction * len(rows))))
-    return [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]
+        train, heldout = rows, load_prompts(config.eval_prompts)
+    else:
+        kept, held = split_by_prompt(
+            [row.prompt for row in rows], fraction=config.eval_fraction, seed=config.seed + 1
+        )
+        train, heldout = [rows[i] for i in kept], [rows[i] for i in held]
+    if not train or not heldout:
+        raise DataError(
+            f"{len(rows)} prompts are too few to hold some out ({len(train)} to learn on, "
+            f"{len(heldout)} held out); add prompts, or name eval_prompts"
+        )
+    return train, heldout[: config.max_eval_prompts]
 
 
 def configured_reward(config: OnlineConfig, policy: Policy) -> Reward:
@@ -130,7 +143,7 @@ def evaluate_policy(
     config: OnlineConfig,
 ) -> dict[str, float]:
     """Held-out reward, KL and length, with the same sampling seeds at every call."""
-    seed = config.seed + 1_000_003
+    seed = 2**40 + config.seed  # far from those of training
     rollouts = collect_rollouts(engine, rows, policy.encoder, config, seed=seed)
     values = score_rollouts(reward, rows, rollouts, policy.encoder).values
     batch, old_logprobs = rollout_grid(rollouts, policy)

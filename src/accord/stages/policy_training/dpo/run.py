@@ -154,5 +154,6 @@ def _reference_logps(
         [model_key(config.model_name_or_path), *reading, rows],
         read,
         pairs.lengths,
+        sides=("chosen", "rejected"),
         token_budget=config.tokens_per_micro_batch,
     )

@@ -48,7 +48,7 @@ class Result:
 
 
 class Opinions(NamedTuple):
-    """Responses with their labels (N,), and each prompt with the next row's response."""
+    """Responses with their labels (N,), and each prompt with a response to the next other one."""
 
     rows: list[Encoded]
     is_desirable: Tensor
@@ -73,12 +73,24 @@ class Opinions(NamedTuple):
                 )
             except DataError as error:
                 raise DataError(f"{opinion.where}: {error}") from None
-        following = [*rows[1:], rows[0]]
         mismatched = []
-        for row, other in zip(rows, following, strict=True):
+        for i, row in enumerate(rows):
+            other = rows[_next_prompt(rows, i)]
             cut = max(0, len(row.prompt_ids) + len(other.response_ids) - max_length)
             mismatched.append(Encoded(row.prompt_ids[cut:], other.response_ids, cut))
         return cls(rows, torch.tensor([o.is_desirable for o in opinions]), mismatched)
+
+
+def _next_prompt(rows: Sequence[Encoded], i: int) -> int:
+    """The next row, cyclically, that has another prompt."""
+    for step in range(1, len(rows)):
+        j = (i + step) % len(rows)
+        if rows[j].prompt_ids != rows[i].prompt_ids:
+            return j
+    raise DataError(
+        "kto: all rows of a side have one prompt; expected at least two prompts to learn on, and "
+        "two held out, since each is also read with a response to another"
+    )
 
 
 def run(config: Config, run_dir: RunDir) -> Result:
@@ -127,12 +139,6 @@ def _read(config: Config) -> tuple[list[Opinion], list[Opinion]]:
             [opinion.prompt for opinion in train], fraction=config.eval_fraction, seed=config.seed
         )
         train, held_out = [train[i] for i in kept], [train[i] for i in held]
-    for name, side in (("train on", train), ("hold out", held_out)):
-        if len(side) < 2:
-            raise DataError(
-                f"kto: {len(side)} labelled responses to {name}; expected at least 2, since each "
-                "prompt is also read with another's response; add data"
-            )
     return train, held_out
 
 
@@ -219,5 +225,6 @@ def _reference_logps(
         [model_key(config.model_name_or_path), config.bf16, ids],
         read,
         opinions.lengths,
+        sides=("own", "mismatched"),
         token_budget=config.tokens_per_micro_batch,
     )

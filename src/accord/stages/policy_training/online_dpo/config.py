@@ -16,7 +16,7 @@ class Config(OnlineConfig):
     """responses to each prompt; per_device_train_batch_size is a multiple of it"""
     beta: float = Field(default=0.1, gt=0)
     """strength of the pull to the reference"""
-    loss_type: Literal["sigmoid", "robust", "ipo", "hinge", "apo_zero", "apo_down"] = "sigmoid"
+    loss_type: Literal["sigmoid", "ipo", "hinge", "apo_zero", "apo_down"] = "sigmoid"
     """as for dpo"""
     missing_eos_penalty: float = Field(default=0.0, ge=0)
     """subtracted from the score of a response that did not end its turn"""

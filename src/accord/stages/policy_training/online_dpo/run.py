@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from accord.core import processes
 from accord.core.device import default_device, seed_everything
 from accord.core.interfaces import EngineFactory
 from accord.core.progress import progress_bar
@@ -57,20 +58,17 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     policy = Policy(config, default_device())
     reward = configured_reward(config, policy)
     train, heldout = split_prompts(config)
-    prompts = prompts_an_update(config, config.num_generations, train)
+    prompts = prompts_an_update(config, config.num_generations)
     total = total_updates(config, len(train) * config.num_generations)
     modules = {"policy": policy.module}
     optimization = constant_rate(policy.module, config, dump_dir=run_dir.path)
-    checkpoints = Checkpoints(
-        run_dir,
-        modules=modules,
-        optimizations={"policy": optimization},
-        every=config.save_steps,
-        total=total,
-    )
+    optimizations = {"policy": optimization}
+    saving = {"every": config.save_steps, "total": total}
+    checkpoints = Checkpoints(run_dir, modules=modules, optimizations=optimizations, **saving)
     _, loop = checkpoints.restore() or (0, {"progress": {"budget_nats": config.kl_budget_nats}})
     progress = Progress(**loop["progress"])
     engine = engine_factory(policy.module, policy.tokenizer)
+    engine.load_weights(policy.module.state_dict(), version=progress.done)
     sampler = Sampler(
         engine,
         policy,
@@ -175,4 +173,5 @@ def _learn(policy: Policy, sampled: Sampled, config: Config) -> dict[str, float]
         of_piece, range(len(best)), pair_lengths, token_budget=config.tokens_per_micro_batch
     )
     # One step a batch: the policy is still the sampler, so any difference is numerical.
-    return {**metrics, "sampler_gap_nats/max": float(torch.cat(gaps).max())}
+    largest = max((float(gap.max()) for gap in gaps if len(gap)), default=0.0)
+    return {**metrics, "sampler_gap_nats/max": max(processes.gathered(largest))}

@@ -8,8 +8,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from accord.core import files
+from accord.corpora.encoding import ChatEncoder
 from accord.models.heads import ValueHead, ValueModel
+from accord.models.loading import load_tokenizer
 from accord.models.logprobs import bare_model, hidden_states, logprobs_from_hidden
+from accord.rewards.learned import encoding_hash
 from accord.stages.policy_training.policy import Policy, by_share
 from accord.stages.policy_training.ppo.config import Config
 from accord.training.batches import TokenBatch
@@ -34,12 +37,19 @@ class ActorCritic(Policy):
         super().__init__(config, device)
         self.value: ValueModel | ValueHead
         if config.value_model == "separate":
-            start = [*config.reward_model_name_or_path, config.model_name_or_path][0]
-            self.value = ValueModel(start, device=device)
+            self.value = ValueModel(self._value_start(), device=device)
         else:
             base = bare_model(self.module)
             hidden_size: int = base.config.get_text_config().hidden_size  # type: ignore[operator, union-attr]
             self.value = ValueHead(hidden_size).to(device)
+
+    def _value_start(self) -> str:
+        """A reward model that reads the policy's token ids, or else the policy."""
+        for model in self.config.reward_model_name_or_path:
+            encoder = ChatEncoder(load_tokenizer(model))
+            if encoding_hash(encoder) == encoding_hash(self.encoder):
+                return model
+        return self.config.model_name_or_path
 
     @property
     def modules(self) -> dict[str, nn.Module]:

@@ -18,7 +18,8 @@ class Config(OnlineConfig):
     kl_coef: float = Field(default=0.1, ge=0)
     """weight of the per-token KL penalty in the reward (the first value when it adapts)"""
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
-    """estimator of the per-token KL"""
+    """estimator of the per-token KL; in the reward only k1 has the KL's own gradient, in the loss
+    all three have"""
     kl_in: Literal["reward", "loss"] = "reward"
     """where kl_coef acts: on every token's reward, or as a term of the loss"""
     target_kl_nats: float | None = None
@@ -56,10 +57,10 @@ class Config(OnlineConfig):
     ptx_coef: float = Field(default=0.0, ge=0)
     """weight of their cross-entropy, in nats a token; a minibatch takes as many as rollouts"""
     value_model: Literal["separate", "shared"] = "separate"
-    """a model of its own (started from the reward model when there is one), or a head on the
-    policy's trunk"""
+    """a model of its own (started from a reward model that reads the same token ids, if there is
+    one), or a head on the policy's trunk"""
     value_learning_rate: float | None = None
-    """peak rate of a separate value model; None means learning_rate"""
+    """rate of the value; None means learning_rate"""
     value_warmup_steps: int = Field(default=0, ge=0)
     """first updates in which only the value learns"""
     max_update_kl: float | None = 0.1

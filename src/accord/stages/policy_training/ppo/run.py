@@ -76,6 +76,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     restored = checkpoints.restore()
     progress, controller, moments = _resumed(restored[1]) if restored else _started(config)
     engine = engine_factory(policy.module, policy.tokenizer)
+    engine.load_weights(policy.module.state_dict(), version=progress.done)
 
     def evaluate() -> dict[str, float]:
         found = evaluate_policy(engine, policy, reward, heldout, config)
