@@ -255,7 +255,7 @@ def test_values_read_the_state_before_each_token(
 
     with torch.no_grad():
         value.model.score.weight += 1.0
-    value.save(tmp_path / "value", tokenizer)
+    save_scored_model(value.model, tokenizer, tmp_path / "value", sample=sample)
     again = ValueModel.load(str(tmp_path / "value"), device=CPU)
     torch.testing.assert_close(again.values(*sample), value.values(*sample))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
@@ -23,7 +24,6 @@ from accord.models.loading import (
     load_pretrained,
     load_tokenizer,
     refuse_missing,
-    save_model,
     write_model,
 )
 from accord.models.logprobs import bare_model, hidden_states
@@ -232,12 +232,8 @@ class ValueModel(nn.Module):
 
     @classmethod
     def load(cls, path: str, *, device: torch.device) -> Self:
-        """What `save` wrote."""
+        """What `save_scored_model` wrote of its model."""
         return cls(path, device=device)
-
-    def save(self, path: Path, tokenizer: Any) -> None:
-        """Write a Hugging Face directory that `load` reads, atomically; adapters are merged."""
-        save_model(merged(self.model), tokenizer, path)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """The same as `values`."""
@@ -261,6 +257,14 @@ class ValueHead(nn.Module):
         self.linear = nn.Linear(hidden_size, 1)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+
+    @classmethod
+    def load(cls, path: str, *, device: torch.device) -> Self:
+        """What PPO left in `value/`; it reads the hidden states of the policy beside it."""
+        weights = load_file(Path(path) / "head.safetensors")
+        head = cls(weights["linear.weight"].shape[1])
+        head.load_state_dict(weights)
+        return head.to(device)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """The same as `values`."""

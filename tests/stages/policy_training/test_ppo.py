@@ -17,8 +17,9 @@ from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
 from accord.corpora.prompts import load_prompts
 from accord.engine.local import LocalEngine
-from accord.models.heads import init_reward_model, score_head
-from accord.models.loading import load_tokenizer, save_model
+from accord.models.heads import ValueHead, ValueModel, init_reward_model, score_head
+from accord.models.loading import load_policy, load_tokenizer, save_model
+from accord.models.logprobs import hidden_states
 from accord.stages.policy_training.ppo import run as ppo
 from accord.stages.policy_training.ppo.actor_critic import ActorCritic
 from accord.stages.policy_training.ppo.config import Config
@@ -307,6 +308,22 @@ def test_a_value_starts_from_a_reward_model_that_reads_the_same_ids(
         value = ActorCritic(chosen, torch.device("cpu")).value
         weight = score_head(value.model).weight  # type: ignore[arg-type, union-attr]
         assert bool(weight.any()) is (name == "same")
+
+
+@pytest.mark.parametrize("value_model", ["separate", "shared"])
+def test_a_saved_value_is_the_value(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path, value_model: str
+) -> None:
+    result = run(config(tiny_model_dir, prompts, value_model=value_model), tmp_path / "out")
+    cpu = torch.device("cpu")
+    ids = torch.tensor([[5, 6, 7, 8]])
+    if value_model == "separate":
+        value = ValueModel.load(str(result.value_model), device=cpu)
+        assert bool(value.values(ids, torch.ones_like(ids)).abs().sum() > 0)
+    else:
+        head = ValueHead.load(str(result.value_model), device=cpu)
+        hidden = hidden_states(load_policy(str(result.model), device=cpu), ids, None)
+        assert bool(head.values(hidden).abs().sum() > 0)
 
 
 def test_bad_input(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:

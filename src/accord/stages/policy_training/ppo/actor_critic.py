@@ -1,5 +1,6 @@
 """A policy with its value: log-probs, entropies and values read from one batch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,14 +9,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from accord.core import files
-from accord.corpora.encoding import ChatEncoder
-from accord.models.heads import ValueHead, ValueModel
+from accord.core.types import PromptRow
+from accord.corpora.encoding import ChatEncoder, Encoded
+from accord.models.heads import ValueHead, ValueModel, save_scored_model
 from accord.models.loading import load_tokenizer
 from accord.models.logprobs import bare_model, hidden_states, logprobs_from_hidden
 from accord.rewards.learned import encoding_hash
 from accord.stages.policy_training.policy import Policy, by_share
 from accord.stages.policy_training.ppo.config import Config
-from accord.training.batches import TokenBatch
+from accord.training.batches import TokenBatch, collate
 
 
 class Readings(NamedTuple):
@@ -86,10 +88,18 @@ class ActorCritic(Policy):
             )
         return Readings(logprobs, entropies, values)
 
-    def save_value(self, path: Path) -> None:
-        """A directory that `ValueModel` loads, or one with the head's weights alone."""
+    def save_value(self, path: Path, prompts: Sequence[PromptRow]) -> None:
+        """A directory that `ValueModel.load` reads, or `ValueHead.load` where the trunk is shared.
+
+        A value of its own is reloaded and rescores some prompts before it gets its name.
+        """
         if isinstance(self.value, ValueModel):
-            self.value.save(path, self.tokenizer)
+            room = self.config.max_length
+            ids = [self.encoder.encode_prompt(row.prompt)[-room:] for row in prompts[:8]]
+            sample = collate(
+                [Encoded(row, ()) for row in ids], pad_id=self.encoder.pad_id, device=self.device
+            )
+            save_scored_model(self.value.model, self.tokenizer, path, sample=sample)
         else:
             with files.atomic_directory(path) as temporary:
                 save_file(self.value.state_dict(), temporary / "head.safetensors")

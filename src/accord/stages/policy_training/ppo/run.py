@@ -112,7 +112,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     engine.close()
     progress.bring_back(policy.modules)
     save_model(merged(policy.module), policy.tokenizer, run_dir.model_path)
-    policy.save_value(run_dir.path / "value")
+    policy.save_value(run_dir.path / "value", heldout)
     cut_prompts = count_cut(train + heldout, policy.encoder, config)
     return _result(run_dir, progress, controller.coef, cut_prompts, config)
 
