@@ -248,7 +248,7 @@ def _execute(
         run_dir.write_json("manifest.json", fresh)
         started = time.monotonic()
         try:
-            outcome = stage_run(stage)(config, run_dir, **protocols_for(stage))
+            outcome = stage_run(stage)(config, run_dir, **protocols_for(config))
         except AccordError:
             if processes.is_main():
                 _forget_if_nothing_was_done(run_dir)

@@ -7,6 +7,7 @@ from typing import Any
 
 from accord.core.config import StageConfig
 from accord.core.errors import ConfigError, describe_choice
+from accord.core.sampling_config import SamplingConfig
 from accord.stages import STAGES
 
 
@@ -33,15 +34,14 @@ def stage_outputs(stage: str) -> list[str]:
     return [field.name for field in dataclasses.fields(result) if field.type is Path]
 
 
-_STAGES_THAT_SAMPLE = {
-    *("preferences", "ppo", "grpo", "rloo", "reinforce", "online_dpo", "best_of_n", "evaluate"),
-}
-
-
-def protocols_for(stage: str) -> dict[str, Any]:
+def protocols_for(config: StageConfig) -> dict[str, Any]:
     """Concrete implementations of the protocols that the stage's `run` asks for by keyword."""
-    if stage in _STAGES_THAT_SAMPLE:
-        from accord.engine.local import LocalEngine
+    if not isinstance(config, SamplingConfig):
+        return {}
+    if config.engine == "vllm":
+        from accord.engine.vllm import VllmEngine
 
-        return {"engine_factory": LocalEngine}
-    return {}
+        return {"engine_factory": VllmEngine}
+    from accord.engine.local import LocalEngine
+
+    return {"engine_factory": LocalEngine}

@@ -1,11 +1,12 @@
 """What every engine promises; each implementation passes all of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from accord.core.errors import DataError
 from accord.core.interfaces import Engine
@@ -38,10 +39,32 @@ def make_scripted(model_dir: Path) -> Subject:
     return Subject(ScriptedEngine(script, end_of_turn_id=END, context=CONTEXT), None)
 
 
-@pytest.fixture(params=[make_local, make_scripted])
-def subject(request: pytest.FixtureRequest, tiny_model_dir: Path) -> Subject:
+def make_vllm(model_dir: Path) -> Subject:
+    pytest.importorskip("vllm")
+    from accord.engine.vllm import VllmEngine
+
+    # Its kernels for CPUs know no heads of 16.
+    policy = LlamaForCausalLM(LlamaConfig.from_pretrained(model_dir, head_dim=32))
+    tokenizer = load_tokenizer(str(model_dir))
+    engine = VllmEngine(policy, tokenizer, max_batch_size=3, enforce_eager=True)
+    return Subject(engine, policy.state_dict())
+
+
+ITS_OWN_WARNINGS = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(
+    params=[
+        make_local,
+        make_scripted,
+        pytest.param(make_vllm, marks=[pytest.mark.oracle, ITS_OWN_WARNINGS]),
+    ]
+)
+def subject(request: pytest.FixtureRequest, tiny_model_dir: Path) -> Iterator[Subject]:
     make: Callable[[Path], Subject] = request.param
-    return make(tiny_model_dir)
+    subject = make(tiny_model_dir)
+    yield subject
+    subject.engine.close()
 
 
 @pytest.fixture

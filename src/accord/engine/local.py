@@ -19,6 +19,7 @@ from accord.corpora.encoding import ChatEncoder
 from accord.engine.decoder import Decoder
 from accord.engine.requests import CooperativeGeneration, refuse_unfit
 from accord.engine.rows import Rows
+from accord.engine.weights import take_weights
 from accord.models.loading import context_length, evaluating
 from accord.models.logprobs import bare_model, float32_logits
 
@@ -87,12 +88,7 @@ class LocalEngine:
         Raises:
             ModelError: names or shapes are not the policy's; its weights are as before.
         """
-        own = self.policy.state_dict()
-        _refuse_other_weights(own, weights)
-        with torch.no_grad():
-            for name, tensor in weights.items():
-                if not _is_same_memory(own[name], tensor):
-                    own[name].copy_(tensor)
+        take_weights(self.policy, weights)
         self._version = version
 
     def close(self) -> None:
@@ -234,26 +230,3 @@ def _prefill_groups(
         width = wider
     if group:
         yield group
-
-
-def _refuse_other_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-    unknown = sorted(set(weights) - set(own))
-    # A tied weight has two names, of which a saved file holds one.
-    given = {own[name].data_ptr() for name in weights if name in own}
-    missing = sorted(name for name in own if own[name].data_ptr() not in given)
-    misshapen = [n for n in weights if n in own and own[n].shape != weights[n].shape]
-    for names, what in ((unknown, "unknown"), (missing, "missing"), (misshapen, "misshapen")):
-        if names:
-            raise ModelError(
-                f"load_weights: {len(names)} weights are {what} ({', '.join(names[:3])}); expected "
-                "the state dict of a model that is built like the engine's policy"
-            )
-
-
-def _is_same_memory(a: Tensor, b: Tensor) -> bool:
-    return (a.device, a.dtype, a.data_ptr(), a.stride()) == (
-        b.device,
-        b.dtype,
-        b.data_ptr(),
-        b.stride(),
-    )

@@ -251,7 +251,7 @@ def test_best_of_n_keeps_the_best_for_sft(
 
     def best(out: Path, **more: Any) -> Any:
         config = stage_config("best_of_n").parse({**values, **more}, where="test")
-        return stage.run(config, RunDir(out), **protocols_for("best_of_n"))
+        return stage.run(config, RunDir(out), **protocols_for(config))
 
     result = best(tmp_path / "out")
     assert result.best_score > result.first_score

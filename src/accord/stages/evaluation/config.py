@@ -5,11 +5,12 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from accord.core.config import InputPath, StageConfig
+from accord.core.config import InputPath
 from accord.core.errors import ConfigError, describe_choice
+from accord.core.sampling_config import SamplingConfig
 
 
-class Config(StageConfig):
+class Config(SamplingConfig):
     """Policies side by side on the same prompts."""
 
     policies: dict[str, InputPath]

@@ -3,10 +3,11 @@
 from pydantic import Field
 
 from accord.core.config import InputPath
+from accord.core.sampling_config import SamplingConfig
 from accord.core.train_config import TrainConfig
 
 
-class OnlineConfig(TrainConfig):
+class OnlineConfig(SamplingConfig, TrainConfig):
     """Prompts, rewards, sampling, and how far the policy may go."""
 
     prompts: InputPath

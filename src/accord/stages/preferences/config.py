@@ -4,11 +4,12 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from accord.core.config import InputPath, StageConfig
+from accord.core.config import InputPath
 from accord.core.errors import ConfigError
+from accord.core.sampling_config import SamplingConfig
 
 
-class Config(StageConfig):
+class Config(SamplingConfig):
     """Sampled pairs judged by annotators, and judgements made elsewhere, as comparisons."""
 
     model_name_or_path: InputPath | None = None

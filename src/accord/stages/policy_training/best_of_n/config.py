@@ -2,10 +2,11 @@
 
 from pydantic import Field
 
-from accord.core.config import InputPath, StageConfig
+from accord.core.config import InputPath
+from accord.core.sampling_config import SamplingConfig
 
 
-class Config(StageConfig):
+class Config(SamplingConfig):
     """Sample several responses to each prompt and keep the best: rejection sampling, whose output
     `sft` imitates."""
 
