@@ -18,7 +18,7 @@ from accord.stages.policy_training.ppo.actor_critic import ActorCritic
 from accord.stages.policy_training.ppo.config import Config
 from accord.stages.policy_training.ppo.controllers import KlController, RunningMoments
 from accord.stages.policy_training.ppo.experience import prepare
-from accord.stages.policy_training.ppo.pretraining_mix import PretrainingMix
+from accord.stages.policy_training.ppo.pretraining_mix import configured_mix
 from accord.stages.policy_training.ppo.update import update_policy
 from accord.stages.policy_training.progress import Progress
 from accord.stages.policy_training.rollouts import (
@@ -30,7 +30,9 @@ from accord.stages.policy_training.rollouts import (
     score_rollouts,
     split_prompts,
     total_updates,
+    within_policy,
 )
+from accord.training.average import MovingAverage
 from accord.training.interrupt import stop_on_signal
 from accord.training.state import Checkpoints
 from accord.training.step import Optimization, adamw, constant_after_warmup
@@ -40,8 +42,9 @@ from accord.training.step import Optimization, adamw, constant_after_warmup
 class Result:
     """What PPO leaves; KL in nats a response, scores in the reward's units.
 
-    The held-out figures are those of the saved policy. When the budget stopped the run, that is the
-    policy of the last evaluation within it, and `updates` counts what was undone, too.
+    The held-out figures are those of the saved policy: with `ema_decay` the moving average. When
+    the budget stopped the run, it is the one of the last evaluation within it, and `updates` counts
+    what was undone, too.
     """
 
     model: Path
@@ -61,8 +64,9 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     """Train a policy against a reward and save it under `model/`, its value under `value/`."""
     seed_everything(config.seed)
     policy = ActorCritic(config, default_device())
+    config = within_policy(config, policy)
     reward = configured_reward(config, policy)
-    mix = PretrainingMix(policy, config) if config.ptx_dataset_name else None
+    mix = configured_mix(policy, config)
     train, heldout = split_prompts(config)
     total = total_updates(config, len(train))
     optimizations = _optimizations(policy, config, run_dir)
@@ -74,12 +78,15 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         total=total,
     )
     restored = checkpoints.restore()
-    progress, controller, moments = _resumed(restored[1]) if restored else _started(config)
+    average = MovingAverage(policy.module, decay=config.ema_decay)
+    progress, controller, moments = _resumed(restored[1], average) if restored else _started(config)
     engine = engine_factory(policy.module, policy.tokenizer)
 
     def evaluate() -> dict[str, float]:
-        found = evaluate_policy(engine, policy, reward, heldout, config)
-        progress.evaluated(found, policy.modules)
+        with average.in_place():  # the policy as it would be saved now
+            engine.load_weights(policy.module.state_dict(), version=progress.done)
+            found = evaluate_policy(engine, policy, reward, heldout, config)
+            progress.evaluated(found, policy.modules)
         return found
 
     with stop_on_signal() as stop, progress_bar("PPO", total) as bar:
@@ -98,20 +105,23 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             )
             controller.update(experience.kl_nats, len(rollouts))
             progress.updated(metrics)
-            engine.load_weights(policy.module.state_dict(), version=progress.done)
+            average.update()
             metrics |= experience.metrics
             if progress.done % config.eval_steps == 0 or progress.done == total:
                 metrics |= evaluate()
+            engine.load_weights(policy.module.state_dict(), version=progress.done)
             run_dir.log(progress.done, metrics)
             bar.update(
                 progress.done, {k: metrics[k] for k in ("score/mean", "kl_nats", "length/mean")}
             )
-            loop = {"controller": asdict(controller), "moments": asdict(moments)}
-            checkpoints.after(progress.done, {"progress": progress.state(), **loop}, stop)
+            checkpoints.after(
+                progress.done, _loop_state(progress, controller, moments, average), stop
+            )
     engine.close()
+    average.settle()
     progress.bring_back(policy.modules)
     save_model(merged(policy.module), policy.tokenizer, run_dir.model_path)
-    policy.save_value(run_dir.path / "value")
+    policy.save_value(run_dir.path / "value", heldout)
     cut_prompts = count_cut(train + heldout, policy.encoder, config)
     return _result(run_dir, progress, controller.coef, cut_prompts, config)
 
@@ -139,7 +149,22 @@ def _started(config: Config) -> tuple[Progress, KlController, RunningMoments]:
     return Progress(config.kl_budget_nats), controller, RunningMoments()
 
 
-def _resumed(loop: dict[str, Any]) -> tuple[Progress, KlController, RunningMoments]:
+def _loop_state(
+    progress: Progress, controller: KlController, moments: RunningMoments, average: MovingAverage
+) -> dict[str, Any]:
+    """What a checkpoint keeps beside weights, optimizers and random state."""
+    return {
+        "progress": progress.state(),
+        "controller": asdict(controller),
+        "moments": asdict(moments),
+        "average": average.weights,
+    }
+
+
+def _resumed(
+    loop: dict[str, Any], average: MovingAverage
+) -> tuple[Progress, KlController, RunningMoments]:
+    average.load(loop["average"])
     return (
         Progress(**loop["progress"]),
         KlController(**loop["controller"]),
