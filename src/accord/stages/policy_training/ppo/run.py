@@ -4,9 +4,8 @@ Source: Schulman et al. 2017, arXiv:1707.06347; for language models Ziegler et a
 arXiv:1909.08593, and Ouyang et al. 2022, arXiv:2203.02155.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from accord.core.device import default_device, seed_everything
 from accord.core.interfaces import EngineFactory
@@ -16,8 +15,8 @@ from accord.models.loading import save_model
 from accord.models.lora import merged
 from accord.stages.policy_training.ppo.actor_critic import ActorCritic
 from accord.stages.policy_training.ppo.config import Config
-from accord.stages.policy_training.ppo.controllers import KlController, RunningMoments
 from accord.stages.policy_training.ppo.experience import prepare
+from accord.stages.policy_training.ppo.loop_state import LoopState
 from accord.stages.policy_training.ppo.pretraining_mix import configured_mix
 from accord.stages.policy_training.ppo.update import update_policy
 from accord.stages.policy_training.progress import Progress
@@ -32,7 +31,6 @@ from accord.stages.policy_training.rollouts import (
     total_updates,
     within_policy,
 )
-from accord.training.average import MovingAverage
 from accord.training.interrupt import stop_on_signal
 from accord.training.state import Checkpoints
 from accord.training.step import Optimization, adamw, constant_after_warmup
@@ -78,8 +76,8 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         total=total,
     )
     restored = checkpoints.restore()
-    average = MovingAverage(policy.module, decay=config.ema_decay)
-    progress, controller, moments = _resumed(restored[1], average) if restored else _started(config)
+    loop = LoopState.begin(config, policy.module, restored[1] if restored else None)
+    progress, controller, moments, average = loop
     engine = engine_factory(policy.module, policy.tokenizer)
 
     def evaluate() -> dict[str, float]:
@@ -100,9 +98,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             rollouts = collect_rollouts(engine, rows, policy.encoder, config, seed=seed)
             scores = score_rollouts(reward, rows, rollouts, policy.encoder).values
             experience = prepare(policy, rollouts, scores, moments, controller.coef, config)
-            metrics = update_policy(
-                policy, experience, optimizations, config, update=update, mix=mix
-            )
+            metrics = update_policy(policy, experience, mix, optimizations, config, update=update)
             controller.update(experience.kl_nats, len(rollouts))
             progress.updated(metrics)
             average.update()
@@ -114,9 +110,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             bar.update(
                 progress.done, {k: metrics[k] for k in ("score/mean", "kl_nats", "length/mean")}
             )
-            checkpoints.after(
-                progress.done, _loop_state(progress, controller, moments, average), stop
-            )
+            checkpoints.after(progress.done, loop.saved(), stop)
     engine.close()
     average.settle()
     progress.bring_back(policy.modules)
@@ -141,34 +135,6 @@ def _result(
         largest_sampler_gap_nats=progress.largest_gap_nats,
         cut_prompts=cut_prompts,
         was_stopped_by_budget=progress.is_over_budget,
-    )
-
-
-def _started(config: Config) -> tuple[Progress, KlController, RunningMoments]:
-    controller = KlController(config.kl_coef, config.target_kl_nats, config.kl_horizon)
-    return Progress(config.kl_budget_nats), controller, RunningMoments()
-
-
-def _loop_state(
-    progress: Progress, controller: KlController, moments: RunningMoments, average: MovingAverage
-) -> dict[str, Any]:
-    """What a checkpoint keeps beside weights, optimizers and random state."""
-    return {
-        "progress": progress.state(),
-        "controller": asdict(controller),
-        "moments": asdict(moments),
-        "average": average.weights,
-    }
-
-
-def _resumed(
-    loop: dict[str, Any], average: MovingAverage
-) -> tuple[Progress, KlController, RunningMoments]:
-    average.load(loop["average"])
-    return (
-        Progress(**loop["progress"]),
-        KlController(**loop["controller"]),
-        RunningMoments(**loop["moments"]),
     )
 
 
