@@ -1,4 +1,4 @@
-"""vLLM beside the local sampler, where it is installed: the same tokens, and how far log-probs lie."""
+"""vLLM beside the local sampler, where it is installed: the same tokens, and close log-probs."""
 
 import os
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from accord.core.errors import ConfigError, DataError, ModelError
 from accord.core.interfaces import Engine
 from accord.core.types import GenerationRequest, GenerationResult, SamplingParams
+from accord.corpora.encoding import Encoded
 from accord.engine.generate import generate
 from accord.engine.local import LocalEngine
 from accord.models.loading import load_policy, load_tokenizer
+from accord.models.logprobs import token_logprobs
 from accord.models.lora import add_lora
 from accord.training.batches import collate
-from accord.corpora.encoding import Encoded
-from accord.models.logprobs import token_logprobs
 
 pytest.importorskip("vllm")
 pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore")]

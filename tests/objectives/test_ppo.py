@@ -182,9 +182,43 @@ def test_gradients() -> None:
         lambda x: clipped_policy_loss(x, old, adv, mask, cliprange=0.2).loss, new
     )
     assert torch.autograd.gradcheck(
+        lambda x: (
+            clipped_policy_loss(
+                x, old, adv, mask, cliprange=0.2, dual_clip=1.5, weights=adv.abs()
+            ).loss
+        ),
+        new,
+    )
+    assert torch.autograd.gradcheck(
         lambda x: clipped_value_loss(x, old, adv, mask, cliprange_value=0.2).loss, new
     )
     assert torch.autograd.gradcheck(lambda x: entropy_bonus(x, mask), new)
+
+
+@pytest.mark.parametrize("absurd", ABSURD)
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "expected", "slope"),
+    [
+        (2.5, -1.0, 2.5, 2.5),  # bad and likelier, below the bound of 3: as without it
+        (5.0, -1.0, 3.0, 0.0),  # bad and much likelier: its loss is held, and pulls no more
+        (5.0, -2.0, 6.0, 0.0),  # the bound is of the ratio
+        (0.5, -1.0, 0.8, 0.0),  # bad and rarer: the ordinary clip
+        (5.0, 1.0, -1.2, 0.0),  # good: no second bound
+        (0.5, 1.0, -0.5, -0.5),
+    ],
+)
+def test_dual_clip_and_its_gradient_by_hand(
+    ratio: float, advantage: float, expected: float, slope: float, absurd: float
+) -> None:
+    old = torch.tensor([[-9.0, 0.0]])
+    new = torch.tensor([[-9.0 + log(ratio), absurd]], requires_grad=True)
+    advantages = torch.tensor([[advantage, absurd]])
+    out = clipped_policy_loss(new, old, advantages, MASK, cliprange=0.2, dual_clip=3.0)
+    out.loss.backward()
+    assert out.loss.item() == pytest.approx(expected, rel=1e-5)
+    assert out.clip_fraction.item() == float(slope == 0)
+    assert new.grad is not None
+    assert new.grad.tolist() == [[pytest.approx(slope, rel=1e-5), 0.0]]
 
 
 @pytest.mark.parametrize("cliprange", [0.0, 1.0, -0.1])

@@ -1,6 +1,7 @@
 """Cross-entropy, KL estimators, GAE, per-token rewards."""
 
 from math import exp, nan
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from accord.objectives.gae import gae
 from accord.objectives.importance import truncated_importance_weights
 from accord.objectives.kl import kl_estimate, kl_k1, kl_k2, kl_k3, kl_loss
 from accord.objectives.masked import masked_variance, whiten
-from accord.objectives.rewards import per_token_rewards
+from accord.objectives.rewards import per_token_rewards, shape_scores
 
 ABSURD = [1e9, float("nan"), float("inf")]
 
@@ -259,3 +260,39 @@ def test_importance_weights_by_hand() -> None:
     torch.testing.assert_close(weights, torch.tensor([[exp(0.5), 2.0, 1.0]]))
     with pytest.raises(ValueError, match="cap"):
         truncated_importance_weights(old, sampler, mask, cap=0.0)
+
+
+def shaped(scores: list[float], finished: list[bool], **values: float | None) -> list[float]:
+    defaults = {"shift": 0.0, "scale": 1.0, "clip": None, "missing_eos_penalty": 0.0}
+    arguments: dict[str, Any] = {**defaults, **values}
+    return shape_scores(torch.tensor(scores), torch.tensor(finished), **arguments).tolist()
+
+
+def test_shaped_scores_by_hand() -> None:
+    scores, finished = [1.0, 5.0, -7.0], [True, False, False]
+    assert shaped(scores, finished) == scores
+    assert shaped(scores, finished, shift=1.0, scale=2.0) == [0.0, 2.0, -4.0]
+    assert shaped(scores, finished, shift=1.0, scale=2.0, clip=1.5) == [0.0, 1.5, -1.5]
+    fined = shaped(scores, finished, scale=2.0, clip=1.5, missing_eos_penalty=4.0)
+    assert fined == [0.5, -2.5, -5.5]  # no clip hides the fine
+
+
+def test_shaped_scores_against_a_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(50, generator=generator, dtype=torch.float64).mul(3).tolist()
+    finished = (torch.rand(50, generator=generator) > 0.5).tolist()
+    expected = []
+    for score, has_ended in zip(scores, finished, strict=True):
+        value = min(max((score - 0.3) / 1.7, -0.9), 0.9)
+        expected.append(value if has_ended else value - 0.4)
+    found = shaped(scores, finished, shift=0.3, scale=1.7, clip=0.9, missing_eos_penalty=0.4)
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert {value for value in expected if abs(value) == 0.9}
+
+
+def test_wrong_shaping_is_refused() -> None:
+    for values, match in (({"scale": 0.0}, "scale must be"), ({"clip": 0.0}, "clip must be")):
+        with pytest.raises(ValueError, match=match):
+            shaped([1.0], [True], **values)
+    with pytest.raises(ValueError, match="two \\(B,\\) tensors"):
+        shaped([1.0, 2.0], [True])

@@ -41,7 +41,7 @@ class VllmEngine:
 
     Equal seeds give equal responses, but other ones than the local sampler's; greedy responses are
     the same. Log-probs are float32 at the sampling temperature (at 1 for temperature 0); they come
-    from vLLM's kernels, so they differ from the trainer's by the rounding of the policy's precision.
+    from vLLM's kernels, so they differ from the trainer's by the rounding of its precision.
 
     Args:
         policy: a causal LM of a family that vLLM knows, bare or under peft.
@@ -83,8 +83,8 @@ class VllmEngine:
         """Queue requests.
 
         Raises:
-            DataError: a request is refused as `LocalEngine` would, or its temperature is above 0 and
-                below LOWEST_TEMPERATURE. Nothing was queued then.
+            DataError: a request is refused as `LocalEngine` would, or its temperature is above 0
+                and below LOWEST_TEMPERATURE. Nothing was queued then.
             RuntimeError: the engine is closed.
         """
         if self._is_closed:

@@ -1,4 +1,4 @@
-"""Weights that an engine takes: checked against the policy, and copied where they are not its own."""
+"""Weights that an engine takes: checked against the policy, copied where they are not its own."""
 
 from collections.abc import Mapping
 

@@ -40,3 +40,50 @@ def per_token_rewards(kl: Tensor, scores: Tensor, mask: Tensor, *, kl_coef: floa
     rows = torch.arange(mask.shape[0], device=mask.device)
     rewards[rows, last] += scores.to(rewards.dtype)
     return rewards
+
+
+def shape_scores(
+    scores: Tensor,
+    finished: Tensor,
+    *,
+    shift: float,
+    scale: float,
+    clip: float | None,
+    missing_eos_penalty: float,
+) -> Tensor:
+    """What a response is paid: its score, normalised, then clipped, less a fine for no end.
+
+        clamp( (score - shift) / scale, -clip, clip ) - [not finished] missing_eos_penalty
+
+    The fine comes last, so that no clip hides it.
+
+    Sources: Engstrom et al. 2020, arXiv:2005.12729, section 2 (scaling and clipping of rewards);
+    Huang et al. 2024, arXiv:2403.17031 (responses without an end of turn score low).
+
+    Args:
+        scores: (B,)
+        finished: (B,) bool, True where the response ended its turn.
+        shift: in the scores' units; 0 for none.
+        scale: in the scores' units, above 0; 1 for none.
+        clip: above 0, in units of `scale`; None leaves the scores.
+        missing_eos_penalty: in units of `scale`.
+
+    Returns:
+        (B,)
+
+    Raises:
+        ValueError: scale or clip is not above 0, or the shapes differ.
+    """
+    if not scale > 0:
+        raise ValueError(f"scale must be above 0, got {scale}")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip must be above 0, got {clip}")
+    if scores.shape != finished.shape or scores.ndim != 1:
+        raise ValueError(
+            f"expected two (B,) tensors, got scores {tuple(scores.shape)}, "
+            f"finished {tuple(finished.shape)}"
+        )
+    shaped = (scores - shift) / scale
+    if clip is not None:
+        shaped = shaped.clamp(-clip, clip)
+    return shaped - missing_eos_penalty * (~finished).to(shaped.dtype)

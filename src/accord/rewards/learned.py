@@ -1,5 +1,6 @@
 """A reward model as a `Reward`."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ class LearnedReward:
         """
         if isinstance(model, tuple):
             self.model, self.encoder = model
+            self.name = type(self.model).__name__
         else:
+            self.name = str(model)
             self.model = load_reward_model(str(model), device=device)
             self.encoder = ChatEncoder(load_tokenizer(str(model)))
         if not scale > 0:
@@ -94,7 +97,8 @@ class LearnedReward:
         """(score - shift) / scale of each response, without gradient.
 
         Raises:
-            DataError: a response alone leaves no room for a prompt token; its index is named.
+            DataError: a response alone leaves no room for a prompt token, or its score is no finite
+                number; its index is named.
         """
         rows = [
             self._encode(index, prompts[index], response, prompt_ids[index], response_ids[index])
@@ -108,7 +112,17 @@ class LearnedReward:
                 scores = self._score_batch([rows[index].input_ids for index in batch])
                 for index, value in zip(batch, scores, strict=True):
                     values[index] = (value - self.shift) / self.scale
-        return Scores(processes.summed_tensor(torch.tensor(values, dtype=torch.float64)).tolist())
+        whole = processes.summed_tensor(torch.tensor(values, dtype=torch.float64)).tolist()
+        self._refuse_nonfinite(whole)
+        return Scores(whole)
+
+    def _refuse_nonfinite(self, values: Sequence[float]) -> None:
+        for index, value in enumerate(values):
+            if not math.isfinite(value):
+                raise DataError(
+                    f"reward model {self.name} gave {value} for response {index}; expected a "
+                    "finite number: its weights are damaged, or its activations overflow"
+                )
 
     def _encode(
         self,

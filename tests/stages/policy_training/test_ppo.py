@@ -360,10 +360,11 @@ def test_running_moments_are_those_of_all_values() -> None:
     moments.update([6.0])
     assert moments.mean == pytest.approx(3.0)
     assert moments.std == pytest.approx((14 / 3) ** 0.5)
-    assert moments.normalize(3.0) == pytest.approx(0.0)
-    constant = RunningMoments()
-    constant.update([5.0, 5.0])
-    assert constant.normalize(6.0) == 1.0
+    for value in (5.0, 0.1, -1e9 / 3):  # sums of these are not exact
+        constant = RunningMoments()
+        constant.update([value] * 7)
+        constant.update([value] * 3)
+        assert constant.std == 1.0
 
 
 def planted_nan(completions: list[Any], **_: Any) -> list[float]:
@@ -374,45 +375,11 @@ def all_equal(completions: list[Any], **_: Any) -> list[float]:
     return [0.1] * len(completions)
 
 
-ALL_OPTIONS = {
-    "clip_scores": 1.0, "cliprange_high": 0.3, "dual_clip": 3.0, "importance_cap": 2.0,
-    "kl_in": "loss", "kl_estimator": "k3", "ptx_coef": 0.5, "entropy_coef": 0.01,
-}  # fmt: skip
-
-
 @pytest.fixture
 def demonstrations(tmp_path: Path) -> Path:
     path = tmp_path / "demonstrations.jsonl"
     write_jsonl(path, [{"prompt": f"user asks {i}", "completion": "know"} for i in range(10)])
     return path
-
-
-def test_all_options_together_resume_bit_for_bit(
-    tiny_model_dir: Path,
-    prompts: Path,
-    demonstrations: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    chosen = config(
-        tiny_model_dir, prompts, save_steps=2, target_kl_nats=0.5,
-        ptx_dataset_name=str(demonstrations), **ALL_OPTIONS,
-    )  # fmt: skip
-    unbroken = run(chosen, tmp_path / "unbroken")
-    assert unbroken.largest_sampler_gap_nats < 1e-4
-    log = RunDir.log
-
-    def killed(self: RunDir, step: int, values: dict[str, float]) -> None:
-        log(self, step, values)
-        if step == 3:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunDir, "log", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run(chosen, tmp_path / "broken")
-    run(chosen, tmp_path / "broken")
-    assert metrics(tmp_path / "broken") == metrics(tmp_path / "unbroken")
 
 
 def test_the_mix_keeps_demonstrations_likely(
@@ -451,28 +418,6 @@ def test_kl_in_the_loss_holds_the_policy(
     assert held < 0.5 * free
 
 
-def test_scores_are_clipped_after_they_are_normalised(
-    tiny_model_dir: Path, prompts: Path, tmp_path: Path
-) -> None:
-    chosen = config(
-        tiny_model_dir, prompts, clip_scores=0.5, normalize_scores=False, max_steps=1,
-        reward_funcs=f"{__name__}:prefer_short", max_completion_length=8,
-    )  # fmt: skip
-    run(chosen, tmp_path / "out")
-    row = metrics(tmp_path / "out")[1]
-    assert row["score/mean"] < -0.5 and row["score/shaped_mean"] >= -0.5
-
-
-def test_advantages_are_whitened_over_the_whole_batch(
-    tiny_model_dir: Path, prompts: Path, tmp_path: Path
-) -> None:
-    """However it is split afterwards: the first minibatch's loss of one piece and of many agree,
-    and with one minibatch for all, the mean advantage is 0, so that the policy's loss is."""
-    chosen = config(tiny_model_dir, prompts, max_steps=1, mini_batch_size=16, num_ppo_epochs=1)
-    run(chosen, tmp_path / "out")
-    assert metrics(tmp_path / "out")[1]["policy/loss"] == pytest.approx(0.0, abs=1e-5)
-
-
 @pytest.mark.parametrize(
     "values",
     [
@@ -488,8 +433,9 @@ def test_hard_batches_are_ordinary(
 ) -> None:
     run(config(tiny_model_dir, prompts, **values), tmp_path / "out")
     for row in metrics(tmp_path / "out"):
-        assert all(v is None or (v == v and abs(v) < 1e6) for v in row.values()), row
-        assert row.get("policy/loss") is not None or row["step"] == 0
+        row.pop("value/explained_variance", None)  # of returns that do not vary there is none
+        assert all(v is not None and abs(v) < 1e6 for v in row.values()), row
+        assert "policy/loss" in row or row["step"] == 0
     assert not list((tmp_path / "out").glob("nonfinite-*"))
 
 

@@ -1,6 +1,7 @@
 """Rollouts of a policy: which prompts, sampling, scoring, the token grid, held-out figures."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,10 +13,14 @@ from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.corpora.pairs import split_by_prompt
 from accord.corpora.prompts import load_prompts
 from accord.engine.generate import generate
+from accord.models.loading import within_context
+from accord.models.logprobs import bare_model
 from accord.rewards.mixed import load_reward
 from accord.stages.policy_training.online_config import OnlineConfig
 from accord.stages.policy_training.policy import Policy
 from accord.training.batches import TokenBatch, collate, rows_at
+
+C = TypeVar("C", bound=OnlineConfig)
 
 
 def split_prompts(config: OnlineConfig) -> tuple[list[PromptRow], list[PromptRow]]:
@@ -50,6 +55,12 @@ def configured_reward(config: OnlineConfig, policy: Policy) -> Reward:
         max_length=config.max_length,
         policy_encoder=policy.encoder,
     )
+
+
+def within_policy(config: C, policy: Policy) -> C:
+    """The config with its `max_length` inside the policy's context."""
+    longest = within_context(config.max_length, bare_model(policy.module).config)
+    return config.model_copy(update={"max_length": longest})
 
 
 def prompts_at(rows: Sequence[PromptRow], update: int, *, count: int, seed: int) -> list[PromptRow]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
@@ -14,10 +14,15 @@ from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.models.heads import ValueHead, ValueModel, save_scored_model
 from accord.models.loading import load_tokenizer
 from accord.models.logprobs import bare_model, hidden_states, logprobs_from_hidden
+from accord.models.lora import add_lora
 from accord.rewards.learned import encoding_hash
 from accord.stages.policy_training.policy import Policy, by_share
 from accord.stages.policy_training.ppo.config import Config
+from accord.stages.policy_training.rollouts import prompt_room, within_policy
 from accord.training.batches import TokenBatch, collate
+
+RELOAD_PROMPTS = 4
+"""Prompts at which a saved value model is read again."""
 
 
 class Readings(NamedTuple):
@@ -44,6 +49,12 @@ class ActorCritic(Policy):
             base = bare_model(self.module)
             hidden_size: int = base.config.get_text_config().hidden_size  # type: ignore[operator, union-attr]
             self.value = ValueHead(hidden_size).to(device)
+        uses_peft = config.use_peft if config.value_use_peft is None else config.value_use_peft
+        if uses_peft and isinstance(self.value, ValueModel):
+            model: Any = self.value.model
+            self.value.model = add_lora(
+                model, r=config.lora_r, alpha=config.lora_alpha, seed=config.seed
+            )
 
     def _value_start(self) -> str:
         """A reward model that reads the policy's token ids, or else the policy."""
@@ -91,15 +102,17 @@ class ActorCritic(Policy):
     def save_value(self, path: Path, prompts: Sequence[PromptRow]) -> None:
         """A directory that `ValueModel.load` reads, or `ValueHead.load` where the trunk is shared.
 
-        A value of its own is reloaded and rescores some prompts before it gets its name.
+        A model of its own has its adapters merged, and is loaded again and read at some of the
+        prompts before it gets its name.
         """
-        if isinstance(self.value, ValueModel):
-            room = self.config.max_length
-            ids = [self.encoder.encode_prompt(row.prompt)[-room:] for row in prompts[:8]]
-            sample = collate(
-                [Encoded(row, ()) for row in ids], pad_id=self.encoder.pad_id, device=self.device
-            )
-            save_scored_model(self.value.model, self.tokenizer, path, sample=sample)
-        else:
+        if isinstance(self.value, ValueHead):
             with files.atomic_directory(path) as temporary:
                 save_file(self.value.state_dict(), temporary / "head.safetensors")
+            return
+        room = prompt_room(within_policy(self.config, self))
+        read = [self.encoder.encode_prompt(row.prompt)[-room:] for row in prompts[:RELOAD_PROMPTS]]
+        sample = collate(
+            [Encoded(ids, ()) for ids in read], pad_id=self.encoder.pad_id, device=self.device
+        )
+        # A value model has the form of a reward model, and is saved as one.
+        save_scored_model(self.value.model, self.tokenizer, path, sample=sample)

@@ -1,8 +1,8 @@
 """Knobs of the PPO stage."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from accord.core.config import InputPath
 from accord.stages.policy_training.online_config import OnlineConfig
@@ -26,10 +26,12 @@ class Config(OnlineConfig):
     """adapt kl_coef towards this KL in nats a response; None keeps it fixed"""
     kl_horizon: int = Field(default=2000, ge=1)
     """rollouts over which the adaptive coefficient reacts"""
-    normalize_scores: bool = True
-    """subtract the running mean of the scores and divide by their running deviation"""
+    normalize_scores: Literal["running", "scale", "none"] = "running"
+    """running: subtract the running mean of the scores and divide by their running deviation;
+    scale: only divide; none: neither (in files, true is running and false is none)"""
     clip_scores: float | None = Field(default=None, gt=0)
-    """(normalised) scores are held within this of 0; None leaves them"""
+    """(normalised) scores are held within this of 0, the missing_eos_penalty apart; None leaves
+    them"""
     missing_eos_penalty: float = Field(default=1.0, ge=0)
     """subtracted from the (normalised) score of a response that did not end its turn"""
     gamma: float = Field(default=1.0, gt=0, le=1)
@@ -37,7 +39,8 @@ class Config(OnlineConfig):
     lam: float = Field(default=0.95, ge=0, le=1)
     """of generalised advantage estimation"""
     whiten_advantages: bool = True
-    """advantages of a batch get mean 0 and variance 1"""
+    """advantages get mean 0 and variance 1 over all tokens of an update's rollouts, before these
+    are split"""
     cliprange: float = Field(default=0.2, gt=0, lt=1)
     """half-width of the trust region of the policy's ratio"""
     cliprange_high: float | None = Field(default=None, gt=0)
@@ -53,7 +56,8 @@ class Config(OnlineConfig):
     entropy_coef: float = Field(default=0.0, ge=0)
     """weight of the entropy bonus"""
     ptx_dataset_name: list[InputPath] = Field(default=[])
-    """demonstrations whose likelihood is kept up meanwhile, as InstructGPT's pre-training mix"""
+    """demonstrations, or rows of plain `text`, whose likelihood is kept up meanwhile, as
+    InstructGPT's pre-training mix"""
     ptx_coef: float = Field(default=0.0, ge=0)
     """weight of their cross-entropy, in nats a token; a minibatch takes as many as rollouts"""
     value_model: Literal["separate", "shared"] = "separate"
@@ -61,8 +65,18 @@ class Config(OnlineConfig):
     one), or a head on the policy's trunk"""
     value_learning_rate: float | None = None
     """rate of the value; None means learning_rate"""
+    value_use_peft: bool | None = None
+    """LoRA adapters for a separate value model, too; None follows use_peft"""
     value_warmup_steps: int = Field(default=0, ge=0)
     """first updates in which only the value learns"""
     max_update_kl: float | None = 0.1
     """leave an update's remaining steps when the policy is further than this from the one that
     sampled, in nats a token"""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """evaluate and save a moving average of the policy, of which this share stays at every update;
+    the trained policy itself samples"""
+
+    @field_validator("normalize_scores", mode="before")
+    @classmethod
+    def _yes_or_no(cls, value: Any) -> Any:
+        return {True: "running", False: "none"}.get(value, value) if type(value) is bool else value

@@ -44,10 +44,6 @@ class RunningMoments:
 
     @property
     def std(self) -> float:
-        """Deviation of all scores so far; 1 when they do not vary."""
+        """Deviation of all scores so far; 1 when they vary by no more than rounding."""
         deviation = math.sqrt(self.sum_squares / self.count) if self.count else 0.0
-        return deviation if deviation > 1e-8 else 1.0
-
-    def normalize(self, value: float) -> float:
-        """Shift and scale one score."""
-        return (value - self.mean) / self.std
+        return deviation if deviation > 1e-8 * max(1.0, abs(self.mean)) else 1.0

@@ -12,7 +12,7 @@ from accord.objectives.importance import truncated_importance_weights
 from accord.objectives.kl import kl_estimate
 from accord.objectives.masked import whiten
 from accord.objectives.ppo import explained_variance
-from accord.objectives.rewards import per_token_rewards
+from accord.objectives.rewards import per_token_rewards, shape_scores
 from accord.stages.policy_training.policy import by_share
 from accord.stages.policy_training.ppo.actor_critic import ActorCritic
 from accord.stages.policy_training.ppo.config import Config
@@ -73,36 +73,26 @@ def prepare(
     kl_coef: float,
     config: Config,
 ) -> Experience:
-    """Reference log-probs, values, per-token rewards, advantages and returns of a batch."""
+    """Reference log-probs, values, per-token rewards, advantages and returns of a batch.
+
+    All at once: what is whitened is whitened over the whole batch, however it is split later.
+    """
     batch, sampler_logprobs = rollout_grid(rollouts, policy)
     mask = batch.target_mask
+    old_logprobs, weights = _behaviour(policy, batch, sampler_logprobs, config)
     reference_logprobs = policy.reference_logprobs(batch)
     old_values = policy.values(batch)
-    moments.update(list(scores))
-    shaped = [
-        _shaped(score, moments, config) - (0.0 if rollout.finished else config.missing_eos_penalty)
-        for score, rollout in zip(scores, rollouts, strict=True)
-    ]
-    kl = kl_estimate(sampler_logprobs, reference_logprobs, estimator=config.kl_estimator)
-    rewards = per_token_rewards(
-        kl,
-        torch.tensor(shaped, device=policy.device),
-        mask,
-        kl_coef=kl_coef if config.kl_in == "reward" else 0.0,
-    )
+    shaped = _shaped(rollouts, scores, moments, config).to(policy.device)
+    kl = kl_estimate(old_logprobs, reference_logprobs, estimator=config.kl_estimator)
+    penalty = kl_coef if config.kl_in == "reward" else 0.0
+    rewards = per_token_rewards(kl, shaped, mask, kl_coef=penalty)
     advantages, returns = gae(rewards, old_values, mask, gamma=config.gamma, lam=config.lam)
     if config.whiten_advantages:
         advantages = whiten(advantages, mask)
-    old_logprobs, weights = sampler_logprobs, torch.ones_like(sampler_logprobs)
-    if config.importance_cap is not None:
-        old_logprobs = by_share(lambda part: policy.logprobs(part).logprobs, batch)
-        weights = truncated_importance_weights(
-            old_logprobs, sampler_logprobs, mask, cap=config.importance_cap
-        )
-    kl_nats = float(((sampler_logprobs - reference_logprobs) * mask).sum(1).mean())
+    kl_nats = float(((old_logprobs - reference_logprobs) * mask).sum(1).mean())
     metrics = {
         "score/mean": sum(scores) / len(scores),
-        "score/shaped_mean": sum(shaped) / len(shaped),
+        "score/shaped_mean": float(shaped.mean()),
         "reward/mean": float((rewards * mask).sum(1).mean()),
         "value/mean": float(old_values[mask].mean()),
         "return/mean": float(returns[mask].mean()),
@@ -112,6 +102,10 @@ def prepare(
         "length/mean": float(mask.sum(1).float().mean()),
         "stop_rate": sum(r.finished for r in rollouts) / len(rollouts),
     }
+    if config.importance_cap is not None:
+        metrics["importance/mean"] = float(weights[mask].mean())
+        is_capped = weights[mask] == config.importance_cap
+        metrics["importance/capped_share"] = float(is_capped.float().mean())
     return Experience(
         batch,
         sampler_logprobs,
@@ -127,8 +121,32 @@ def prepare(
     )
 
 
-def _shaped(score: float, moments: RunningMoments, config: Config) -> float:
-    """A score, normalised and clipped as the config says."""
-    shaped = moments.normalize(score) if config.normalize_scores else score
-    limit = config.clip_scores
-    return shaped if limit is None else max(-limit, min(limit, shaped))
+def _behaviour(
+    policy: ActorCritic, batch: TokenBatch, sampler_logprobs: Tensor, config: Config
+) -> tuple[Tensor, Tensor]:
+    """What the ratio is against, and the tokens' weights; the policy has not moved yet.
+
+    Without a cap the sampler's log-probs are what they are: no other forward pass is made.
+    """
+    if config.importance_cap is None:
+        return sampler_logprobs, torch.ones_like(sampler_logprobs)
+    old_logprobs = by_share(lambda part: policy.logprobs(part).logprobs, batch)
+    weights = truncated_importance_weights(
+        old_logprobs, sampler_logprobs, batch.target_mask, cap=config.importance_cap
+    )
+    return old_logprobs, weights
+
+
+def _shaped(
+    rollouts: Sequence[Rollout], scores: Sequence[float], moments: RunningMoments, config: Config
+) -> Tensor:
+    """(B,) what each response is paid; this batch's scores are in the running moments."""
+    moments.update(list(scores))
+    return shape_scores(
+        torch.tensor(scores, dtype=torch.float64),
+        torch.tensor([rollout.finished for rollout in rollouts]),
+        shift=moments.mean if config.normalize_scores == "running" else 0.0,
+        scale=1.0 if config.normalize_scores == "none" else moments.std,
+        clip=config.clip_scores,
+        missing_eos_penalty=config.missing_eos_penalty,
+    ).float()

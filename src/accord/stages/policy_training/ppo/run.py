@@ -4,9 +4,8 @@ Source: Schulman et al. 2017, arXiv:1707.06347; for language models Ziegler et a
 arXiv:1909.08593, and Ouyang et al. 2022, arXiv:2203.02155.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from accord.core.device import default_device, seed_everything
 from accord.core.interfaces import EngineFactory
@@ -16,9 +15,9 @@ from accord.models.loading import save_model
 from accord.models.lora import merged
 from accord.stages.policy_training.ppo.actor_critic import ActorCritic
 from accord.stages.policy_training.ppo.config import Config
-from accord.stages.policy_training.ppo.controllers import KlController, RunningMoments
 from accord.stages.policy_training.ppo.experience import prepare
-from accord.stages.policy_training.ppo.pretraining_mix import PretrainingMix
+from accord.stages.policy_training.ppo.loop_state import LoopState
+from accord.stages.policy_training.ppo.pretraining_mix import configured_mix
 from accord.stages.policy_training.ppo.update import update_policy
 from accord.stages.policy_training.progress import Progress
 from accord.stages.policy_training.rollouts import (
@@ -30,6 +29,7 @@ from accord.stages.policy_training.rollouts import (
     score_rollouts,
     split_prompts,
     total_updates,
+    within_policy,
 )
 from accord.training.interrupt import stop_on_signal
 from accord.training.state import Checkpoints
@@ -40,8 +40,9 @@ from accord.training.step import Optimization, adamw, constant_after_warmup
 class Result:
     """What PPO leaves; KL in nats a response, scores in the reward's units.
 
-    The held-out figures are those of the saved policy. When the budget stopped the run, that is the
-    policy of the last evaluation within it, and `updates` counts what was undone, too.
+    The held-out figures are those of the saved policy: with `ema_decay` the moving average. When
+    the budget stopped the run, it is the one of the last evaluation within it, and `updates` counts
+    what was undone, too.
     """
 
     model: Path
@@ -61,8 +62,9 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     """Train a policy against a reward and save it under `model/`, its value under `value/`."""
     seed_everything(config.seed)
     policy = ActorCritic(config, default_device())
+    config = within_policy(config, policy)
     reward = configured_reward(config, policy)
-    mix = PretrainingMix(policy, config) if config.ptx_dataset_name else None
+    mix = configured_mix(policy, config)
     train, heldout = split_prompts(config)
     total = total_updates(config, len(train))
     optimizations = _optimizations(policy, config, run_dir)
@@ -74,13 +76,16 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         total=total,
     )
     restored = checkpoints.restore()
-    progress, controller, moments = _resumed(restored[1]) if restored else _started(config)
+    loop = LoopState.begin(config, policy.module, restored[1] if restored else None)
+    progress, controller, moments, average = loop
     engine = engine_factory(policy.module, policy.tokenizer)
     engine.load_weights(policy.module.state_dict(), version=progress.done)
 
     def evaluate() -> dict[str, float]:
-        found = evaluate_policy(engine, policy, reward, heldout, config)
-        progress.evaluated(found, policy.modules)
+        with average.in_place():  # the policy as it would be saved now
+            engine.load_weights(policy.module.state_dict(), version=progress.done)
+            found = evaluate_policy(engine, policy, reward, heldout, config)
+            progress.evaluated(found, policy.modules)
         return found
 
     with stop_on_signal() as stop, progress_bar("PPO", total) as bar:
@@ -94,22 +99,21 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             rollouts = collect_rollouts(engine, rows, policy.encoder, config, seed=seed)
             scores = score_rollouts(reward, rows, rollouts, policy.encoder).values
             experience = prepare(policy, rollouts, scores, moments, controller.coef, config)
-            metrics = update_policy(
-                policy, experience, optimizations, config, update=update, mix=mix
-            )
+            metrics = update_policy(policy, experience, mix, optimizations, config, update=update)
             controller.update(experience.kl_nats, len(rollouts))
             progress.updated(metrics)
-            engine.load_weights(policy.module.state_dict(), version=progress.done)
+            average.update()
             metrics |= experience.metrics
             if progress.done % config.eval_steps == 0 or progress.done == total:
                 metrics |= evaluate()
+            engine.load_weights(policy.module.state_dict(), version=progress.done)
             run_dir.log(progress.done, metrics)
             bar.update(
                 progress.done, {k: metrics[k] for k in ("score/mean", "kl_nats", "length/mean")}
             )
-            loop = {"controller": asdict(controller), "moments": asdict(moments)}
-            checkpoints.after(progress.done, {"progress": progress.state(), **loop}, stop)
+            checkpoints.after(progress.done, loop.saved(), stop)
     engine.close()
+    average.settle()
     progress.bring_back(policy.modules)
     save_model(merged(policy.module), policy.tokenizer, run_dir.model_path)
     policy.save_value(run_dir.path / "value", heldout)
@@ -132,19 +136,6 @@ def _result(
         largest_sampler_gap_nats=progress.largest_gap_nats,
         cut_prompts=cut_prompts,
         was_stopped_by_budget=progress.is_over_budget,
-    )
-
-
-def _started(config: Config) -> tuple[Progress, KlController, RunningMoments]:
-    controller = KlController(config.kl_coef, config.target_kl_nats, config.kl_horizon)
-    return Progress(config.kl_budget_nats), controller, RunningMoments()
-
-
-def _resumed(loop: dict[str, Any]) -> tuple[Progress, KlController, RunningMoments]:
-    return (
-        Progress(**loop["progress"]),
-        KlController(**loop["controller"]),
-        RunningMoments(**loop["moments"]),
     )
 
 

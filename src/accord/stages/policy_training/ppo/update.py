@@ -26,11 +26,11 @@ from accord.training.step import Optimization
 def update_policy(
     policy: ActorCritic,
     experience: Experience,
+    mix: PretrainingMix | None,
     optimizations: dict[str, Optimization],
     config: Config,
     *,
     update: int,
-    mix: PretrainingMix | None = None,
 ) -> dict[str, float]:
     """Take the steps of one update; returns means of their metrics.
 
@@ -59,6 +59,7 @@ def update_policy(
                     optimization.discard()
                 break
             if mix is not None and learns_policy:
+                # Beside the three phases: the policy keeps its likelihood of other text.
                 metrics["ptx/loss"] = mix.learn(optimizations["policy"].step_index)
             for name, optimization in optimizations.items():
                 if name == "policy" and not learns_policy:
