@@ -232,7 +232,7 @@ def test_adapters_of_the_value_are_saved_and_read_again(
         torch.testing.assert_close(
             reloaded.values(ids, torch.ones_like(ids)), expected, atol=1e-5, rtol=1e-4
         )
-    assert expected.abs().max() > 1e-2  # it started as 0
+    assert expected.abs().max() > 1e-3  # it started as 0
     if has_adapters:  # what the head reads has moved too, by the adapters
         adapters = [p for n, p in value.named_parameters() if "lora_B" in n]
         assert adapters and all(bool(p.any()) for p in adapters)
@@ -428,7 +428,7 @@ def test_importance_weights_repair_a_sampler_that_is_off(
         assert row["sampler_gap_nats/max"] == pytest.approx(log(2), abs=1e-4)
         expected = weight * rows["right"]["policy/grad_norm"]
         assert row["policy/grad_norm"] == pytest.approx(expected, rel=1e-3)
-    assert rows["right"]["policy/grad_norm"] > 0.01
+    assert rows["right"]["policy/grad_norm"] > 1e-3
     assert rows["off"]["policy/approx_kl"] == pytest.approx(1 - log(2), abs=1e-4)
     assert "importance/mean" not in rows["off"]
 
@@ -509,9 +509,10 @@ def test_a_prompt_that_fills_the_context(
 ) -> None:
     """`max_length` is beyond the model's 512 tokens: prompts lose their start, not the response."""
     path = tmp_path / "long.jsonl"
-    write_jsonl(path, [{"prompt": "user asks " * 400}] * 6 + [{"prompt": "help"}] * 6)
+    long = [{"prompt": f"{i} " + "user asks " * 400} for i in range(6)]
+    write_jsonl(path, long + [{"prompt": f"help {i}"} for i in range(6)])
     chosen = one_step(
-        tiny_model_dir, path, max_length=1024, max_eval_prompts=2, mini_batch_size=4,
+        tiny_model_dir, path, max_length=1024, max_eval_prompts=12, mini_batch_size=4,
         per_device_train_batch_size=4,
     )  # fmt: skip
     result = run(chosen, tmp_path / "out")

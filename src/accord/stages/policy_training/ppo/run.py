@@ -108,9 +108,8 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
                 metrics |= evaluate()
             engine.load_weights(policy.module.state_dict(), version=progress.done)
             run_dir.log(progress.done, metrics)
-            bar.update(
-                progress.done, {k: metrics[k] for k in ("score/mean", "kl_nats", "length/mean")}
-            )
+            shown = {k: metrics[k] for k in ("score/mean", "kl_nats", "length/mean")}
+            bar.update(progress.done, shown)
             checkpoints.after(progress.done, loop.saved(), stop)
     engine.close()
     average.settle()
