@@ -1,6 +1,8 @@
 """Comparisons: bad rows, encoding, splits."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,3 +134,36 @@ def test_where_a_prompt_belongs_depends_on_nothing_else() -> None:
     # Another role or another turn is another prompt.
     system = (Message(role="system", content="q1"),)
     assert len({prompt_fraction(p, seed=3) for p in (system, prompts[1], system * 2)}) == 3
+
+
+def test_a_ranking_becomes_all_its_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "ranked.jsonl"
+    row = {"prompt": "q", "completions": ["c", "a", "b", "x"], "ranks": [2, 1, 2, None], "id": 7}
+    write_jsonl(path, [row, {"prompt": "q", "chosen": "a", "rejected": "b"}])
+    found = load_comparisons([str(path)])
+    pairs = [(c.chosen, c.rejected, c.p_chosen) for c in found]
+    assert pairs == [("a", "c", 1.0), ("a", "b", 1.0), ("c", "b", 0.5), ("a", "b", 1.0)]
+    assert len({c.ranking for c in found[:3]}) == 1 and found[0].ranking is not None
+    assert found[3].ranking is None
+    assert [c.columns for c in found] == [{"id": 7}] * 3 + [{}]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ranks": [1]}, "row 1: 2 completions, but 1 ranks"),
+        ({"ranks": [1, None]}, "row 1: expected at least two ranks"),
+        ({"ranks": [1, math.nan]}, "row 1: expected at least two ranks, all finite"),
+        ({"ranks": [1, 2], "completions": ["a", "a"]}, "row 1: .*identical"),
+        ({"ranks": [1, 2], "completions": ["a", " "]}, "row 1: the response is empty"),
+        ({"ranks": "12"}, "row 1: expected lists"),
+        ({}, "row 1: no column 'ranks'"),
+    ],
+)
+def test_rankings_that_say_nothing_are_refused(
+    tmp_path: Path, values: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "ranked.jsonl"
+    write_jsonl(path, [{"prompt": "q", "completions": ["a", "b"], **values}])
+    with pytest.raises(DataError, match=message):
+        load_comparisons([str(path)])

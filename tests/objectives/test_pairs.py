@@ -1,7 +1,9 @@
 """Bradley-Terry and DPO: by hand, with soft labels, against an oracle, with exact optima."""
 
+import math
 from math import exp, log
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.objectives.dpo import dpo_loss
+from accord.objectives.length_disentangled import correlation, length_disentangling_loss
 
 
 def sigmoid(x: float) -> float:
@@ -207,3 +210,55 @@ def test_nothing_to_average_is_refused() -> None:
         bradley_terry_loss(one, one, denominator=0.0)
     with pytest.raises(ValueError, match="denominator must be"):
         dpo_loss(one, one, one, one, beta=0.1, denominator=NAN)
+
+
+# Weights, centering, length ----------------------------------------------------------------------
+
+
+def test_a_ranking_weighs_what_a_pair_does() -> None:
+    """Three pairs of a ranking, a third each, beside one pair: (mean of three + one) / 2."""
+    chosen, rejected = torch.tensor([1.0, 2.0, 3.0, -1.0]), torch.zeros(4)
+    weights = torch.tensor([1 / 3, 1 / 3, 1 / 3, 1.0])
+    found = bradley_terry_loss(chosen, rejected, weights=weights).loss.item()
+    nats = [math.log1p(math.exp(-d)) for d in (1.0, 2.0, 3.0, -1.0)]
+    assert found == pytest.approx((sum(nats[:3]) / 3 + nats[3]) / 2, abs=1e-6)
+    split = sum(
+        bradley_terry_loss(
+            chosen[part], rejected[part], weights=weights[part], denominator=2.0
+        ).loss.item()
+        for part in ([0, 3], [1, 2])
+    )
+    assert split == pytest.approx(found, abs=1e-6)
+
+
+def test_centering_by_hand() -> None:
+    """Sums 3 and -1, squared 9 and 1: a mean of 5 times 0.01 beside the pairs' loss."""
+    chosen, rejected = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 0.0])
+    plain = bradley_terry_loss(chosen, rejected).loss.item()
+    centred = bradley_terry_loss(chosen, rejected, centering=0.01).loss.item()
+    assert centred - plain == pytest.approx(0.05, abs=1e-6)
+
+
+def test_length_is_disentangled_by_hand() -> None:
+    """Quality runs against length (rho -1), the length head does not (rho 0), cosine 0.6."""
+    lengths = torch.tensor([1, 2, 3])
+    found = length_disentangling_loss(
+        torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, 0.0, 1.0]), lengths,
+        quality_weight=torch.tensor([3.0, 4.0]), length_weight=torch.tensor([2.0, 0.0]),
+    )  # fmt: skip
+    assert found.loss.item() == pytest.approx(1.0 - 0.0 + 0.6, abs=1e-6)
+    assert found.quality_correlation.item() == pytest.approx(-1.0, abs=1e-6)
+    best = length_disentangling_loss(
+        torch.tensor([1.0, 0.0, 1.0]), lengths.float(), lengths,
+        quality_weight=torch.tensor([0.0, 1.0]), length_weight=torch.tensor([2.0, 0.0]),
+    )  # fmt: skip
+    assert best.loss.item() == pytest.approx(-1.0, abs=1e-6)
+
+
+def test_correlation_is_numpys_and_0_for_a_constant() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 20, generator=generator, dtype=torch.float64)
+    assert correlation(x, y).item() == pytest.approx(float(np.corrcoef(x, y)[0, 1]), abs=1e-12)
+    constant = torch.full((20,), 0.1).requires_grad_()
+    assert correlation(constant, y.float()).item() == 0.0
+    assert torch.autograd.gradcheck(correlation, (x.requires_grad_(), y.requires_grad_()))

@@ -221,6 +221,27 @@ def reward_result(accuracy: float) -> dict[str, Any]:
         "longer_wins_accuracy": 0.541,
         "accuracy_where_chosen_is_shorter": accuracy - 0.02,
         "accuracy_where_chosen_is_longer": math.nan,
+        "accuracy_by_length": [
+            {"low": 0.0, "high": 0.5, "pairs": 90, "accuracy": accuracy - 0.1},
+            {"low": 0.5, "high": 2.0, "pairs": 210, "accuracy": accuracy},
+            {"low": 2.0, "high": None, "pairs": 112, "accuracy": accuracy + 0.05},
+        ],
+        "accuracy_by_attribute": {"helpful": accuracy, "harmless": None},
+        "length_correlation": -0.21,
+        "spread": 0.0,
+        "calibration": {
+            "temperature": 1.62,
+            "error": 0.081,
+            "error_with_temperature": 0.023,
+            "curve": [
+                {"confidence": c, "share": s, "pairs": 80}
+                for c, s in ((0.55, 0.56), (0.65, 0.61), (0.75, 0.69), (0.86, 0.75), (0.96, 0.85))
+            ],
+            "curve_with_temperature": [
+                {"confidence": c, "share": s, "pairs": 120}
+                for c, s in ((0.54, 0.57), (0.66, 0.65), (0.74, 0.76), (0.87, 0.86))
+            ],
+        },
         "cut_rows": 0,
         "steps": 80,
         "cross_validation": None,

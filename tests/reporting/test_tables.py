@@ -1,8 +1,10 @@
 from pathlib import Path
 from typing import Any
 
+from accord.reporting.reward_models import reliability_curves, reward_model_table
 from accord.reporting.run_files import StepFiles
-from accord.reporting.tables import evaluation_table, reward_model_table, verdicts
+from accord.reporting.tables import evaluation_table, verdicts
+from reporting.fake_run import reward_result
 
 
 def step(result: dict[str, Any]) -> StepFiles:
@@ -94,3 +96,20 @@ def test_reward_model_with_cross_validation() -> None:
         ("5-fold cross-validation, reward model", "64.0%"),
         ("Same folds, difference to TF-IDF", "+2.1 points (−0.4 to +4.6)"),
     ]
+
+
+def test_reward_model_by_length_attribute_and_calibration() -> None:
+    rows = dict(reward_model_table(step(reward_result(0.8))))
+    assert rows["Accuracy, chosen under 0.5 times as long"] == "70.0% of 90"
+    assert rows["Accuracy, chosen 0.5 to 2 times as long"] == "80.0% of 210"
+    assert rows["Accuracy, chosen 2 times and more as long"] == "85.0% of 112"
+    assert rows["Accuracy of the head “helpful”"] == "80.0%"
+    assert not any("harmless" in label for label in rows)
+    assert rows["Calibration error (ECE)"] == "8.1%"
+    assert rows["The same at the fitted temperature, 1.62"] == "2.3%"
+    assert rows["Correlation of score and length"] == "−0.21"
+    assert "Mean spread of the members" not in rows
+    curves = reliability_curves(step(reward_result(0.8)))
+    assert curves["as scored"][0] == (0.55, 0.56)
+    assert len(curves["with the temperature"]) == 4
+    assert reliability_curves(step({})) == {}

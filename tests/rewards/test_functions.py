@@ -67,7 +67,7 @@ def test_any_kind_of_number(numbers: Any) -> None:
     ("returned", "message"),
     [
         ([1.0], "returned 1 scores for 2 completions"),
-        ([1.0, None], "returned None for completion 1"),
+        ([1.0, "x"], "returned 'x' for completion 1"),
         (["0.5", 1.0], "returned '0.5' for completion 0"),
         ([1.0, math.nan], "returned nan for completion 1"),
         ([1.0, math.inf], "returned inf for completion 1"),

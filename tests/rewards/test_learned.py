@@ -9,7 +9,7 @@ import torch
 
 from accord.core.errors import ConfigError, DataError, ModelError
 from accord.corpora.encoding import ChatEncoder
-from accord.models.heads import init_reward_model, response_scores
+from accord.models.heads import init_reward_model, response_features, response_scores
 from accord.models.loading import load_tokenizer, save_model
 from accord.rewards.learned import LearnedReward
 
@@ -73,9 +73,9 @@ def test_micro_batches_keep_the_bound(reward_dir: Path, monkeypatch: pytest.Monk
     def recorded(model: Any, input_ids: Any, attention_mask: Any) -> Any:
         shapes.append(tuple(input_ids.shape))
         assert not torch.is_grad_enabled()
-        return response_scores(model, input_ids, attention_mask)
+        return response_features(model, input_ids, attention_mask)
 
-    monkeypatch.setattr(learned, "response_scores", recorded)
+    monkeypatch.setattr(learned, "response_features", recorded)
     score(reward_of(reward_dir, tokens_per_batch=300), [0, 1, 2, 3, 0, 1, 2, 3])
     assert sum(rows for rows, _ in shapes) == 8
     assert 1 < len(shapes) < 8 and all(rows * length <= 300 for rows, length in shapes)

@@ -31,7 +31,7 @@ from accord.stages.reward_modeling.baselines import (
 )
 from accord.stages.reward_modeling.config import Config
 from accord.stages.reward_modeling.encoded import Pairs
-from accord.stages.reward_modeling.fit import all_scores, heldout_figures
+from accord.stages.reward_modeling.fit import all_readings, heldout_figures
 from accord.stages.reward_modeling.probe import fit_head, ridge_weights
 
 
@@ -57,6 +57,12 @@ def rows(good: str = "know", bad: str = "said", prompts: range = range(10, 90)) 
         {"prompt": f"user asks {i}", "chosen": f"user {i} {good}", "rejected": f"user {i} {bad}"}
         for i in prompts
     ]
+
+
+def all_scores(
+    model: torch.nn.Module, pairs: Pairs, encoder: ChatEncoder, chosen: Config
+) -> torch.Tensor:
+    return all_readings(model, pairs, encoder, chosen)[..., 0]
 
 
 def comparison(
@@ -458,10 +464,10 @@ def fake_fit(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Pairs, Pairs, Pairs]
 
     def scores(_model: Any, measured: Pairs, *_: Any) -> torch.Tensor:
         seen.append((*sides[-1], measured))
-        return torch.stack([torch.ones(len(measured.p_chosen)), measured.p_chosen * 0])
+        return torch.stack([measured.p_chosen * 0 + 1, measured.p_chosen * 0])[..., None]
 
     monkeypatch.setattr(cross_validation, "fit", fit)
-    monkeypatch.setattr(cross_validation, "all_scores", scores)
+    monkeypatch.setattr(cross_validation, "all_readings", scores)
     return seen
 
 

@@ -28,6 +28,7 @@ class Demonstration:
 class Comparison:
     """A judged pair; `p_chosen` is the probability that `chosen` is the better, in [0, 1].
 
+    Pairs that came from one ranking have the same `ranking`, and together weigh what a pair does.
     `where` is its place in a file, for error messages.
     """
 
@@ -37,6 +38,7 @@ class Comparison:
     p_chosen: float = 1.0
     margin: float = 0.0
     columns: Row = field(default_factory=dict)
+    ranking: str | None = None
     where: str = field(default="a comparison", compare=False)
 
 
@@ -124,8 +126,9 @@ class Rollout:
 class Scores:
     """What a reward says of a batch of responses.
 
-    `values` has one scalar a response; `spread` is a disagreement in the same units, when the
-    reward has one; `per_step` gives scores by reasoning step; `parts` the named addends.
+    `values` has one scalar a response (NaN where a part of a mixture does not apply); `spread` is
+    a disagreement in the same units, when the reward has one; `per_step` gives scores by reasoning
+    step; `parts` the named addends.
     """
 
     values: Sequence[float]

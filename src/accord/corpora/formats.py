@@ -1,5 +1,7 @@
 """The ecosystem's columns, normalised to typed rows; a wrong row is an error that names it."""
 
+import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Iterable
@@ -9,7 +11,10 @@ from accord.core.errors import DataError
 from accord.core.types import Comparison, Demonstration, Message, PromptRow
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]?")
-_TEXT_COLUMNS = {"prompt", "completion", "chosen", "rejected", "p_chosen", "margin", "messages"}
+_TEXT_COLUMNS = {
+    "prompt", "completion", "chosen", "rejected", "p_chosen", "margin", "messages",
+    "completions", "ranks",
+}  # fmt: skip
 
 
 def parse_transcript(text: str) -> list[Message]:
@@ -127,7 +132,36 @@ def to_comparison(row: dict[str, Any], where: str) -> Comparison:
     margin = float(row.get("margin") or 0.0)
     if not math.isfinite(margin):
         raise DataError(f"{where}: margin must be finite, got {margin}; leave it out for none")
-    return Comparison(prompt, good, bad, p_chosen, margin, _extra(row), where)
+    return Comparison(prompt, good, bad, p_chosen, margin, _extra(row), where=where)
+
+
+def to_comparisons(row: dict[str, Any], where: str) -> list[Comparison]:
+    """The comparison of a pair's row, or all comparisons of a ranking's.
+
+    A ranking has `prompt`, `completions`, and `ranks` with 1 for the best; equal ranks are ties,
+    and what has the rank None was not ranked. Of K ranked responses come K (K - 1) / 2 pairs.
+
+    Raises:
+        DataError: as `to_comparison`; or there is not one rank each, fewer than two are ranked, or
+            two ranked responses are identical.
+    """
+    if row.get("completions") is None:
+        return [to_comparison(row, where)]
+    _require(row, ["prompt", "completions", "ranks"], where)
+    responses, ranks = row["completions"], row["ranks"]
+    if not isinstance(responses, list) or not isinstance(ranks, list):
+        raise DataError(f"{where}: expected lists in 'completions' and 'ranks'")
+    if len(responses) != len(ranks):
+        raise DataError(f"{where}: {len(responses)} completions, but {len(ranks)} ranks")
+    ranked = sorted((float(rank), place) for place, rank in enumerate(ranks) if rank is not None)
+    if len(ranked) < 2 or not all(math.isfinite(rank) for rank, _ in ranked):
+        raise DataError(f"{where}: expected at least two ranks, all finite, got {ranks!r:.80}")
+    pairs = []
+    for (best, i), (worse, j) in itertools.combinations(ranked, 2):
+        p_chosen = 0.5 if best == worse else 1.0
+        pair = {**row, "chosen": responses[i], "rejected": responses[j], "p_chosen": p_chosen}
+        pairs.append(dataclasses.replace(to_comparison(pair, where), ranking=where))
+    return pairs
 
 
 def to_text(row: dict[str, Any], where: str) -> str | tuple[Message, ...]:

@@ -8,7 +8,7 @@ from accord.core.errors import DataError
 from accord.core.files import hash_json
 from accord.core.types import Comparison, Message
 from accord.corpora.encoding import ChatEncoder, Encoded
-from accord.corpora.formats import to_comparison
+from accord.corpora.formats import to_comparisons
 from accord.corpora.readers import read_rows
 
 
@@ -24,7 +24,7 @@ def load_comparisons(references: Sequence[str]) -> list[Comparison]:
 def load_usable_comparisons(
     references: Sequence[str], *, max_bad_rows: int
 ) -> tuple[list[Comparison], int]:
-    """Comparisons, and how many rows were left out because they cannot be used.
+    """Comparisons (of a ranking all its pairs), and how many rows were left out as unusable.
 
     Raises:
         DataError: more than `max_bad_rows` cannot; it names the last of them and what is wrong.
@@ -33,7 +33,7 @@ def load_usable_comparisons(
     for reference in references:
         for number, row in enumerate(read_rows(reference), start=1):
             try:
-                comparisons.append(to_comparison(row, f"{reference}, row {number}"))
+                comparisons += to_comparisons(row, f"{reference}, row {number}")
             except DataError:
                 bad += 1
                 if bad > max_bad_rows:

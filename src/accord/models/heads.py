@@ -7,6 +7,7 @@ when padding differs from the end of turn, which `init_reward_model` sees to whe
 
 import copy
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -47,7 +48,9 @@ class ScoredSample(Protocol):
         """(B, L), 1 on real tokens."""
 
 
-def init_reward_model(policy_path: str, *, device: torch.device, seed: int) -> PreTrainedModel:
+def init_reward_model(
+    policy_path: str, *, device: torch.device, seed: int, outputs: int = 1
+) -> PreTrainedModel:
     """A float32 reward model on a policy's trunk, with a fresh head.
 
     Head weights are normal with standard deviation 1 / sqrt(hidden + 1), so scores of unit-scale
@@ -56,7 +59,7 @@ def init_reward_model(policy_path: str, *, device: torch.device, seed: int) -> P
     Raises:
         ModelError: no such model, or its classifier has no linear head.
     """
-    model, _ = _load_classifier(policy_path, device=device, num_labels=1)
+    model, _ = _load_classifier(policy_path, device=device, num_labels=outputs)
     size = score_head(model).weight.shape
     generator = torch.Generator().manual_seed(seed)
     _fill_head(model, torch.randn(size, generator=generator) / math.sqrt(size[1] + 1))
@@ -121,29 +124,28 @@ def score_head(model: nn.Module) -> Any:
     """The linear layer that turns hidden states into scores (under peft: the copy in use).
 
     Raises:
-        ModelError: the model has none, or one with several outputs.
+        ModelError: the model has none.
     """
     base = bare_model(model)
     for name in HEAD_NAMES:
         # Under peft the attribute is a wrapper, which hands on the weight of the active copy.
         head: Any = getattr(base, name, None)
         weight = getattr(head, "weight", None)
-        if isinstance(weight, Tensor) and weight.dim() == 2 and weight.shape[0] == 1:
+        if isinstance(weight, Tensor) and weight.dim() == 2:
             return head
     raise ModelError(
-        f"{type(base).__name__} has no linear head with one output named "
+        f"{type(base).__name__} has no linear head named "
         f"{' or '.join(HEAD_NAMES)}; expected a family whose classifier reads its score by one"
     )
 
 
-def _read_head(head: Any, hidden: Tensor) -> Tensor:
-    """(..., H) hidden states to (...,) float32, whatever autocast says."""
+def head_readings(head: Any, hidden: Tensor) -> Tensor:
+    """(..., H) hidden states to (..., outputs) float32, whatever autocast says."""
     with torch.autocast(device_type=hidden.device.type, enabled=False):
         bias = getattr(head, "bias", None)
-        scores = nn.functional.linear(
+        return nn.functional.linear(
             hidden.float(), head.weight.float(), None if bias is None else bias.float()
         )
-    return scores.squeeze(-1)
 
 
 def token_scores(
@@ -154,7 +156,7 @@ def token_scores(
 ) -> Tensor:
     """(B, L) float32: the head read at every token, of rows that are padded or packed."""
     hidden = hidden_states(model, input_ids, attention_mask, position_ids)
-    return _read_head(score_head(model), hidden)
+    return head_readings(score_head(model), hidden)[..., 0]
 
 
 def response_scores(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -168,7 +170,8 @@ def response_scores(model: nn.Module, input_ids: Tensor, attention_mask: Tensor)
     Raises:
         ValueError: a row has no token.
     """
-    return _read_head(score_head(model), response_features(model, input_ids, attention_mask))
+    features = response_features(model, input_ids, attention_mask)
+    return head_readings(score_head(model), features)[..., 0]
 
 
 def response_features(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -181,21 +184,32 @@ def response_features(model: nn.Module, input_ids: Tensor, attention_mask: Tenso
 
 
 def save_scored_model(
-    model: nn.Module, tokenizer: Any, path: Path, *, sample: ScoredSample
+    model: nn.Module,
+    tokenizer: Any,
+    path: Path,
+    *,
+    sample: ScoredSample,
+    beside: Callable[[Path], None] | None = None,
 ) -> None:
     """Save a reward model (adapters merged), and make sure that what was saved scores alike.
 
     The new directory is reloaded and rescores `sample` before it gets its name, so a failed save
-    never replaces a good one.
+    never replaces a good one. `beside` writes what else belongs into the directory.
 
     Raises:
         ModelError: the reloaded scores differ, or the saved model cannot be loaded.
         StorageError: the disk refused.
     """
-    processes.by_main(lambda: _save_and_rescore(model, tokenizer, path, sample))
+    processes.by_main(lambda: _save_and_rescore(model, tokenizer, path, sample, beside))
 
 
-def _save_and_rescore(model: nn.Module, tokenizer: Any, path: Path, sample: ScoredSample) -> None:
+def _save_and_rescore(
+    model: nn.Module,
+    tokenizer: Any,
+    path: Path,
+    sample: ScoredSample,
+    beside: Callable[[Path], None] | None,
+) -> None:
     with torch.no_grad(), evaluating(model):
         expected = response_scores(model, sample.input_ids, sample.attention_mask)
     plain = merged(model)
@@ -203,6 +217,8 @@ def _save_and_rescore(model: nn.Module, tokenizer: Any, path: Path, sample: Scor
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(plain.config.pad_token_id)
     with files.atomic_directory(path) as temporary:
         write_model(plain, tokenizer, temporary)
+        if beside:
+            beside(temporary)
         del plain
         reloaded = load_reward_model(str(temporary), device=expected.device)
         with torch.no_grad():
@@ -268,7 +284,7 @@ class ValueHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """The same as `values`."""
-        return _values_before(_read_head(self.linear, hidden))
+        return _values_before(head_readings(self.linear, hidden)[..., 0])
 
     def values(self, hidden: Tensor) -> Tensor:
         """(B, L) float32 as `ValueModel.values`, from (B, L, H) hidden states of the policy."""

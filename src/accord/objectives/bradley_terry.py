@@ -23,26 +23,34 @@ def bradley_terry_loss(
     *,
     p_chosen: Tensor | None = None,
     margin: Tensor | None = None,
+    weights: Tensor | None = None,
+    centering: float = 0.0,
     denominator: float | None = None,
 ) -> BradleyTerry:
     """Cross-entropy of the preference under Bradley-Terry, with soft labels and margins.
 
-        L = -mean_i [ p_i log sigmoid(d_i - m_i) + (1 - p_i) log sigmoid(-(d_i - m_i)) ],
+        L = -mean_i [ p_i log sigmoid(d_i - m_i) + (1 - p_i) log sigmoid(-(d_i - m_i)) ]
+            + centering mean_i (chosen_i + rejected_i)^2,
         d = chosen - rejected
 
     The margin is signed, chosen over rejected: it says by how much chosen should be ahead, so the
     optimum is d = m + logit(p), and the same pair written the other way round (-d, -m, 1 - p) has
-    the same loss. With p = 1 and m >= 0 it is Llama 2's.
+    the same loss. With p = 1 and m >= 0 it is Llama 2's. The loss of the pairs alone leaves the
+    mean of the scores free; centering pulls it to 0. With weights 2 / (K (K - 1)) the pairs of a
+    ranking of K responses weigh as much as one pair, which is InstructGPT's loss.
 
     Sources: Bradley and Terry 1952; Christiano et al. 2017, arXiv:1706.03741, eq. 1 (soft
-    labels); Touvron et al. 2023, arXiv:2307.09288, eq. 2 (margin).
+    labels); Touvron et al. 2023, arXiv:2307.09288, eq. 2 (margin); Ouyang et al. 2022,
+    arXiv:2203.02155, eq. 1 (rankings); Eisenstein et al. 2023, arXiv:2312.09244 (centering).
 
     Args:
         chosen_scores: (B,) scores of the chosen responses; has gradient.
         rejected_scores: (B,) of the rejected ones.
         p_chosen: (B,) probability that chosen is the better, in [0, 1]; None means 1.
         margin: (B,) in the units of the scores, finite, of either sign; None means 0.
-        denominator: pairs of the whole global batch; None counts these.
+        weights: (B,) of the pairs in the mean; None means 1 each.
+        centering: coefficient of the centering term, 0 or more.
+        denominator: sum of the weights of the whole global batch; None sums these.
 
     Raises:
         ValueError: a tensor is not (B,), p_chosen is outside [0, 1], a margin is not finite, or
@@ -59,8 +67,12 @@ def bradley_terry_loss(
         )
     ahead = difference - m
     losses = -p * logsigmoid(ahead) - (1 - p) * logsigmoid(-ahead)
+    if centering:
+        losses = losses + centering * (chosen_scores + rejected_scores).square()
+    w = torch.ones_like(difference) if weights is None else weights
+    require_rows(chosen_scores=chosen_scores, weights=w)
     return BradleyTerry(
-        losses.sum() / global_count(float(len(losses)), denominator),
+        (w * losses).sum() / global_count(float(w.sum()), denominator),
         preference_accuracy(difference.detach(), p),
         difference.detach().mean(),
     )

@@ -7,7 +7,7 @@ form; text stays text in the page's font.
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -135,6 +135,35 @@ def whisker_svg(whiskers: Sequence[Whisker], *, key: str, title: str, x_label: s
         axes.set_xlabel(x_label)
         described = "; ".join(f"{w.label} {w.value:.3f}" for w in whiskers)
         return _finish(figure, key, f"{title}: {described}")
+
+
+def reliability_svg(
+    curves: Mapping[str, Sequence[tuple[float, float]]], *, key: str, title: str
+) -> str:
+    """How often a confidence was right, beside the diagonal on which it is what it says."""
+    with _style():
+        figure = Figure(figsize=(3.0, 2.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_title(title)
+        axes.plot([0.5, 1], [0.5, 1], color=_MUTED, linewidth=1, linestyle=(0, (3, 3)))
+        for number, (label, curve) in enumerate(curves.items()):
+            axes.plot(
+                [x for x, _ in curve],
+                [y for _, y in curve],
+                color=_SERIES[number],
+                marker=_MARKERS[number],
+                markersize=4,
+                label=label,
+            )
+        axes.set_xlim(0.48, 1.02)
+        axes.set_xlabel("confidence in the preferred side")
+        axes.set_ylabel("share that was right")
+        axes.legend(loc="best")
+        described = "; ".join(
+            f"{label}: " + ", ".join(f"{x:.2f} was right {y:.2f}" for x, y in curve)
+            for label, curve in curves.items()
+        )
+        return _finish(figure, key, f"{title}. {described}")
 
 
 def reward_kl_svg(

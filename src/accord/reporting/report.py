@@ -17,9 +17,17 @@ from accord.core.errors import CheckpointError
 from accord.reporting import lineage
 from accord.reporting.curves import Panel, panels
 from accord.reporting.notices import notices
-from accord.reporting.plots import Point, Whisker, panel_svg, reward_kl_svg, whisker_svg
+from accord.reporting.plots import (
+    Point,
+    Whisker,
+    panel_svg,
+    reliability_svg,
+    reward_kl_svg,
+    whisker_svg,
+)
+from accord.reporting.reward_models import reliability_curves, reward_model_table
 from accord.reporting.run_files import Run, StepFiles, read_run, summary
-from accord.reporting.tables import JUDGES, evaluation_table, reward_model_table, verdicts
+from accord.reporting.tables import JUDGES, evaluation_table, verdicts
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -67,7 +75,7 @@ def render(run: Run) -> str:
         verdicts=verdicts(evaluation) if evaluation else [],
         win_plots=_win_plots(evaluation) if evaluation else [],
         statements=[s.outputs["statement"] for s in run.steps if s.outputs.get("statement")],
-        reward_models=[(s.name, t) for s in run.steps if (t := _reward_rows(s))],
+        reward_models=[_reward_model(s) for s in run.steps if _reward_rows(s)],
         sources={step.name: lineage.sources(run, step) for step in run.steps},
         curves=[c for step in run.steps if (c := _curves(step))],
         reward_kl=_reward_kl(run, evaluation),
@@ -85,7 +93,17 @@ def render(run: Run) -> str:
     return page.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def _reward_model(step: StepFiles) -> tuple[str, list[tuple[str, str]], Markup | None]:
+    """Name, figures, and the drawn reliability curve if there is one."""
+    curves, plot = reliability_curves(step), None
+    if curves:
+        key = f"reliability-{_identifier(step.name)}"
+        plot = Markup(reliability_svg(curves, key=key, title="Calibration"))
+    return step.name, _reward_rows(step), plot
+
+
 def _reward_rows(step: StepFiles) -> list[tuple[str, str]]:
+    """The figures of a step that trained a reward model; none of any other."""
     return reward_model_table(step) if step.stage == "reward" else []
 
 

@@ -52,7 +52,8 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}%".replace("-", "−")
 
 
-def _points(value: float) -> str:
+def points(value: float) -> str:
+    """A difference of shares in points of 100, signed."""
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
@@ -107,7 +108,7 @@ def evaluation_table(evaluation: StepFiles) -> list[Group]:
     changes: Figures = evaluation.outputs.get("changes", {})
     moved = [
         _row(
-            replace(_KINDS.get(name, _Kind(name, "")), better="higher", show=_points),
+            replace(_KINDS.get(name, _Kind(name, "")), better="higher", show=points),
             [changes.get(policy, {}).get(name) for policy in policies],
         )
         for name in dict.fromkeys(name for found in changes.values() for name in found)
@@ -129,7 +130,7 @@ def evaluation_table(evaluation: StepFiles) -> list[Group]:
 
 
 def _row(kind: _Kind, figures: list[Mapping[str, Any] | None]) -> TableRow:
-    values = [_finite(figure.get("mean")) if figure else None for figure in figures]
+    values = [finite(figure.get("mean")) if figure else None for figure in figures]
     shown = [kind.show(value) for value in values if value is not None]
     best = None
     if kind.better and len(set(shown)) > 1:
@@ -140,7 +141,7 @@ def _row(kind: _Kind, figures: list[Mapping[str, Any] | None]) -> TableRow:
         if figure is None or value is None:
             cells.append(None)
             continue
-        low, high = _finite(figure.get("low")), _finite(figure.get("high"))
+        low, high = finite(figure.get("low")), finite(figure.get("high"))
         interval = ""
         if low is not None and high is not None and low != high:
             # The unit stands above; without it four policies fit on a phone.
@@ -152,7 +153,8 @@ def _row(kind: _Kind, figures: list[Mapping[str, Any] | None]) -> TableRow:
     return TableRow(kind.label, kind.better, count, cells)
 
 
-def _finite(value: Any) -> float | None:
+def finite(value: Any) -> float | None:
+    """A number, or None for what is none."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
@@ -173,39 +175,3 @@ def verdicts(evaluation: StepFiles) -> list[str]:
         if parts:
             sentences.append(f"{policy} against {baseline}: " + "; ".join(parts) + ".")
     return sentences
-
-
-def reward_model_table(step: StepFiles) -> list[tuple[str, str]]:
-    """Figures of a reward model with the rankers that it has to beat, as label and text."""
-    labels = {
-        "heldout_accuracy": "Held-out accuracy",
-        "tfidf_accuracy": "TF-IDF ranker",
-        "longer_wins_accuracy": "“The longer wins”",
-        "accuracy_where_chosen_is_shorter": "Accuracy where the chosen is shorter",
-        "accuracy_where_chosen_is_longer": "Accuracy where the chosen is longer",
-    }
-    rows = []
-    for name, label in labels.items():
-        value = _finite(step.outputs.get(name))
-        if value is not None:
-            rows.append((label, percent(value)))
-    pairs = step.outputs.get("heldout_pairs")
-    if pairs is not None:
-        chose = " (their loss also picked the weights)"
-        note = chose if step.outputs.get("measured_on") == "validation" else ""
-        rows.append(("Held-out pairs", f"{pairs:,}{note}"))
-    return rows + _cross_validation(step.outputs.get("cross_validation") or {})
-
-
-def _cross_validation(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    names = {"reward_model": "reward model", "tfidf": "TF-IDF", "longer": "the longer wins"}
-    for name, label in names.items():
-        if name in found:
-            title = f"{found['folds']}-fold cross-validation, {label}"
-            rows.append((title, percent(found[name]["accuracy"])))
-    difference = found.get("difference_to_tfidf")
-    if difference:
-        mean, low, high = (_points(difference[key]) for key in ("mean", "low", "high"))
-        rows.append(("Same folds, difference to TF-IDF", f"{mean} points ({low} to {high})"))
-    return rows

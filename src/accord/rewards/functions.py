@@ -79,7 +79,7 @@ class FunctionReward:
         response_ids: Sequence[Sequence[int]],
         columns: Sequence[Row],
     ) -> Scores:
-        """Call the function once with all responses.
+        """Call the function once with all responses; NaN where it returned None, "not mine".
 
         Raises:
             DataError: the function returned the wrong number of scores, or one that is no finite
@@ -120,6 +120,8 @@ class FunctionReward:
         return [self._number(value, index) for index, value in enumerate(values)]
 
     def _number(self, value: Any, index: int) -> float:
+        if value is None:
+            return math.nan
         try:
             # A str is not SupportsFloat, though float() would parse it.
             number = float(value) if isinstance(value, SupportsFloat) else math.nan
@@ -128,6 +130,6 @@ class FunctionReward:
         if not math.isfinite(number):
             raise DataError(
                 f"reward function {self.name} returned {value!r} for completion {index}; expected "
-                "a finite number"
+                "a finite number, or None where the function has nothing to say"
             )
         return number

@@ -6,15 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from accord.core import processes
 from accord.core.errors import ConfigError, DataError
 from accord.core.files import hash_json
 from accord.core.types import Message, Row, Scores
 from accord.corpora.encoding import ChatEncoder, Encoded
-from accord.models.heads import load_reward_model, response_scores
+from accord.models.heads import (
+    head_readings,
+    load_reward_model,
+    response_features,
+    score_head,
+)
 from accord.models.loading import context_length, evaluating, load_tokenizer
+from accord.models.score_heads import Parts, ScoreHeads
 
 
 def encoding_hash(encoder: ChatEncoder) -> str:
@@ -63,8 +69,10 @@ class LearnedReward:
         if isinstance(model, tuple):
             self.model, self.encoder = model
             self.name = type(self.model).__name__
+            self.heads: ScoreHeads | None = None
         else:
             self.name = str(model)
+            self.heads = ScoreHeads.load(Path(model), device=device)
             self.model = load_reward_model(str(model), device=device)
             self.encoder = ChatEncoder(load_tokenizer(str(model)))
         if not scale > 0:
@@ -96,33 +104,54 @@ class LearnedReward:
     ) -> Scores:
         """(score - shift) / scale of each response, without gradient.
 
+        A model with several heads tells them as `parts`, and the standard deviation of its members
+        as `spread`, in the same units.
+
         Raises:
             DataError: a response alone leaves no room for a prompt token, or its score is no finite
                 number; its index is named.
         """
+        readings = self.read(prompts, responses, prompt_ids=prompt_ids, response_ids=response_ids)
+        members = (readings.members - self.shift) / self.scale
+        return Scores(
+            members.mean(-1).tolist(),
+            spread=None if members.shape[1] == 1 else members.std(-1, correction=0).tolist(),
+            parts={name: values.tolist() for name, values in readings.attributes.items()},
+        )
+
+    def read(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        responses: Sequence[str],
+        *,
+        prompt_ids: Sequence[Sequence[int]],
+        response_ids: Sequence[Sequence[int]],
+    ) -> Parts:
+        """What every member of the model, and every attribute, scores; arguments as for `score`."""
         rows = [
             self._encode(index, prompts[index], response, prompt_ids[index], response_ids[index])
             for index, response in enumerate(responses)
         ]
         self.cut_rows += sum(row.cut > 0 for row in rows)
-        values = [0.0] * len(rows)
+        names = () if self.heads is None else self.heads.layout.attributes
+        count = 1 if self.heads is None else self.heads.layout.members
+        found = torch.zeros(len(rows), count + len(names), dtype=torch.float64)
         with torch.no_grad(), evaluating(self.model):
             batches = _batches([len(row.input_ids) for row in rows], self.tokens_per_batch)
             for batch in processes.share(batches):
-                scores = self._score_batch([rows[index].input_ids for index in batch])
-                for index, value in zip(batch, scores, strict=True):
-                    values[index] = (value - self.shift) / self.scale
-        whole = processes.summed_tensor(torch.tensor(values, dtype=torch.float64)).tolist()
-        self._refuse_nonfinite(whole)
-        return Scores(whole)
+                found[batch] = self._read_batch([rows[index].input_ids for index in batch])
+        found = processes.summed_tensor(found)
+        self._refuse_nonfinite(found)
+        return Parts(found[:, :count], dict(zip(names, found[:, count:].T, strict=True)))
 
-    def _refuse_nonfinite(self, values: Sequence[float]) -> None:
-        for index, value in enumerate(values):
-            if not math.isfinite(value):
-                raise DataError(
-                    f"reward model {self.name} gave {value} for response {index}; expected a "
-                    "finite number: its weights are damaged, or its activations overflow"
-                )
+    def _refuse_nonfinite(self, values: Tensor) -> None:
+        for index, row in enumerate(values.tolist()):
+            for value in row:
+                if not math.isfinite(value):
+                    raise DataError(
+                        f"reward model {self.name} gave {value} for response {index}; expected a "
+                        "finite number: its weights are damaged, or its activations overflow"
+                    )
 
     def _encode(
         self,
@@ -146,17 +175,21 @@ class LearnedReward:
         cut = max(0, len(head) - room)
         return Encoded(head[cut:], answer, cut)
 
-    def _score_batch(self, rows: Sequence[Sequence[int]]) -> list[float]:
+    def _read_batch(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """(n, members + attributes) of some rows, on the CPU."""
         lengths = torch.tensor([len(row) for row in rows])
         columns = torch.arange(int(lengths.max()))
         attention_mask = (columns < lengths[:, None]).long()
         input_ids = torch.full(attention_mask.shape, self.encoder.pad_id)
         for index, row in enumerate(rows):
             input_ids[index, : len(row)] = torch.tensor(row)
-        scores = response_scores(
+        features = response_features(
             self.model, input_ids.to(self.device), attention_mask.to(self.device)
         )
-        return [float(score) for score in scores.tolist()]
+        if self.heads is None:
+            return head_readings(score_head(self.model), features).double().cpu()
+        members, attributes = self.heads.read(features)
+        return torch.column_stack([members, *attributes.values()]).double().cpu()
 
 
 def _batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:

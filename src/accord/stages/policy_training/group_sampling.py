@@ -8,7 +8,7 @@ from torch import Tensor
 
 from accord.core.errors import ConfigError
 from accord.core.interfaces import Engine, Reward
-from accord.core.types import PromptRow, Rollout
+from accord.core.types import PromptRow, Rollout, Scores
 from accord.objectives.groups import has_contrast
 from accord.stages.policy_training.online_config import OnlineConfig
 from accord.stages.policy_training.policy import Policy
@@ -16,6 +16,7 @@ from accord.stages.policy_training.rollouts import (
     collect_rollouts,
     prompts_at,
     rollout_grid,
+    score_metrics,
     score_rollouts,
 )
 from accord.training.batches import TokenBatch
@@ -74,44 +75,46 @@ class Sampler:
         is missing then is filled with the equal ones.
         """
         size, wanted = self.num_generations, self.config.per_device_train_batch_size
-        kept: list[tuple[Rollout, float, float]] = []
-        equal: list[tuple[Rollout, float, float]] = []
-        seen: list[float] = []
+        kept: list[tuple[Rollout, float]] = []
+        equal: list[tuple[Rollout, float]] = []
+        seen: list[Scores] = []
         for _ in range(MAX_RESAMPLED if resamples else 1):
-            scored = self._score_next(cursor)
+            scored, batch_scores = self._score_next(cursor)
             cursor += 1
-            scores = torch.tensor([shaped for _, _, shaped in scored])
-            seen += [score for _, score, _ in scored]
+            scores = torch.tensor([shaped for _, shaped in scored])
+            seen.append(batch_scores)
             contrast = has_contrast(scores, group_size=size).repeat_interleave(size).tolist()
             for item, differs in zip(scored, contrast, strict=True):
                 (kept if differs or not resamples else equal).append(item)
             if len(kept) >= wanted:
                 break
         chosen = [*kept, *equal][:wanted]
-        rollouts = [rollout for rollout, _, _ in chosen]
+        rollouts = [rollout for rollout, _ in chosen]
         batch, sampler_logprobs = rollout_grid(rollouts, self.policy)
         reference = self.policy.reference_logprobs(batch) if reads_reference else None
-        values = torch.tensor([shaped for _, _, shaped in chosen], device=self.policy.device)
+        values = torch.tensor([shaped for _, shaped in chosen], device=self.policy.device)
         sampled = Sampled(batch, sampler_logprobs, reference, values)
         metrics = _metrics(sampled, rollouts, size)
         if self.masks_truncated:
             finished = torch.tensor([r.finished for r in rollouts], device=self.policy.device)
             counted = batch._replace(target_mask=batch.target_mask & finished[:, None])
             sampled = replace(sampled, batch=counted)
-        metrics |= {"score/mean": sum(seen) / len(seen), "group/prompts": len(seen) / size}
+        metrics |= score_metrics(seen) | {"group/prompts": float(len(seen) * self.prompts)}
         return sampled, metrics, cursor
 
-    def _score_next(self, cursor: int) -> list[tuple[Rollout, float, float]]:
+    def _score_next(self, cursor: int) -> tuple[list[tuple[Rollout, float]], Scores]:
+        """The next batch of prompts' rollouts with their scores less penalties, and the scores."""
         config = self.config
         rows = prompts_at(self.rows, cursor, count=self.prompts, seed=config.seed)
         rows = [row for row in rows for _ in range(self.num_generations)]
         seed = config.seed * 1_000_000 + cursor
         rollouts = collect_rollouts(self.engine, rows, self.policy.encoder, config, seed=seed)
-        scores = score_rollouts(self.reward, rows, rollouts, self.policy.encoder).values
-        return [
-            (rollout, score, score - (0.0 if rollout.finished else self.missing_eos_penalty))
-            for rollout, score in zip(rollouts, scores, strict=True)
+        scores = score_rollouts(self.reward, rows, rollouts, self.policy.encoder)
+        shaped = [
+            (rollout, score - (0.0 if rollout.finished else self.missing_eos_penalty))
+            for rollout, score in zip(rollouts, scores.values, strict=True)
         ]
+        return shaped, scores
 
 
 def _metrics(sampled: Sampled, rollouts: Sequence[Rollout], size: int) -> dict[str, float]:

@@ -3,11 +3,12 @@
 from pydantic import Field
 
 from accord.core.config import InputPath
+from accord.core.reward_config import RewardConfig
 from accord.core.sampling_config import SamplingConfig
 from accord.core.train_config import TrainConfig
 
 
-class OnlineConfig(SamplingConfig, TrainConfig):
+class OnlineConfig(RewardConfig, SamplingConfig, TrainConfig):
     """Prompts, rewards, sampling, and how far the policy may go."""
 
     prompts: InputPath
@@ -18,13 +19,6 @@ class OnlineConfig(SamplingConfig, TrainConfig):
     """share of `prompts` held out when there are no eval_prompts"""
     max_eval_prompts: int = Field(default=128, ge=1)
     """held-out prompts that each evaluation responds to"""
-    reward_model_name_or_path: list[InputPath] = Field(default=[])
-    """reward models that score responses"""
-    reward_funcs: list[str] = Field(default=[])
-    """dotted names of functions f(completions, prompts, **columns) -> list[float], which score
-    responses too, or alone"""
-    reward_weights: list[float] = Field(default=[])
-    """weight of each reward in their sum, models first, then functions; all 1 when left out"""
     per_device_train_batch_size: int = Field(default=64, ge=1)
     """rollouts an update"""
     max_completion_length: int = Field(default=64, ge=1)

@@ -1,5 +1,6 @@
 """Rollouts of a policy: which prompts, sampling, scoring, the token grid, held-out figures."""
 
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -48,9 +49,7 @@ def split_prompts(config: OnlineConfig) -> tuple[list[PromptRow], list[PromptRow
 def configured_reward(config: OnlineConfig, policy: Policy) -> Reward:
     """The reward that a config's fields name."""
     return load_reward(
-        config.reward_model_name_or_path,
-        config.reward_funcs,
-        weights=config.reward_weights,
+        config,
         device=policy.device,
         max_length=config.max_length,
         policy_encoder=policy.encoder,
@@ -131,6 +130,17 @@ def score_rollouts(
         response_ids=[rollout.response_ids for rollout in rollouts],
         columns=[row.columns for row in rows],
     )
+
+
+def score_metrics(scores: Sequence[Scores]) -> dict[str, float]:
+    """Means over some batches: the score, the ensemble's spread, and the parts of a mixture."""
+    series: dict[str, list[float]] = {}
+    for batch in scores:
+        spread = {} if batch.spread is None else {"spread": batch.spread}
+        parts = batch.parts if len(batch.parts) > 1 else {}
+        for name, values in {"mean": batch.values, **spread, **parts}.items():
+            series.setdefault(name, []).extend(v for v in values if not math.isnan(v))
+    return {f"score/{name}": sum(all_) / len(all_) for name, all_ in series.items() if all_}
 
 
 def rollout_grid(rollouts: Sequence[Rollout], policy: Policy) -> tuple[TokenBatch, Tensor]:

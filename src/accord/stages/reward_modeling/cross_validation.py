@@ -20,7 +20,7 @@ from accord.stages.reward_modeling.baselines import (
 )
 from accord.stages.reward_modeling.config import Config
 from accord.stages.reward_modeling.encoded import Pairs
-from accord.stages.reward_modeling.fit import all_scores, fit
+from accord.stages.reward_modeling.fit import all_margins, all_readings, fit
 
 
 def cross_validate(
@@ -66,9 +66,9 @@ def _run_fold(
     sides = [train[i] for i in learns], [train[i] for i in chooses], test
     learned, chosen_on, measured = (Pairs.encode(side, encoder, config) for side in sides)
     model, _ = fit(learned, chosen_on, encoder, config, RunDir(run_dir.path / f"fold-{fold}"))
-    scores = all_scores(model, measured, encoder, config)
+    readings = all_readings(model, measured, encoder, config)
     margins = {
-        "reward_model": (scores[0] - scores[1]).double().numpy(),
+        "reward_model": all_margins(readings, measured, config),
         "tfidf": tfidf_margins(train, test),
         "longer": longer_wins(test),
     }

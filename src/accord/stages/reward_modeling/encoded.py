@@ -3,40 +3,115 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from accord.core.device import default_device
-from accord.core.errors import DataError
+from accord.core.errors import DataError, describe_choice
 from accord.core.types import Comparison
 from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import EncodedPairs, encode_pairs
+from accord.models.score_heads import Layout
 from accord.stages.reward_modeling.config import Config
 from accord.training.batches import TokenBatch, collate
 
 
+def head_layout(config: Config) -> Layout:
+    """The heads that a config asks for."""
+    names = tuple(config.attributes)
+    return Layout(
+        attributes=names,
+        weights=tuple(config.attribute_weights) or (1.0,) * max(1, len(names)),
+        members=config.members,
+        has_length=config.disentangle_length,
+    )
+
+
 class Pairs(NamedTuple):
-    """Encoded pairs and their labels, (N,) each."""
+    """Encoded pairs and their labels, (N,) each; `units` are what a batch is drawn from.
+
+    A unit is a pair, or all pairs of one ranking; the weights of its pairs sum to 1.
+    `selectors` (N, A) say which attribute a pair is about; `resampled` (N, M) how often each member
+    of an ensemble has its unit.
+    """
 
     encoded: EncodedPairs
     p_chosen: Tensor
     margin: Tensor
+    weight: Tensor
+    selectors: Tensor
+    resampled: Tensor
+    units: list[list[int]]
 
     @classmethod
     def encode(
         cls, comparisons: Sequence[Comparison], encoder: ChatEncoder, config: Config
     ) -> "Pairs":
-        """Token ids and labels of comparisons."""
+        """Token ids and labels of comparisons.
+
+        Raises:
+            DataError: there are none, a row's attribute has no head, or a row cannot be encoded.
+        """
         if not comparisons:
             raise DataError("reward: no comparisons on one side of the split; add some")
+        units = _units(comparisons)
+        weight = torch.zeros(len(comparisons))
+        resampled = torch.ones(len(comparisons), config.members)
+        for unit in units:
+            weight[unit] = 1 / len(unit)
+        if config.members > 1:
+            drawn = np.random.default_rng([config.seed, 5]).poisson(1, (len(units), config.members))
+            for unit, counts in zip(units, torch.from_numpy(drawn).float(), strict=True):
+                resampled[unit] = counts
         return cls(
             encode_pairs(comparisons, encoder, max_length=config.max_length),
             torch.tensor([c.p_chosen for c in comparisons]),
             torch.tensor([c.margin for c in comparisons]),
+            weight,
+            head_layout(config).selectors([_attribute(c, config) for c in comparisons]),
+            resampled,
+            units,
         )
 
+    @property
+    def unit_lengths(self) -> list[int]:
+        """Tokens of each unit's longest response, with its prompt."""
+        lengths = self.encoded.lengths
+        return [max(lengths[i] for i in unit) for unit in self.units]
 
-def pair_batch(pairs: EncodedPairs, rows: Sequence[int], encoder: ChatEncoder) -> TokenBatch:
-    """Chosen sides, then rejected sides, in one padded batch (2n, L)."""
+
+def _units(comparisons: Sequence[Comparison]) -> list[list[int]]:
+    units: dict[str | int, list[int]] = {}
+    for i, comparison in enumerate(comparisons):
+        units.setdefault(i if comparison.ranking is None else comparison.ranking, []).append(i)
+    return list(units.values())
+
+
+def _attribute(comparison: Comparison, config: Config) -> str | None:
+    """The head that a row names; without heads the column is only a column."""
+    name = comparison.columns.get("attribute") if config.attributes else None
+    if name is not None and name not in config.attributes:
+        raise DataError(
+            f"{comparison.where}: no attribute {describe_choice(str(name), config.attributes)}"
+        )
+    return name
+
+
+class PairBatch(NamedTuple):
+    """Every response of some pairs once, (R, L), and where each pair's two sides are, (n,)."""
+
+    tokens: TokenBatch
+    chosen: Tensor
+    rejected: Tensor
+
+
+def pair_batch(pairs: EncodedPairs, rows: Sequence[int], encoder: ChatEncoder) -> PairBatch:
+    """The responses of some pairs; what a ranking compares several times is there once."""
     sides = [pairs.chosen[i] for i in rows] + [pairs.rejected[i] for i in rows]
-    return collate(sides, pad_id=encoder.pad_id, device=default_device())
+    place: dict[tuple[int, ...], int] = {}
+    places = torch.tensor([place.setdefault(side.input_ids, len(place)) for side in sides])
+    first = {side.input_ids: side for side in reversed(sides)}
+    device = default_device()
+    batch = collate([first[ids] for ids in place], pad_id=encoder.pad_id, device=device)
+    return PairBatch(batch, *places.to(device).view(2, -1))

@@ -15,7 +15,7 @@ from accord.corpora.encoding import ChatEncoder
 from accord.models.heads import response_features, score_head
 from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.stages.reward_modeling.config import Config
-from accord.stages.reward_modeling.encoded import Pairs, pair_batch
+from accord.stages.reward_modeling.encoded import Pairs, head_layout, pair_batch
 from accord.training.batches import micro_batches
 
 _ITERATIONS = 200
@@ -25,7 +25,7 @@ _ITERATIONS = 200
 def fit_head(
     model: nn.Module, pairs: Pairs, encoder: ChatEncoder, config: Config, *, ridge: float
 ) -> None:
-    """Set the score head's weights to the ridge optimum on `pairs`; the trunk stays.
+    """Set the score heads' weights to the ridge optimum on their pairs; the trunk stays.
 
     The penalty is on the margins' scale: ridge / 2 times the squared norm of the weights, in
     features whose differences have a mean square of 1.
@@ -33,14 +33,29 @@ def fit_head(
     differences = _differences(model, pairs, encoder, config)
     scale = differences.square().mean().sqrt()
     head = score_head(model)
-    weight = ridge_weights(differences / scale, pairs.p_chosen, pairs.margin, ridge=ridge)
-    head.weight.copy_((weight / scale).unsqueeze(0))
+    layout = head_layout(config)
+    for row in range(layout.members * len(layout.weights)):
+        member, attribute = divmod(row, len(layout.weights))
+        # A pair without an attribute starts every head that the score is made of.
+        weights = pairs.weight * pairs.resampled[:, member] * (pairs.selectors[:, attribute] != 0)
+        if bool(weights.any()):
+            found = ridge_weights(
+                differences / scale, pairs.p_chosen, pairs.margin, weights=weights, ridge=ridge
+            )
+            head.weight[row] = found / scale
     if head.bias is not None:
         head.bias.zero_()
 
 
 @torch.enable_grad()
-def ridge_weights(differences: Tensor, p_chosen: Tensor, margin: Tensor, *, ridge: float) -> Tensor:
+def ridge_weights(
+    differences: Tensor,
+    p_chosen: Tensor,
+    margin: Tensor,
+    *,
+    weights: Tensor | None = None,
+    ridge: float,
+) -> Tensor:
     """(H,) minimum over w of the Bradley-Terry loss of scores (N, H) @ w plus ridge/2 |w|^2."""
     weight = torch.zeros(differences.shape[1], requires_grad=True)
     zeros = torch.zeros(len(differences))
@@ -49,7 +64,9 @@ def ridge_weights(differences: Tensor, p_chosen: Tensor, margin: Tensor, *, ridg
     def closure() -> Any:
         optimizer.zero_grad()
         loss = (
-            bradley_terry_loss(differences @ weight, zeros, p_chosen=p_chosen, margin=margin).loss
+            bradley_terry_loss(
+                differences @ weight, zeros, p_chosen=p_chosen, margin=margin, weights=weights
+            ).loss
             + ridge / 2 * weight.square().sum()
         )
         loss.backward()  # type: ignore[no-untyped-call]
@@ -67,8 +84,8 @@ def _differences(model: nn.Module, pairs: Pairs, encoder: ChatEncoder, config: C
         range(len(lengths)), lengths, token_budget=config.tokens_per_micro_batch // 2
     ):
         batch = pair_batch(pairs.encoded, piece, encoder)
-        device = batch.input_ids.device.type
-        with torch.autocast(device_type=device, dtype=torch.bfloat16, enabled=config.bf16):
-            read = response_features(model, batch.input_ids, batch.attention_mask).float().cpu()
-        found[piece] = read[: len(piece)] - read[len(piece) :]
+        ids, mask, _ = batch.tokens
+        with torch.autocast(device_type=ids.device.type, dtype=torch.bfloat16, enabled=config.bf16):
+            read = response_features(model, ids, mask).float()
+        found[piece] = (read[batch.chosen] - read[batch.rejected]).cpu()
     return processes.summed_tensor(found)

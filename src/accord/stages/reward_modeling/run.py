@@ -1,10 +1,12 @@
 """The reward model: fit on comparisons, measured on held-out ones beside simple rankers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import torch
 from transformers import AutoConfig
 
 from accord.core.device import seed_everything
@@ -14,6 +16,7 @@ from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import load_comparisons, split_by_prompt
 from accord.models.heads import save_scored_model
 from accord.models.loading import load_tokenizer, within_context
+from accord.models.score_heads import folded
 from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.stages.reward_modeling.baselines import (
     accuracy,
@@ -23,8 +26,14 @@ from accord.stages.reward_modeling.baselines import (
 )
 from accord.stages.reward_modeling.config import Config
 from accord.stages.reward_modeling.cross_validation import cross_validate
-from accord.stages.reward_modeling.encoded import Pairs, pair_batch
-from accord.stages.reward_modeling.fit import all_scores, fit
+from accord.stages.reward_modeling.encoded import Pairs, head_layout, pair_batch
+from accord.stages.reward_modeling.figures import (
+    accuracy_by_attribute,
+    accuracy_by_length,
+    calibration,
+    length_correlation,
+)
+from accord.stages.reward_modeling.fit import all_margins, all_readings, fit
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,10 @@ class Result:
 
     `measured_on` tells which pairs these are: "test" pairs that nothing was chosen by, or the
     "validation" pairs whose loss picked the weights. Pairs whose label is a tie do not count.
-    `score_mean` and `score_std` are over all held-out responses, for whoever wants to normalise.
+    `score_mean` and `score_std` are over all held-out responses, for whoever wants to normalise;
+    `length_correlation` is the scores' with the responses' tokens. `calibration` says how often a
+    confidence was right, with the temperature that the validation pairs ask for. `spread` is the
+    mean disagreement of an ensemble's members, the standard deviation of their scores.
     """
 
     model: Path
@@ -43,6 +55,11 @@ class Result:
     heldout_pairs: int
     accuracy_where_chosen_is_shorter: float
     accuracy_where_chosen_is_longer: float
+    accuracy_by_length: list[dict[str, Any]]
+    accuracy_by_attribute: dict[str, float]
+    calibration: dict[str, Any]
+    length_correlation: float
+    spread: float
     tfidf_accuracy: float
     longer_wins_accuracy: float
     score_mean: float
@@ -69,34 +86,72 @@ def run(config: Config, run_dir: RunDir) -> Result:
         held_out = Pairs.encode(heldout_rows, encoder, config)
     validated = cross_validate(comparisons, encoder, config, run_dir) if config.folds else None
     seed_everything(config.seed)
-    model, steps = fit(train, validation, encoder, config, run_dir)
-    sample = pair_batch(held_out.encoded, range(min(8, len(heldout_rows))), encoder)
-    save_scored_model(model, tokenizer, run_dir.model_path, sample=sample)
+    fitted, steps = fit(train, validation, encoder, config, run_dir)
+    readings = all_readings(fitted, held_out, encoder, config)
+    layout = head_layout(config)
+    members = layout.members_of(readings, torch.tensor(layout.weights))
+    validation_readings = all_readings(fitted, validation, encoder, config)
+    model, heads = folded(fitted, layout)
+    heads = replace(
+        heads,
+        means=tuple(members.mean((0, 1)).tolist()),
+        stds=tuple(members.std((0, 1)).tolist()),
+    )
+    sample = pair_batch(held_out.encoded, range(min(8, len(heldout_rows))), encoder).tokens
+    save_scored_model(model, tokenizer, run_dir.model_path, sample=sample, beside=heads.save)
 
-    scores = all_scores(model, held_out, encoder, config)
-    right = ranked_right((scores[0] - scores[1]).double().numpy(), heldout_rows)
-    length = longer_wins(heldout_rows)
     seen = comparisons if config.test_comparisons else train_rows
-    tfidf = ranked_right(tfidf_margins(seen, heldout_rows), heldout_rows)
     return Result(
         model=run_dir.model_path,
         measured_on="test" if config.test_comparisons else "validation",
-        heldout_accuracy=accuracy(right),
-        heldout_loss=bradley_terry_loss(
-            scores[0], scores[1], p_chosen=held_out.p_chosen, margin=held_out.margin
-        ).loss.item(),
-        heldout_pairs=len(heldout_rows),
-        accuracy_where_chosen_is_shorter=accuracy(right[length < 0]),
-        accuracy_where_chosen_is_longer=accuracy(right[length > 0]),
-        tfidf_accuracy=accuracy(tfidf),
-        longer_wins_accuracy=accuracy(ranked_right(length, heldout_rows)),
-        score_mean=float(scores.mean()),
-        score_std=float(scores.std()),
+        **_figures(readings, held_out, heldout_rows, config),
+        calibration=calibration(
+            all_margins(readings, held_out, config),
+            held_out.p_chosen.double().numpy(),
+            fitted_on=(
+                all_margins(validation_readings, validation, config),
+                validation.p_chosen.double().numpy(),
+            ),
+        ),
+        spread=float(members.std(-1, correction=0).mean()),
+        tfidf_accuracy=accuracy(ranked_right(tfidf_margins(seen, heldout_rows), heldout_rows)),
+        score_mean=float(members.mean()),
+        score_std=float(members.mean(-1).std()),
         pairs=len(train_rows),
         cut_rows=train.encoded.cut_rows + held_out.encoded.cut_rows,
         steps=steps,
         cross_validation=validated,
     )
+
+
+def _figures(
+    readings: torch.Tensor, held_out: Pairs, rows: Sequence[Comparison], config: Config
+) -> dict[str, Any]:
+    """Loss, and who is ranked right, of held-out pairs whose heads read (2, N, outputs)."""
+    layout = head_layout(config)
+    margins = all_margins(readings, held_out, config)
+    right, length = ranked_right(margins, rows), longer_wins(rows)
+    sides = (held_out.encoded.chosen, held_out.encoded.rejected)
+    tokens = [len(row.response_ids) for side in sides for row in side]
+    return {
+        "heldout_accuracy": accuracy(right),
+        "heldout_loss": bradley_terry_loss(
+            *layout.members_of(readings, held_out.selectors).mean(-1),
+            p_chosen=held_out.p_chosen,
+            margin=held_out.margin,
+            weights=held_out.weight,
+            centering=config.center_rewards_coefficient,
+        ).loss.item(),
+        "heldout_pairs": len(rows),
+        "accuracy_where_chosen_is_shorter": accuracy(right[length < 0]),
+        "accuracy_where_chosen_is_longer": accuracy(right[length > 0]),
+        "accuracy_by_length": accuracy_by_length(margins, rows),
+        "accuracy_by_attribute": accuracy_by_attribute(margins, rows, config.attributes),
+        "length_correlation": length_correlation(
+            layout.scores(readings).double().flatten().numpy(), np.array(tokens, dtype=np.float64)
+        ),
+        "longer_wins_accuracy": accuracy(ranked_right(length, rows)),
+    }
 
 
 def _within_context(config: Config) -> Config:

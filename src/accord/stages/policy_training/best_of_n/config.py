@@ -3,10 +3,11 @@
 from pydantic import Field
 
 from accord.core.config import InputPath
+from accord.core.reward_config import RewardConfig
 from accord.core.sampling_config import SamplingConfig
 
 
-class Config(SamplingConfig):
+class Config(RewardConfig, SamplingConfig):
     """Sample several responses to each prompt and keep the best: rejection sampling, whose output
     `sft` imitates."""
 
@@ -16,13 +17,6 @@ class Config(SamplingConfig):
     """prompts to respond to; their other columns reach the reward and are kept"""
     max_prompts: int = -1
     """first prompts that are used; -1 means all"""
-    reward_model_name_or_path: list[InputPath] = Field(default=[])
-    """reward models that score responses"""
-    reward_funcs: list[str] = Field(default=[])
-    """dotted names of functions f(completions, prompts, **columns) -> list[float], which score
-    responses too, or alone"""
-    reward_weights: list[float] = Field(default=[])
-    """weight of each reward in their sum, models first, then functions; all 1 when left out"""
     num_generations: int = Field(default=8, ge=1)
     """n, responses to each prompt"""
     min_score: float | None = None

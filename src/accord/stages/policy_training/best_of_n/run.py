@@ -51,12 +51,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     encoder = ChatEncoder(tokenizer)
     policy = load_policy(config.model_name_or_path, device=device)
     reward = load_reward(
-        config.reward_model_name_or_path,
-        config.reward_funcs,
-        weights=config.reward_weights,
-        device=device,
-        max_length=config.max_length,
-        policy_encoder=encoder,
+        config, device=device, max_length=config.max_length, policy_encoder=encoder
     )
     rows = load_prompts(config.prompts)
     rows = rows[: config.max_prompts] if config.max_prompts >= 0 else rows

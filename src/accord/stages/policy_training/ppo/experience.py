@@ -91,7 +91,6 @@ def prepare(
         advantages = whiten(advantages, mask)
     kl_nats = float(((old_logprobs - reference_logprobs) * mask).sum(1).mean())
     metrics = {
-        "score/mean": sum(scores) / len(scores),
         "score/shaped_mean": float(shaped.mean()),
         "reward/mean": float((rewards * mask).sum(1).mean()),
         "value/mean": float(old_values[mask].mean()),

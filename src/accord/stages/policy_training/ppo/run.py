@@ -26,6 +26,7 @@ from accord.stages.policy_training.rollouts import (
     count_cut,
     evaluate_policy,
     prompts_at,
+    score_metrics,
     score_rollouts,
     split_prompts,
     total_updates,
@@ -97,13 +98,13 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             rows = prompts_at(train, update, count=count, seed=config.seed)
             seed = config.seed * 1_000_000 + update
             rollouts = collect_rollouts(engine, rows, policy.encoder, config, seed=seed)
-            scores = score_rollouts(reward, rows, rollouts, policy.encoder).values
-            experience = prepare(policy, rollouts, scores, moments, controller.coef, config)
+            scores = score_rollouts(reward, rows, rollouts, policy.encoder)
+            experience = prepare(policy, rollouts, scores.values, moments, controller.coef, config)
             metrics = update_policy(policy, experience, mix, optimizations, config, update=update)
             controller.update(experience.kl_nats, len(rollouts))
             progress.updated(metrics)
             average.update()
-            metrics |= experience.metrics
+            metrics |= experience.metrics | score_metrics([scores])
             if progress.done % config.eval_steps == 0 or progress.done == total:
                 metrics |= evaluate()
             engine.load_weights(policy.module.state_dict(), version=progress.done)
