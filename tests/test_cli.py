@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from accord import cli, pipeline
+from accord.commands import _flags_over
 from accord.core.errors import Interrupted
 from accord.core.files import write_jsonl
 from accord.corpora.encoding import ChatEncoder
 from accord.models.loading import load_tokenizer
+from accord.wiring import stage_config
 
 
 @pytest.fixture
@@ -60,6 +62,24 @@ def test_flags_go_over_the_config_file(
     assert cli.main([*arguments, "--output_dir", str(out)]) == 0
     assert cli.main([*arguments, "--output_dir", str(out), "--seed", "7"]) == 2
     assert "--force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--use_peft"], {"use_peft": True}),
+        (["--use-peft", "true", "--bf16"], {"use_peft": True, "bf16": True}),
+        (["--bf16", "--max_steps", "3"], {"bf16": True, "max_steps": 3}),
+        (["--bf16", "False"], {"bf16": False}),
+        (["--dataset_name", "true", "--bf16", "false"], {"dataset_name": ["true"], "bf16": False}),
+    ],
+)
+def test_switches_are_written_as_people_write_them(
+    flags: list[str], expected: dict[str, Any]
+) -> None:
+    values = {"model_name_or_path": "m", "dataset_name": ["d"], "use_peft": False}
+    config = _flags_over(stage_config("sft"), values, flags, stage="sft", where="test")
+    assert {name: getattr(config, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,11 @@ def data(tmp_path: Path) -> Path:
         for i in range(40)
     ]
     write_jsonl(tmp_path / "pairs.jsonl", pairs)
+    steps = [
+        {"prompt": f"user {i}", "completions": ["know", words[i % 3]], "labels": [True, i % 3 == 0]}
+        for i in range(40)
+    ]
+    write_jsonl(tmp_path / "steps.jsonl", steps)
     (tmp_path / "planted.py").write_text(
         "def score(completions, **_):\n    return [len(str(c)) / 10 for c in completions]\n"
     )
@@ -42,6 +47,11 @@ def data(tmp_path: Path) -> Path:
 STAGES = {
     "sft": ["--dataset_name", "demonstrations.jsonl", "--eval_steps", "3"],
     "reward": ["--comparisons", "pairs.jsonl", "--eval_steps", "3", "--head_ridge", "0.3"],
+    "reward of length": [
+        "--comparisons", "pairs.jsonl", "--eval_steps", "3", "--disentangle_length",
+        "--members", "2",
+    ],
+    "process_reward": ["--dataset_name", "steps.jsonl", "--eval_steps", "3"],
     "dpo": ["--comparisons", "pairs.jsonl", "--eval_steps", "3"],
     "kto": ["--dataset_name", "pairs.jsonl", "--eval_steps", "3"],
     "grpo": [
@@ -62,7 +72,14 @@ STAGES = {
 def run(stage: str, model: Path, data: Path, name: str, *, count: int, steps: int = 6) -> Path:
     """A stage through `accelerate launch` (or alone, with one process); gives its directory."""
     out = data / name
-    command = ["-m", "accord.cli", stage, "--output_dir", str(out), "--model_name_or_path"]
+    command = [
+        "-m",
+        "accord.cli",
+        stage.split()[0],
+        "--output_dir",
+        str(out),
+        "--model_name_or_path",
+    ]
     command += [str(model), "--max_steps", str(steps), "--learning_rate", "1e-3"]
     command += ["--save_steps", "2", *COMMON]
     command += [str(data / a) if a.endswith(".jsonl") else a for a in STAGES[stage]]

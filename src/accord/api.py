@@ -89,8 +89,16 @@ def sft(model: Model, dataset: Data, *, eval_dataset: Data = None, **fields: Any
 
 
 def reward(model: Model, comparisons: Data, *, eval_dataset: Data = None, **fields: Any) -> Trained:
-    """A reward model from comparisons: rows with prompt, chosen, rejected (and p_chosen)."""
+    """A reward model from comparisons, or from rankings (prompt, completions, ranks)."""
     return _run("reward", model, _pairs(comparisons, eval_dataset), fields)
+
+
+def process_reward(
+    model: Model, dataset: Data, *, eval_dataset: Data = None, **fields: Any
+) -> Trained:
+    """A reward model of steps: rows with prompt, completions (the steps) and labels."""
+    data = {"dataset_name": dataset, "eval_dataset_name": eval_dataset}
+    return _run("process_reward", model, data, fields)
 
 
 def dpo(model: Model, comparisons: Data, *, eval_dataset: Data = None, **fields: Any) -> Trained:

@@ -1,6 +1,7 @@
 """What the command line does, a function a command: parse flags, call the library, print."""
 
 import argparse
+import itertools
 import json
 import os
 import time
@@ -77,12 +78,26 @@ def _flags_over(
         cls,
         prog=f"accord {stage}",
         description=f"{cls.__doc__}\n\n{_COMMON}",
-        args=flags,
+        args=_with_truths(cls, flags),
         default=cls.model_construct(**defaults),
         config=(tyro.conf.FlagConversionOff,),
         use_underscores=True,
     )
     return cls.parse(parsed.model_dump(), where=f"accord {stage}")
+
+
+def _with_truths(cls: type[StageConfig], flags: list[str]) -> list[str]:
+    """`--bf16`, `--bf16 true` and `--bf16 True` are the same."""
+    found: list[str] = []
+    for flag, following in itertools.zip_longest(flags, flags[1:], fillvalue="--"):
+        before = found[-1].removeprefix("--").replace("-", "_") if found else ""
+        is_value = before in cls.model_fields and cls.model_fields[before].annotation is bool
+        found.append(flag.capitalize() if is_value else flag)
+        name = flag.removeprefix("--").replace("-", "_")
+        is_switch = name in cls.model_fields and cls.model_fields[name].annotation is bool
+        if flag.startswith("--") and is_switch and following.startswith("--"):
+            found.append("True")
+    return found
 
 
 def run(arguments: list[str]) -> int:

@@ -43,6 +43,16 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class JudgedSteps:
+    """A response in steps; `labels` are the probabilities, in [0, 1], that each step is right."""
+
+    prompt: tuple[Message, ...]
+    steps: tuple[str, ...]
+    labels: tuple[float, ...]
+    where: str = field(default="a row of steps", compare=False)
+
+
+@dataclass(frozen=True)
 class PromptRow:
     """A prompt with whatever columns came with it (rewards and scorers read them)."""
 

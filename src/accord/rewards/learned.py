@@ -21,6 +21,7 @@ from accord.models.heads import (
 )
 from accord.models.loading import context_length, evaluating, load_tokenizer
 from accord.models.score_heads import Parts, ScoreHeads
+from accord.rewards.batching import batches_by_length, padded
 
 
 def encoding_hash(encoder: ChatEncoder) -> str:
@@ -137,7 +138,7 @@ class LearnedReward:
         count = 1 if self.heads is None else self.heads.layout.members
         found = torch.zeros(len(rows), count + len(names), dtype=torch.float64)
         with torch.no_grad(), evaluating(self.model):
-            batches = _batches([len(row.input_ids) for row in rows], self.tokens_per_batch)
+            batches = batches_by_length([len(row.input_ids) for row in rows], self.tokens_per_batch)
             for batch in processes.share(batches):
                 found[batch] = self._read_batch([rows[index].input_ids for index in batch])
         found = processes.summed_tensor(found)
@@ -177,31 +178,9 @@ class LearnedReward:
 
     def _read_batch(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """(n, members + attributes) of some rows, on the CPU."""
-        lengths = torch.tensor([len(row) for row in rows])
-        columns = torch.arange(int(lengths.max()))
-        attention_mask = (columns < lengths[:, None]).long()
-        input_ids = torch.full(attention_mask.shape, self.encoder.pad_id)
-        for index, row in enumerate(rows):
-            input_ids[index, : len(row)] = torch.tensor(row)
-        features = response_features(
-            self.model, input_ids.to(self.device), attention_mask.to(self.device)
-        )
+        batch = padded(rows, pad_id=self.encoder.pad_id, device=self.device)
+        features = response_features(self.model, *batch)
         if self.heads is None:
             return head_readings(score_head(self.model), features).double().cpu()
         members, attributes = self.heads.read(features)
         return torch.column_stack([members, *attributes.values()]).double().cpu()
-
-
-def _batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
-    """Indices from the shortest row to the longest, in batches of a bounded padded size.
-
-    A row above the bound is a batch of its own.
-    """
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        # Rows come sorted, so this row's length is what the batch is padded to.
-        if batches and lengths[index] * (len(batches[-1]) + 1) <= tokens_per_batch:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches

@@ -14,6 +14,7 @@ from accord.corpora.encoding import ChatEncoder
 from accord.rewards.ensemble import EnsembleReward
 from accord.rewards.functions import FunctionReward
 from accord.rewards.learned import LearnedReward
+from accord.rewards.process import ProcessReward
 
 
 def load_reward(
@@ -31,22 +32,15 @@ def load_reward(
         ConfigError: there is no reward, not one weight each, or an ensemble without a model.
     """
     models, functions = config.reward_model_name_or_path, config.reward_funcs
-    weights, ensemble = config.reward_weights, config.reward_ensemble
+    weights = config.reward_weights
     names = [*models, *functions]
-    if ensemble and not models:
+    if config.reward_ensemble and not models:
         raise ConfigError("reward_ensemble needs reward_model_name_or_path")
     if not names:
         raise ConfigError("no reward: give reward_model_name_or_path, reward_funcs, or both")
     if len(set(names)) < len(names):
         raise ConfigError(f"a reward is named twice among {', '.join(names)}; weigh it instead")
-    learned = [
-        LearnedReward(model, device=device, max_length=max_length, policy_encoder=policy_encoder)
-        for model in models
-    ]
-    rewards: dict[str, Reward] = dict(zip(models, learned, strict=True))
-    if ensemble:
-        coefficient = config.reward_uncertainty_coef
-        rewards = {"ensemble": EnsembleReward(learned, ensemble, coefficient=coefficient)}
+    rewards = _loaded(config, device=device, max_length=max_length, policy_encoder=policy_encoder)
     rewards |= {name: FunctionReward(name) for name in functions}
     if weights and len(weights) != len(rewards):
         raise ConfigError(
@@ -56,6 +50,33 @@ def load_reward(
         return next(iter(rewards.values()))
     # Also around a single function, for it may leave responses out.
     return MixedReward(_labelled(rewards), weights or [1.0] * len(rewards))
+
+
+def _loaded(
+    config: RewardConfig, *, device: torch.device, max_length: int, policy_encoder: ChatEncoder
+) -> dict[str, Reward]:
+    """The models' rewards by name, or the one of their ensemble."""
+    stepwise: dict[str, Reward] = {}
+    learned: dict[str, LearnedReward] = {}
+    for name in config.reward_model_name_or_path:
+        of_steps = ProcessReward.load_if_process(name, device=device, max_length=max_length)
+        if of_steps:
+            stepwise[name] = of_steps
+        else:
+            learned[name] = LearnedReward(
+                name, device=device, max_length=max_length, policy_encoder=policy_encoder
+            )
+    if not config.reward_ensemble:
+        both = {**stepwise, **learned}
+        return {name: both[name] for name in config.reward_model_name_or_path}
+    if stepwise:
+        raise ConfigError(f"{next(iter(stepwise))}: scores steps, and cannot join an ensemble")
+    together = EnsembleReward(
+        list(learned.values()),
+        config.reward_ensemble,
+        coefficient=config.reward_uncertainty_coef,
+    )
+    return {"ensemble": together}
 
 
 def _labelled(rewards: dict[str, Reward]) -> dict[str, Reward]:

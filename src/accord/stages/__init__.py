@@ -6,6 +6,7 @@ STAGES = {
     "sft": "accord.stages.sft",
     "preferences": "accord.stages.preferences",
     "reward": "accord.stages.reward_modeling",
+    "process_reward": "accord.stages.process_reward",
     "ppo": "accord.stages.policy_training.ppo",
     "grpo": "accord.stages.policy_training.grpo",
     "rloo": "accord.stages.policy_training.rloo",

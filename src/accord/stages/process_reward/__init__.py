@@ -1,0 +1,1 @@
+"""Process reward models: a score a reasoning step."""
