@@ -18,6 +18,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from accord.core import files, processes
 from accord.core.errors import ModelError
 from accord.corpora.encoding import ChatEncoder
+from accord.models.adapter_files import is_adapter
 from accord.models.linear import use_fast_linear
 from accord.models.loading import (
     evaluating,
@@ -29,10 +30,14 @@ from accord.models.loading import (
 from accord.models.logprobs import bare_model, hidden_states
 from accord.models.lora import merged
 from accord.models.packing import use_packing
+from accord.models.quantized import is_quantized
 
 HEAD_NAMES = ("score", "classifier")
 RELOAD_TOLERANCE = 1e-4
 """Largest change of a score by saving and reloading; relative for scores beyond 1."""
+
+FOUR_BIT_TOLERANCE = 5e-2
+"""The same where a base of four bits computed in bfloat16, and is saved in float32."""
 
 
 class ScoredSample(Protocol):
@@ -47,7 +52,9 @@ class ScoredSample(Protocol):
         """(B, L), 1 on real tokens."""
 
 
-def init_reward_model(policy_path: str, *, device: torch.device, seed: int) -> PreTrainedModel:
+def init_reward_model(
+    policy_path: str, *, device: torch.device, seed: int, load_in_4bit: bool = False
+) -> PreTrainedModel:
     """A float32 reward model on a policy's trunk, with a fresh head.
 
     Head weights are normal with standard deviation 1 / sqrt(hidden + 1), so scores of unit-scale
@@ -56,7 +63,7 @@ def init_reward_model(policy_path: str, *, device: torch.device, seed: int) -> P
     Raises:
         ModelError: no such model, or its classifier has no linear head.
     """
-    model, _ = _load_classifier(policy_path, device=device, num_labels=1)
+    model, _ = _load_classifier(policy_path, device=device, load_in_4bit=load_in_4bit, num_labels=1)
     size = score_head(model).weight.shape
     generator = torch.Generator().manual_seed(seed)
     _fill_head(model, torch.randn(size, generator=generator) / math.sqrt(size[1] + 1))
@@ -79,16 +86,23 @@ def load_reward_model(path: str, *, device: torch.device) -> PreTrainedModel:
 
 
 def _load_classifier(
-    path: str, *, device: torch.device, **labels: int
+    path: str, *, device: torch.device, load_in_4bit: bool = False, **labels: int
 ) -> tuple[PreTrainedModel, bool]:
     """A classifier, and whether its head was saved (if not, it is random, from nobody's seed)."""
+    if is_adapter(path):  # whose base does not tell how many labels the adapters' head has
+        labels = {"num_labels": 1}
     with torch.random.fork_rng(devices=[]):
-        loaded, missing = load_pretrained(
-            AutoModelForSequenceClassification, path, dtype=torch.float32, **labels
+        model, missing = load_pretrained(
+            AutoModelForSequenceClassification,
+            path,
+            device=device,
+            load_in_4bit=load_in_4bit,
+            dtype=torch.float32,
+            **labels,
         )
     of_head = [name for name in missing if name.split(".")[0] in HEAD_NAMES]
     refuse_missing(path, [name for name in missing if name not in of_head])
-    model: PreTrainedModel = loaded.to(device).eval()
+    model.eval()  # type: ignore[no-untyped-call]
     use_fast_linear(model)
     use_packing(model)
     if model.config.num_labels != 1 and not of_head:
@@ -208,24 +222,27 @@ def _save_and_rescore(model: nn.Module, tokenizer: Any, path: Path, sample: Scor
         with torch.no_grad():
             scores = response_scores(reloaded, sample.input_ids, sample.attention_mask)
         difference = float((scores - expected).abs().max())
-        if not difference <= RELOAD_TOLERANCE * max(1.0, float(expected.abs().max())):
+        tolerance = FOUR_BIT_TOLERANCE if is_quantized(model) else RELOAD_TOLERANCE
+        if not difference <= tolerance * max(1.0, float(expected.abs().max())):
             raise ModelError(
                 f"{path}: the head was not saved as it was trained: reloaded, its scores differ by "
-                f"{difference:.3g}; expected at most {RELOAD_TOLERANCE:g}. Nothing was replaced"
+                f"{difference:.3g}; expected at most {tolerance:g}. Nothing was replaced"
             )
 
 
 class ValueModel(nn.Module):
     """V(s) with a trunk of its own, in the form of a reward model that is read at every token."""
 
-    def __init__(self, path: str, *, device: torch.device) -> None:
+    def __init__(self, path: str, *, device: torch.device, load_in_4bit: bool = False) -> None:
         """From a saved value or a reward model (V starts as the score), or a policy (as 0).
 
         Raises:
             ModelError: no such model, or its classifier has no linear head.
         """
         super().__init__()
-        model, has_head = _load_classifier(path, device=device, num_labels=1)
+        model, has_head = _load_classifier(
+            path, device=device, load_in_4bit=load_in_4bit, num_labels=1
+        )
         if not has_head:
             _fill_head(model, torch.zeros(score_head(model).weight.shape))
         self.model: nn.Module = model

@@ -38,7 +38,9 @@ def fit(
         the model at the moment of its lowest validation loss, and the steps taken.
     """
     start = config.model_name_or_path
-    fresh = init_reward_model(start, device=default_device(), seed=config.seed)
+    fresh = init_reward_model(
+        start, device=default_device(), seed=config.seed, load_in_4bit=config.load_in_4bit
+    )
     if config.head_ridge is not None:
         fit_head(fresh, train, encoder, config, ridge=config.head_ridge)
     model = adapted(fresh, config)
