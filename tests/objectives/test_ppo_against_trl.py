@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-ppo_trainer: Any = pytest.importorskip("trl.experimental.ppo.ppo_trainer", exc_type=ImportError)
-
 from accord.objectives.gae import gae
 from accord.objectives.kl import kl_estimate
 from accord.objectives.masked import whiten, zero_outside
 from accord.objectives.ppo import clipped_policy_loss, clipped_value_loss, ppo_loss
 from accord.objectives.rewards import per_token_rewards
 from objectives.trl_parts import run_lines
+
+ppo_trainer: Any = pytest.importorskip("trl.experimental.ppo.ppo_trainer", exc_type=ImportError)
 
 pytestmark = pytest.mark.oracle
 
