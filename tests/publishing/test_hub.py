@@ -68,6 +68,29 @@ def test_a_finished_stage_is_pushed_without_training_again(
     assert cli.main([*command, "--quiet", "--push_to_hub", "ada/second", "--hub_private"]) == 0
 
 
+def test_a_step_of_a_pipeline_is_pushed_from_its_own_config(
+    hub: FakeHub, tiny_model_dir: Path, command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "run.toml").write_text(
+        f"""
+name = "test"
+[[step]]
+name = "first"
+stage = "sft"
+max_steps = 1
+eval_fraction = 0.2
+inputs = {{ model_name_or_path = "{tiny_model_dir}", dataset_name = "{tmp_path}/rows.jsonl" }}
+"""
+    )
+    out = tmp_path / "out"
+    assert cli.main(["run", "--config", f"{tmp_path}/run.toml", "--output_dir", str(out)]) == 0
+    written = (out / "first" / "manifest.json").read_text()
+    step = ["--config", str(out / "first" / "config.toml"), "--output_dir", str(out / "first")]
+    assert cli.main(["sft", *step, "--push_to_hub", "ada/step"]) == 0
+    assert hub.files["ada/step"] == on_disk(out / "first" / "model")
+    assert (out / "first" / "manifest.json").read_text() == written
+
+
 def test_python_calls_push_too(hub: FakeHub, tiny_model_dir: Path) -> None:
     rows = [{"prompt": f"user asks {i}", "completion": "know"} for i in range(40)]
     fields: dict[str, Any] = {"eval_fraction": 0.2, "max_steps": 1, "max_length": 64}

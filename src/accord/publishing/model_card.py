@@ -42,8 +42,8 @@ def model_card(
     model_path: Path, manifest: Mapping[str, Any], config: StageConfig, result: Mapping[str, Any]
 ) -> str:
     """The card's text; arguments as for `write_model_card`, and the model's directory."""
-    architectures = json.loads((model_path / "config.json").read_text("utf-8"))["architectures"]
-    is_scorer = str(architectures[0]).endswith(_CLASSIFIER)
+    architectures = json.loads((model_path / "config.json").read_text("utf-8")).get("architectures")
+    is_scorer = any(name.endswith(_CLASSIFIER) for name in architectures or [])
     front = yaml.safe_dump(
         _front_matter(manifest, config, is_scorer=is_scorer), sort_keys=False, allow_unicode=True
     )
@@ -88,7 +88,7 @@ def _front_matter(
     if is_scorer:
         tags.append("reward-model")
     if getattr(config, "use_peft", False):
-        tags.append("lora")
+        tags.append("qlora" if getattr(config, "load_in_4bit", False) else "lora")
     front: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "text-classification" if is_scorer else "text-generation",
