@@ -7,7 +7,8 @@
 What is given as an object is written into the run's directory first, so that the run has what every
 run has: a manifest, metrics, checkpoints, a model that `transformers` loads. Further keyword
 arguments are the fields of the stage's config (`accord STAGE --help`); an unknown one is an error
-that names the nearest.
+that names the nearest. Every function also takes `output_dir`, `force`, `processing_class`, and
+`push_to_hub="USER/NAME"` (with `hub_private`), which uploads the finished model.
 """
 
 import shutil
@@ -24,6 +25,7 @@ from accord.core.files import hash_json, write_jsonl
 from accord.core.run_dir import RunDir
 from accord.models.loading import load_policy, load_tokenizer, save_model
 from accord.pipeline import execute
+from accord.publishing.hub import check_push, push_model
 from accord.rewards.functions import register
 from accord.wiring import stage_config
 
@@ -231,6 +233,9 @@ def _run(
     tokenizer = fields.pop("processing_class", None)
     output_dir = fields.pop("output_dir", None)
     force = fields.pop("force", False)
+    repo_id, private = fields.pop("push_to_hub", None), fields.pop("hub_private", False)
+    if repo_id:
+        check_push(stage, repo_id)
     temporary = None if output_dir else tempfile.mkdtemp(prefix=f"accord-{stage}-")
     path = Path(output_dir) if output_dir else Path(str(temporary)) / "run"
     beside = path.with_name(f"{path.name}-inputs")
@@ -243,6 +248,8 @@ def _run(
             values[name] = _data(given, beside, name)
     config: StageConfig = stage_config(stage).parse(values, where=f"accord.{stage}")
     outcome = execute(stage, config, path, force=force)
+    if repo_id:
+        push_model(outcome.path, repo_id, private=private)
     return Trained(outcome.path, outcome.result, temporary)
 
 

@@ -22,7 +22,9 @@ _COMMON = """options of every stage:
   --config FILE      TOML or YAML with the fields above; flags override it
   --force            redo a finished stage; the old run is moved aside
   --quiet            no progress bar
-  --json             print the result as JSON"""
+  --json             print the result as JSON
+  --push_to_hub REPO upload model/ to USER/NAME on the Hugging Face hub when the stage is done
+  --hub_private      make a new repository there private"""
 
 
 def _common_parser() -> argparse.ArgumentParser:
@@ -32,6 +34,8 @@ def _common_parser() -> argparse.ArgumentParser:
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--push_to_hub", "--push-to-hub", metavar="REPO")
+    parser.add_argument("--hub_private", "--hub-private", action="store_true")
     return parser
 
 
@@ -47,15 +51,20 @@ def run_stage(stage: str, arguments: list[str]) -> int:
         raise ConfigError(f"accord {stage}: give --output_dir, the folder for this run")
     _set_quiet(options.quiet or options.json)
     from accord.pipeline import execute
+    from accord.publishing.hub import check_push, push_model
 
+    if options.push_to_hub:
+        check_push(stage, options.push_to_hub)
     outcome = execute(stage, config, options.output_dir, force=options.force)
-    if options.json:
-        print(json.dumps(outcome.result))
-        return 0
-    console = Console()
+    console = Console(quiet=options.json)
     state = "unchanged, skipped" if outcome.was_skipped else f"done in {outcome.wall_s:.0f} s"
     console.print(f"{stage} {state}: {outcome.path}")
     console.print(_as_table(outcome.result))
+    if options.json:
+        print(json.dumps(outcome.result))
+    if options.push_to_hub:
+        address = push_model(outcome.path, options.push_to_hub, private=options.hub_private)
+        console.print(f"pushed to {address}")
     return 0
 
 

@@ -23,6 +23,7 @@ from accord.core.files import write_text
 from accord.core.manifest import strings_in
 from accord.core.run_dir import RunDir
 from accord.core.train_config import TrainConfig
+from accord.publishing.model_card import write_model_card
 from accord.wiring import protocols_for, stage_config, stage_outputs, stage_run
 
 
@@ -256,6 +257,7 @@ def _execute(
         wall_s = time.monotonic() - started
         values = {f.name: getattr(outcome, f.name) for f in dataclasses.fields(outcome)}
         result = {k: _portable(v, path) for k, v in values.items()}
+        write_model_card(run_dir, fresh, config, result)
         run_dir.write_json("result.json", result)
         finished = {
             "status": "finished",

@@ -18,8 +18,6 @@ from transformers import (
 from accord.core.errors import ModelError
 from accord.models import heads
 from accord.models.heads import (
-    ValueHead,
-    ValueModel,
     init_reward_model,
     load_reward_model,
     response_scores,
@@ -30,6 +28,7 @@ from accord.models.heads import (
 from accord.models.loading import load_policy, load_tokenizer
 from accord.models.logprobs import hidden_states
 from accord.models.lora import add_lora
+from accord.models.values import ValueHead, ValueModel
 
 CPU = torch.device("cpu")
 END_OF_TURN = 2

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from accord.core.errors import ModelError
+from accord.core.errors import ConfigError, ModelError
 from accord.models.heads import init_reward_model
 from accord.models.loading import load_policy, load_tokenizer, save_model
 from accord.models.logprobs import token_logprobs
-from accord.models.lora import adapters_off, add_lora, merged, reference_of
+from accord.models.lora import TrainingDropout, adapters_off, add_lora, merged, reference_of
 
 CPU = torch.device("cpu")
 IDS = torch.randint(4, 300, (2, 10), generator=torch.Generator().manual_seed(7))
@@ -143,3 +143,65 @@ def test_a_reward_models_head_keeps_training(tiny_model_dir: Path) -> None:
     assert [name for name in trainable if "lora_" not in name] == [
         "base_model.model.score.modules_to_save.default.weight"
     ]
+
+
+def test_dropout_is_on_in_training_passes_alone(policy: Any) -> None:
+    """The same module trains, samples and is the reference, in whatever mode it stands."""
+    model = add_lora(policy, r=4, alpha=8, seed=0, dropout=0.5)
+    train(model)
+    model.train()
+    trained = [logprobs_of(model).detach() for _ in range(2)]
+    assert (trained[0] - trained[1]).abs().max() > 1e-3
+    with torch.no_grad():
+        read = [logprobs_of(model) for _ in range(2)]
+    assert torch.equal(read[0], read[1])
+    torch.testing.assert_close(logprobs_of(merged(model)).detach(), read[0], atol=1e-5, rtol=0)
+    model.eval()
+    assert torch.equal(logprobs_of(model).detach(), read[0])
+    with adapters_off(model), torch.no_grad():
+        assert (logprobs_of(model) - read[0]).abs().max() > 0.01
+
+
+def test_a_share_of_the_inputs_is_hidden(policy: Any) -> None:
+    model = add_lora(policy, r=4, alpha=8, seed=0, dropout=0.25)
+    dropouts = [m for m in model.modules() if isinstance(m, TrainingDropout)]
+    assert len(dropouts) == 2 * 7
+    hidden = dropouts[0](torch.ones(100_000))
+    assert (hidden == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert hidden.mean().item() == pytest.approx(1.0, abs=0.02)  # what is left makes up for it
+
+
+def test_named_layers_alone(policy: Any) -> None:
+    model = add_lora(policy, r=4, alpha=8, seed=0, target_modules=["q_proj", "mlp.up_proj"])
+    adapted = {n.split(".lora_")[0].rsplit(".", 1)[1] for n in model.state_dict() if "lora_" in n}
+    assert adapted == {"q_proj", "up_proj"}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("q_porj", "'q_porj'; did you mean 'q_proj'"),
+        ("lm_head", "no linear layer of the trunk"),  # the head is read without adapters
+        ("embed_tokens", "no linear layer of the trunk"),
+        ("input_layernorm", "no linear layer of the trunk"),
+    ],
+)
+def test_layers_that_cannot_have_adapters(policy: Any, name: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        add_lora(policy, r=4, alpha=8, seed=0, target_modules=["q_proj", name])
+    assert not any("lora" in n for n in policy.state_dict())  # nothing was touched
+
+
+def test_rank_stabilised_scale(tiny_model_dir: Path) -> None:
+    """alpha / sqrt(r) of 8 / 2 is alpha / r of 16 / 4."""
+
+    def change(alpha: int, **options: Any) -> Tensor:
+        start = load_policy(str(tiny_model_dir), device=CPU)
+        model: Any = add_lora(start, r=4, alpha=alpha, seed=0, **options)
+        layer = model.base_model.model.model.layers[0].mlp.up_proj
+        torch.nn.init.ones_(layer.lora_B["default"].weight)
+        delta: Tensor = layer.get_delta_weight("default")
+        return delta
+
+    torch.testing.assert_close(change(8, use_rslora=True), change(16))
+    assert not torch.allclose(change(8), change(16))

@@ -9,11 +9,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, LlamaConfig, Qwen2Config
 
 from accord.models import packing
-from accord.models.heads import ValueModel, init_reward_model, response_scores
+from accord.models.heads import init_reward_model, response_scores
 from accord.models.loading import load_policy
 from accord.models.logprobs import hidden_states, token_logprobs
 from accord.models.lora import add_lora
 from accord.models.packing import pack, packs_rows, use_packing
+from accord.models.values import ValueModel
 
 CPU = torch.device("cpu")
 

@@ -162,6 +162,7 @@ def test_resumed_is_unbroken_bit_for_bit(
     values: dict[str, Any] = {
         "eval_dataset_name": str(other), "max_steps": 12, "eval_steps": 1, "save_steps": 2,
         "patience": 3, "learning_rate": 3e-2, "warmup_steps": 0, "use_peft": use_peft,
+        "lora_dropout": 0.1,
     }  # fmt: skip
     unbroken = run(tiny_model_dir, data, tmp_path / "unbroken", **values)
     log = RunDir.log

@@ -31,6 +31,10 @@ class TrainingError(AccordError):
     """Training cannot go on (non-finite losses in a row, for example)."""
 
 
+class HubError(AccordError):
+    """The hub refused an upload or could not be reached; the run on disk is as it was."""
+
+
 class Interrupted(AccordError):
     """Ctrl-C: a checkpoint was written, and the same command resumes from it."""
 

@@ -1,6 +1,8 @@
 """Knobs that every stage which trains a model has; rates and sizes get their own defaults there."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from accord.core.config import InputPath, StageConfig
 
@@ -36,7 +38,27 @@ class TrainConfig(StageConfig):
     """rank of the adapters"""
     lora_alpha: int = Field(default=32, ge=1)
     """scale of the adapters: their output is multiplied by alpha / rank"""
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """share of the adapters' inputs hidden in each training pass; what samples, evaluates or is the
+    reference hides nothing"""
+    lora_target_modules: list[str] = Field(default=["all-linear"], min_length=1)
+    """names of the linear layers that get adapters, such as q_proj; all-linear takes every one but
+    the head"""
+    use_rslora: bool = False
+    """scale the adapters by alpha / sqrt(rank) instead, for high ranks"""
+    load_in_4bit: bool = False
+    """QLoRA: keep the frozen base in four bits a weight (needs use_peft and bitsandbytes); `model/`
+    is saved in float32, merged"""
+    save_adapter: bool = False
+    """also save the adapters alone, in `adapter/` beside `model/`, for peft"""
     eval_steps: int = Field(default=50, ge=1)
     """steps between evaluations"""
     save_steps: int = Field(default=100, ge=1)
     """steps between checkpoints"""
+
+    @model_validator(mode="after")
+    def _adapters_are_there(self) -> Self:
+        for name in ("load_in_4bit", "save_adapter"):
+            if getattr(self, name) and not self.use_peft:
+                raise ValueError(f"{name} needs use_peft: only adapters can do that")
+        return self

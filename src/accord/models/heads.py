@@ -1,4 +1,4 @@
-"""Scalar heads: reward models, and values on a trunk of their own or on the policy's.
+"""Scalar heads and the reward models that have them.
 
 A reward model is `AutoModelForSequenceClassification` with one label. Its score is read at the
 last real token, found by length; `transformers` finds it by the pad token's id, so the two agree
@@ -9,16 +9,16 @@ import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from accord.core import files, processes
 from accord.core.errors import ModelError
 from accord.corpora.encoding import ChatEncoder
+from accord.models.adapter_files import is_adapter
 from accord.models.linear import use_fast_linear
 from accord.models.loading import (
     evaluating,
@@ -30,10 +30,14 @@ from accord.models.loading import (
 from accord.models.logprobs import bare_model, hidden_states
 from accord.models.lora import merged
 from accord.models.packing import use_packing
+from accord.models.quantized import is_quantized
 
 HEAD_NAMES = ("score", "classifier")
 RELOAD_TOLERANCE = 1e-4
 """Largest change of a score by saving and reloading; relative for scores beyond 1."""
+
+FOUR_BIT_TOLERANCE = 5e-2
+"""The same where a base of four bits computed in bfloat16, and is saved in float32."""
 
 
 class ScoredSample(Protocol):
@@ -49,7 +53,12 @@ class ScoredSample(Protocol):
 
 
 def init_reward_model(
-    policy_path: str, *, device: torch.device, seed: int, outputs: int = 1
+    policy_path: str,
+    *,
+    device: torch.device,
+    seed: int,
+    outputs: int = 1,
+    load_in_4bit: bool = False,
 ) -> PreTrainedModel:
     """A float32 reward model on a policy's trunk, with a fresh head.
 
@@ -59,10 +68,12 @@ def init_reward_model(
     Raises:
         ModelError: no such model, or its classifier has no linear head.
     """
-    model, _ = _load_classifier(policy_path, device=device, num_labels=outputs)
+    model, _ = load_classifier(
+        policy_path, device=device, load_in_4bit=load_in_4bit, num_labels=outputs
+    )
     size = score_head(model).weight.shape
     generator = torch.Generator().manual_seed(seed)
-    _fill_head(model, torch.randn(size, generator=generator) / math.sqrt(size[1] + 1))
+    fill_head(model, torch.randn(size, generator=generator) / math.sqrt(size[1] + 1))
     return model
 
 
@@ -72,7 +83,7 @@ def load_reward_model(path: str, *, device: torch.device) -> PreTrainedModel:
     Raises:
         ModelError: no such model, more than one label, or no saved head (a causal LM).
     """
-    model, has_head = _load_classifier(path, device=device)
+    model, has_head = load_classifier(path, device=device)
     if not has_head:
         raise ModelError(
             f"{path}: holds no score head; expected a reward model: train one with the reward "
@@ -81,17 +92,24 @@ def load_reward_model(path: str, *, device: torch.device) -> PreTrainedModel:
     return model
 
 
-def _load_classifier(
-    path: str, *, device: torch.device, **labels: int
+def load_classifier(
+    path: str, *, device: torch.device, load_in_4bit: bool = False, **labels: int
 ) -> tuple[PreTrainedModel, bool]:
     """A classifier, and whether its head was saved (if not, it is random, from nobody's seed)."""
+    if is_adapter(path):  # whose base does not tell how many labels the adapters' head has
+        labels = {"num_labels": 1}
     with torch.random.fork_rng(devices=[]):
-        loaded, missing = load_pretrained(
-            AutoModelForSequenceClassification, path, dtype=torch.float32, **labels
+        model, missing = load_pretrained(
+            AutoModelForSequenceClassification,
+            path,
+            device=device,
+            load_in_4bit=load_in_4bit,
+            dtype=torch.float32,
+            **labels,
         )
     of_head = [name for name in missing if name.split(".")[0] in HEAD_NAMES]
     refuse_missing(path, [name for name in missing if name not in of_head])
-    model: PreTrainedModel = loaded.to(device).eval()
+    model.eval()  # type: ignore[no-untyped-call]
     use_fast_linear(model)
     use_packing(model)
     if model.config.num_labels != 1 and not of_head:
@@ -105,7 +123,7 @@ def _load_classifier(
     return model, not of_head
 
 
-def _fill_head(model: nn.Module, weight: Tensor) -> None:
+def fill_head(model: nn.Module, weight: Tensor) -> None:
     head = score_head(model)
     with torch.no_grad():
         head.weight.copy_(weight)
@@ -224,73 +242,9 @@ def _save_and_rescore(
         with torch.no_grad():
             scores = response_scores(reloaded, sample.input_ids, sample.attention_mask)
         difference = float((scores - expected).abs().max())
-        if not difference <= RELOAD_TOLERANCE * max(1.0, float(expected.abs().max())):
+        tolerance = FOUR_BIT_TOLERANCE if is_quantized(model) else RELOAD_TOLERANCE
+        if not difference <= tolerance * max(1.0, float(expected.abs().max())):
             raise ModelError(
                 f"{path}: the head was not saved as it was trained: reloaded, its scores differ by "
-                f"{difference:.3g}; expected at most {RELOAD_TOLERANCE:g}. Nothing was replaced"
+                f"{difference:.3g}; expected at most {tolerance:g}. Nothing was replaced"
             )
-
-
-class ValueModel(nn.Module):
-    """V(s) with a trunk of its own, in the form of a reward model that is read at every token."""
-
-    def __init__(self, path: str, *, device: torch.device) -> None:
-        """From a saved value or a reward model (V starts as the score), or a policy (as 0).
-
-        Raises:
-            ModelError: no such model, or its classifier has no linear head.
-        """
-        super().__init__()
-        model, has_head = _load_classifier(path, device=device, num_labels=1)
-        if not has_head:
-            _fill_head(model, torch.zeros(score_head(model).weight.shape))
-        self.model: nn.Module = model
-
-    @classmethod
-    def load(cls, path: str, *, device: torch.device) -> Self:
-        """What `save_scored_model` wrote of its model."""
-        return cls(path, device=device)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """The same as `values`."""
-        return _values_before(token_scores(self.model, input_ids, attention_mask))
-
-    def values(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, L) float32: column l is V of the state before token l; column 0 is 0.
-
-        Args:
-            input_ids: (B, L) prompt and response, right-padded.
-            attention_mask: (B, L), 1 on real tokens; columns on padding mean nothing.
-        """
-        return self.forward(input_ids, attention_mask)
-
-
-class ValueHead(nn.Module):
-    """V(s) read off the policy's own hidden states; starts as 0; the trunk gets gradient too."""
-
-    def __init__(self, hidden_size: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(hidden_size, 1)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
-
-    @classmethod
-    def load(cls, path: str, *, device: torch.device) -> Self:
-        """What PPO left in `value/`; it reads the hidden states of the policy beside it."""
-        weights = load_file(Path(path) / "head.safetensors")
-        head = cls(weights["linear.weight"].shape[1])
-        head.load_state_dict(weights)
-        return head.to(device)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """The same as `values`."""
-        return _values_before(head_readings(self.linear, hidden)[..., 0])
-
-    def values(self, hidden: Tensor) -> Tensor:
-        """(B, L) float32 as `ValueModel.values`, from (B, L, H) hidden states of the policy."""
-        return self.forward(hidden)
-
-
-def _values_before(readings: Tensor) -> Tensor:
-    """Move (B, L) readings one column right: what follows token l - 1 is the state before l."""
-    return nn.functional.pad(readings[:, :-1], (1, 0))

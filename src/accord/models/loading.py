@@ -15,10 +15,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from accord.core import files
-from accord.core.errors import ModelError
+from accord.core.device import default_device
+from accord.core.errors import ConfigError, ModelError
+from accord.core.train_config import TrainConfig
+from accord.models.adapter_files import adapters_between, base_of, is_adapter, merge_adapter
 from accord.models.linear import use_fast_linear
 from accord.models.logprobs import check_logits
 from accord.models.packing import use_packing
+from accord.models.quantized import four_bit_arguments, keep_trainable
 
 
 def check_model_path(model_name_or_path: str) -> None:
@@ -29,6 +33,9 @@ def check_model_path(model_name_or_path: str) -> None:
             not exist.
     """
     path = Path(model_name_or_path)
+    if is_adapter(model_name_or_path):
+        check_model_path(base_of(model_name_or_path))
+        return
     if path.exists() and not (path / "config.json").is_file():
         raise ModelError(f"{path}: expected a Hugging Face model directory with a config.json")
     looks_local = path.is_absolute() or model_name_or_path.startswith((".", "~"))
@@ -49,46 +56,89 @@ def within_context(max_length: int, model_config: Any) -> int:
 
 
 def load_tokenizer(model_name_or_path: str) -> Any:
-    """The tokenizer that lies with a model."""
+    """The tokenizer that lies with a model; with adapters that have none, their base's."""
     check_model_path(model_name_or_path)
+    if not (Path(model_name_or_path) / "tokenizer_config.json").is_file():
+        model_name_or_path = base_of(model_name_or_path)
     with named_errors(model_name_or_path):
         return AutoTokenizer.from_pretrained(model_name_or_path)
 
 
 def load_policy(
-    model_name_or_path: str, *, device: torch.device, dtype: torch.dtype = torch.float32
+    model_name_or_path: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    load_in_4bit: bool = False,
 ) -> PreTrainedModel:
     """Any `transformers` causal language model, in evaluation mode (no dropout).
 
+    A directory of adapters gives its base with the adapters merged.
+
     Raises:
+        ConfigError: `load_in_4bit` without bitsandbytes, or of adapters.
         ModelError: no such model, its files are damaged or lack weights, or its family changes
             logits in a way that `models.logprobs` does not know.
     """
-    loaded, missing = load_pretrained(AutoModelForCausalLM, model_name_or_path, dtype=dtype)
+    model, missing = load_pretrained(
+        AutoModelForCausalLM,
+        model_name_or_path,
+        device=device,
+        dtype=dtype,
+        load_in_4bit=load_in_4bit,
+    )
     refuse_missing(model_name_or_path, missing)
-    model: PreTrainedModel = loaded.to(device).eval()
+    model.eval()  # type: ignore[no-untyped-call]
     use_fast_linear(model)
     use_packing(model)
     check_logits(model, where=model_name_or_path)
     return model
 
 
+def load_start(config: TrainConfig) -> PreTrainedModel:
+    """The policy that a training stage starts from, on this process's device."""
+    return load_policy(
+        config.model_name_or_path, device=default_device(), load_in_4bit=config.load_in_4bit
+    )
+
+
 def load_pretrained(
-    auto_class: Any, model_name_or_path: str, **arguments: Any
-) -> tuple[Any, list[str]]:
+    auto_class: Any,
+    model_name_or_path: str,
+    *,
+    device: torch.device,
+    load_in_4bit: bool = False,
+    **arguments: Any,
+) -> tuple[PreTrainedModel, list[str]]:
     """A model of one of the Auto classes, and the names of weights that its files lack.
 
     `transformers` fills what is missing with random numbers, so callers have to look at the list.
 
     Raises:
+        ConfigError: `load_in_4bit` without bitsandbytes, or of adapters.
         ModelError: no such model, or its files are damaged.
     """
     check_model_path(model_name_or_path)
+    adapters = adapters_between(model_name_or_path)
+    if load_in_4bit:
+        if adapters:
+            raise ConfigError(
+                f"load_in_4bit: {model_name_or_path} is a directory of adapters, which cannot be "
+                "folded into four bits; start from a whole model (model/ beside adapter/)"
+            )
+        arguments |= four_bit_arguments(device)
     with named_errors(model_name_or_path), _quiet_library():
         model, info = auto_class.from_pretrained(
-            model_name_or_path, output_loading_info=True, **arguments
+            base_of(model_name_or_path), output_loading_info=True, **arguments
         )
-    return model, sorted(info["missing_keys"])
+        missing = set(info["missing_keys"])
+        for directory in adapters:
+            model, given = merge_adapter(model, directory)
+            missing -= given
+    if load_in_4bit:
+        keep_trainable(model)
+        return model, sorted(missing)  # it is where it was put
+    return model.to(device), sorted(missing)
 
 
 def refuse_missing(model_name_or_path: str, missing: Sequence[str]) -> None:

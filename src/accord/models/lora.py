@@ -2,22 +2,50 @@
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from accord.core.errors import ModelError
+from accord.core.errors import ConfigError, ModelError, describe_choice
+from accord.core.run_dir import RunDir
 from accord.core.train_config import TrainConfig
-from accord.models.loading import evaluating
+from accord.models.adapter_files import save_adapter
+from accord.models.loading import evaluating, save_model
+from accord.models.quantized import dequantized_and_merged, is_quantized
+
+ALL_LINEAR = "all-linear"
+"""Stands for every linear layer of the trunk."""
 
 
-def add_lora(model: PreTrainedModel, *, r: int, alpha: int, seed: int) -> PeftModel:
-    """Put adapters on all linear layers of the trunk and freeze everything else.
+class TrainingDropout(nn.Dropout):
+    """Dropout of the passes that record gradients; all others read the model as it is.
+
+    A mode of the module would not do: between two optimizer steps the same module samples, is
+    evaluated, and is the reference.
+    """
+
+    def forward(self, states: Tensor) -> Tensor:
+        """As `nn.Dropout`, or the states themselves."""
+        is_on = self.training and torch.is_grad_enabled()
+        return nn.functional.dropout(states, self.p, training=is_on)
+
+
+def add_lora(
+    model: PreTrainedModel,
+    *,
+    r: int,
+    alpha: int,
+    seed: int,
+    dropout: float = 0.0,
+    target_modules: Sequence[str] = (ALL_LINEAR,),
+    use_rslora: bool = False,
+) -> PeftModel:
+    """Put adapters on linear layers of the trunk and freeze everything else.
 
     A causal LM's output embedding stays as it is. A classifier's head keeps training, as a copy
     inside the wrapper. A new adapter adds nothing, so the first forward is the model's own.
@@ -27,25 +55,62 @@ def add_lora(model: PreTrainedModel, *, r: int, alpha: int, seed: int) -> PeftMo
         r: rank.
         alpha: the adapter's output is multiplied by alpha / r.
         seed: seeds the adapters' random half and nothing else.
+        dropout: share of the adapters' inputs that a training pass hides, in [0, 1).
+        target_modules: ends of the names of the layers; "all-linear" alone is all of them.
+        use_rslora: multiply by alpha / sqrt(r) instead (Kalajdzievski 2023, arXiv:2312.03732).
+
+    Raises:
+        ConfigError: no layer has one of the names, or one is no linear layer of the trunk.
     """
-    is_causal = _is_causal(model)
+    names = list(target_modules)
     config = LoraConfig(
         r=r,
         lora_alpha=alpha,
-        target_modules="all-linear",
-        task_type=TaskType.CAUSAL_LM if is_causal else TaskType.SEQ_CLS,
+        lora_dropout=dropout,
+        target_modules=ALL_LINEAR if names == [ALL_LINEAR] else names,
+        use_rslora=use_rslora,
+        task_type=TaskType.CAUSAL_LM if _is_causal(model) else TaskType.SEQ_CLS,
     )
+    if names != [ALL_LINEAR]:
+        _check_targets(model, names)
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        return get_peft_model(model, config)
+        adapted_model = get_peft_model(model, config)
+    for module in adapted_model.modules():
+        if type(module) is nn.Dropout and dropout > 0:
+            module.__class__ = TrainingDropout
+    return adapted_model
+
+
+def _check_targets(model: PreTrainedModel, names: Sequence[str]) -> None:
+    """Heads and embeddings are read here without their adapters, so they may not have any."""
+    linear = {n for n, m in model.base_model.named_modules() if isinstance(m, nn.Linear)}
+    for name in names:
+        if not any(found == name or found.endswith(f".{name}") for found in linear):
+            known = sorted({found.rsplit(".", 1)[-1] for found in linear})
+            raise ConfigError(
+                f"lora_target_modules: no linear layer of the trunk is named "
+                f"{describe_choice(name, [*known, ALL_LINEAR])}"
+            )
 
 
 def adapted(model: PreTrainedModel, config: TrainConfig) -> nn.Module:
     """The model as a stage's config wants it trained: with adapters, or all of it."""
-    if not config.use_peft:
-        return model
-    return add_lora(model, r=config.lora_r, alpha=config.lora_alpha, seed=config.seed)
+    return with_adapters(model, config) if config.use_peft else model
+
+
+def with_adapters(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
+    """`add_lora` with a stage's settings."""
+    return add_lora(
+        model,
+        r=config.lora_r,
+        alpha=config.lora_alpha,
+        seed=config.seed,
+        dropout=config.lora_dropout,
+        target_modules=config.lora_target_modules,
+        use_rslora=config.use_rslora,
+    )
 
 
 def _is_causal(model: Any) -> bool:
@@ -56,13 +121,33 @@ def merged(model: nn.Module) -> PreTrainedModel:
     """A plain `transformers` model with the adapters folded into its weights, for saving.
 
     The model that trains is not disturbed: adapters are folded into a copy. A model without
-    adapters is returned as it is.
+    adapters is returned as it is; a base of four bits becomes float32.
     """
     if not isinstance(model, PeftModel):
         return model  # type: ignore[return-value]
+    if is_quantized(model):
+        whole: PreTrainedModel = dequantized_and_merged(model)
+        return whole
     copied: Any = copy.deepcopy(model)
     plain: PreTrainedModel = copied.merge_and_unload()
     return plain
+
+
+def save_trained(model: nn.Module, tokenizer: Any, config: TrainConfig, run_dir: RunDir) -> None:
+    """A trained policy as `model/`, adapters merged; and `adapter/` where the config asks for it.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    save_model(merged(model), tokenizer, run_dir.model_path)
+    save_adapter_of(model, tokenizer, config, run_dir)
+
+
+def save_adapter_of(model: nn.Module, tokenizer: Any, config: TrainConfig, run_dir: RunDir) -> None:
+    """`adapter/`, where the config asks for it."""
+    if config.save_adapter and isinstance(model, PeftModel):
+        path = run_dir.path / "adapter"
+        save_adapter(model, tokenizer, path, base=config.model_name_or_path)
 
 
 @contextlib.contextmanager

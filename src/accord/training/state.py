@@ -11,6 +11,7 @@ from torch import nn
 from accord.core import device, files, processes
 from accord.core.errors import CheckpointError, Interrupted
 from accord.core.run_dir import RunDir
+from accord.models.quantized import frozen_names
 from accord.training.interrupt import StopRequest
 from accord.training.step import Optimization
 
@@ -28,14 +29,15 @@ def save_checkpoint(
     """Write `checkpoint-STEP/`: weights, optimizers, random state, and the loop's own values.
 
     Args:
-        modules: by name; their whole state is kept, in its own precision.
+        modules: by name; their whole state is kept, in its own precision, but for frozen weights
+            of four bits, which a resumed run reads from the model that it starts from.
         optimizations: by name.
         loop: plain values and tensors that the loop needs back (controllers, best so far).
     """
     path = run_dir.path / f"checkpoint-{step}"
     with files.atomic_directory(path) as temporary:
         state = {
-            "modules": {name: module.state_dict() for name, module in modules.items()},
+            "modules": {name: _kept(module) for name, module in modules.items()},
             "optimizations": {name: o.state_dict() for name, o in optimizations.items()},
             "random": device.random_state(),
             "loop": loop,
@@ -47,6 +49,23 @@ def save_checkpoint(
         for _, old in run_dir.checkpoints()[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
     return path
+
+
+def _kept(module: nn.Module) -> dict[str, torch.Tensor]:
+    frozen = tuple(frozen_names(module))
+    return {n: t for n, t in module.state_dict().items() if not n.startswith(frozen)}
+
+
+def _load(module: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Undo `_kept`; anything else that is missing or too much is a RuntimeError."""
+    frozen = frozen_names(module)
+    if not frozen:
+        module.load_state_dict(state)
+        return
+    found = module.load_state_dict(state, strict=False)
+    missing = set(found.missing_keys) - frozen
+    if missing or found.unexpected_keys:
+        raise RuntimeError(f"missing {sorted(missing)}, unknown {found.unexpected_keys}")
 
 
 def _write_state(state: dict[str, Any], path: Path) -> None:
@@ -131,7 +150,7 @@ def load_checkpoint(
     state = _read_verified(path)
     try:
         for name, module in modules.items():
-            module.load_state_dict(state["modules"][name])
+            _load(module, state["modules"][name])
         for name, optimization in optimizations.items():
             optimization.load_state_dict(state["optimizations"][name])
     except (KeyError, RuntimeError, ValueError) as error:

@@ -17,9 +17,10 @@ from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
 from accord.corpora.prompts import load_prompts
 from accord.engine.local import LocalEngine
-from accord.models.heads import ValueHead, ValueModel, init_reward_model, score_head
+from accord.models.heads import init_reward_model, score_head
 from accord.models.loading import load_policy, load_tokenizer, save_model
 from accord.models.logprobs import hidden_states
+from accord.models.values import ValueHead, ValueModel
 from accord.stages.policy_training.ppo import run as ppo
 from accord.stages.policy_training.ppo.actor_critic import ActorCritic
 from accord.stages.policy_training.ppo.config import Config

@@ -16,8 +16,9 @@ from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
 from accord.corpora.encoding import ChatEncoder
 from accord.models import heads
-from accord.models.heads import ValueModel, init_reward_model, score_head
+from accord.models.heads import init_reward_model, score_head
 from accord.models.loading import load_policy, load_tokenizer, save_model
+from accord.models.values import ValueModel
 from accord.stages.policy_training.ppo import run as ppo
 from accord.stages.policy_training.ppo import update
 from accord.stages.policy_training.ppo.actor_critic import ActorCritic

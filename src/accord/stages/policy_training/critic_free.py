@@ -7,8 +7,7 @@ from accord.core.device import default_device, seed_everything
 from accord.core.interfaces import EngineFactory
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
-from accord.models.loading import save_model
-from accord.models.lora import merged
+from accord.models.lora import save_trained
 from accord.stages.policy_training.critic_free_config import CriticFreeConfig
 from accord.stages.policy_training.critic_free_update import Method, update_policy
 from accord.stages.policy_training.group_sampling import Sampler, prompts_an_update
@@ -102,7 +101,7 @@ def train(
             checkpoints.after(progress.done, loop, stop)
     engine.close()
     progress.bring_back(modules)
-    save_model(merged(policy.module), policy.tokenizer, run_dir.model_path)
+    save_trained(policy.module, policy.tokenizer, config, run_dir)
     cut_prompts = count_cut(train_rows + heldout, policy.encoder, config)
     return _result(run_dir, progress, cut_prompts, config)
 

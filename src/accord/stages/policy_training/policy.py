@@ -39,7 +39,10 @@ class Policy:
         self.device = device
         self.tokenizer: Any = load_tokenizer(config.model_name_or_path)
         self.encoder = ChatEncoder(self.tokenizer)
-        self.module = adapted(load_policy(config.model_name_or_path, device=device), config)
+        start = load_policy(
+            config.model_name_or_path, device=device, load_in_4bit=config.load_in_4bit
+        )
+        self.module = adapted(start, config)
         self._as_reference = reference_of(self.module, use_peft=config.use_peft)
 
     def autocast(self) -> torch.autocast:

@@ -22,7 +22,7 @@ from accord.corpora.pairs import split_by_prompt
 from accord.corpora.steps import EncodedSteps, encode_steps, load_steps
 from accord.models.heads import init_reward_model, save_scored_model, token_scores
 from accord.models.loading import load_tokenizer, within_context
-from accord.models.lora import adapted
+from accord.models.lora import adapted, save_adapter_of
 from accord.models.process_reward import ProcessFormat
 from accord.objectives.process import step_loss
 from accord.stages.process_reward.config import Config
@@ -63,7 +63,12 @@ def run(config: Config, run_dir: RunDir) -> Result:
     seed_everything(config.seed)
     tokenizer = load_tokenizer(config.model_name_or_path)
     encoder, device = ChatEncoder(tokenizer), default_device()
-    fresh = init_reward_model(config.model_name_or_path, device=device, seed=config.seed)
+    fresh = init_reward_model(
+        config.model_name_or_path,
+        device=device,
+        seed=config.seed,
+        load_in_4bit=config.load_in_4bit,
+    )
     train, held_out = _read(config, encoder, within_context(config.max_length, fresh.config))
     model = adapted(fresh, config)
     loss, steps = _fit(model, train, held_out, encoder, config, run_dir)
@@ -74,6 +79,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
         step_separator=config.step_separator, step_aggregation=config.step_aggregation
     )
     save_scored_model(model, tokenizer, run_dir.model_path, sample=sample, beside=kept.save)
+    save_adapter_of(model, tokenizer, config, run_dir)
     cuts = [item.row.cut for item in train.encoded + held_out.encoded]
     return Result(
         model=run_dir.model_path,

@@ -47,6 +47,9 @@ class Config(TrainConfig):
                 f"{len(self.attribute_weights)} attribute_weights for {len(self.attributes)} "
                 "attributes; give one each"
             )
+        has_several = self.members > 1 or len(self.attributes) > 1 or self.disentangle_length
+        if self.save_adapter and has_several:
+            raise ValueError("save_adapter: adapters are kept with a single head; leave one out")
         if len(set(self.attributes)) < len(self.attributes):
             raise ValueError("an attribute is named twice")
         return self

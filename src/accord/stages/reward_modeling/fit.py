@@ -44,8 +44,13 @@ def fit(
         the model at the moment of its lowest validation loss, and the steps taken.
     """
     start = config.model_name_or_path
-    outputs = head_layout(config).rows
-    fresh = init_reward_model(start, device=default_device(), seed=config.seed, outputs=outputs)
+    fresh = init_reward_model(
+        start,
+        device=default_device(),
+        seed=config.seed,
+        outputs=head_layout(config).rows,
+        load_in_4bit=config.load_in_4bit,
+    )
     if config.head_ridge is not None:
         fit_head(fresh, train, encoder, config, ridge=config.head_ridge)
     model = adapted(fresh, config)

@@ -14,8 +14,10 @@ from accord.core.run_dir import RunDir
 from accord.core.types import Comparison
 from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import load_comparisons, split_by_prompt
+from accord.models.adapter_files import base_of
 from accord.models.heads import save_scored_model
 from accord.models.loading import load_tokenizer, within_context
+from accord.models.lora import save_adapter_of
 from accord.models.score_heads import folded
 from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.stages.reward_modeling.baselines import (
@@ -99,6 +101,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
     )
     sample = pair_batch(held_out.encoded, range(min(8, len(heldout_rows))), encoder).tokens
     save_scored_model(model, tokenizer, run_dir.model_path, sample=sample, beside=heads.save)
+    save_adapter_of(fitted, tokenizer, config, run_dir)
 
     seen = comparisons if config.test_comparisons else train_rows
     return Result(
@@ -156,7 +159,7 @@ def _figures(
 
 def _within_context(config: Config) -> Config:
     """The config with a `max_length` that the model can read."""
-    model = AutoConfig.from_pretrained(config.model_name_or_path)
+    model = AutoConfig.from_pretrained(base_of(config.model_name_or_path))
     return config.model_copy(update={"max_length": within_context(config.max_length, model)})
 
 

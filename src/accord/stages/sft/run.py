@@ -20,9 +20,9 @@ from accord.corpora.demonstrations import (
 )
 from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import split_by_prompt
-from accord.models.loading import load_policy, load_tokenizer, save_model, within_context
+from accord.models.loading import load_start, load_tokenizer, within_context
 from accord.models.logprobs import token_logprobs
-from accord.models.lora import adapted, merged
+from accord.models.lora import adapted, save_trained
 from accord.objectives.cross_entropy import token_cross_entropy
 from accord.stages.sft.config import Config
 from accord.training.batches import (
@@ -56,7 +56,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
     seed_everything(config.seed)
     tokenizer = load_tokenizer(config.model_name_or_path)
     encoder = ChatEncoder(tokenizer)
-    policy = load_policy(config.model_name_or_path, device=default_device())
+    policy = load_start(config)
     train, held_out = _read(config, encoder, within_context(config.max_length, policy.config))
     model = adapted(policy, config)
     lengths = [len(row.input_ids) for row in train]
@@ -98,7 +98,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
             bar.update(done, {"loss": loss, "validation": best["loss"]})
             checkpoints.after(done, best, stop)
     model.load_state_dict(best["weights"], strict=False)
-    save_model(merged(model), tokenizer, run_dir.model_path)
+    save_trained(model, tokenizer, config, run_dir)
     cuts = [row.cut for row in train + held_out]
     return Result(
         model=run_dir.model_path,

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from accord.core import processes
-from accord.core.device import default_device, seed_everything
+from accord.core.device import seed_everything
 from accord.core.errors import DataError
 from accord.core.run_dir import RunDir
 from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.corpora.opinions import Opinion, load_opinions
 from accord.corpora.pairs import split_by_prompt
-from accord.models.loading import load_policy, load_tokenizer, save_model, within_context
-from accord.models.lora import adapted, merged
+from accord.models.loading import load_start, load_tokenizer, within_context
+from accord.models.lora import adapted, save_trained
 from accord.objectives.dpo import response_logps
 from accord.objectives.kto import kto_baseline, kto_loss
 from accord.stages.policy_training.direct import (
@@ -98,7 +98,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
     seed_everything(config.seed)
     tokenizer = load_tokenizer(config.model_name_or_path)
     encoder = ChatEncoder(tokenizer)
-    reference = load_policy(config.model_name_or_path, device=default_device())
+    reference = load_start(config)
     longest = within_context(config.max_length, reference.config)
     train, held_out = (Opinions.encode(side, encoder, max_length=longest) for side in _read(config))
     train_reference, heldout_reference = (
@@ -117,7 +117,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
         validate=lambda: _figures(model, held_out, heldout_reference, everything, encoder, config),
         shown=("reward/desirable", "reward/undesirable"),
     )
-    save_model(merged(model), tokenizer, run_dir.model_path)
+    save_trained(model, tokenizer, config, run_dir)
     desirable = int(train.is_desirable.sum())
     return Result(
         model=run_dir.model_path,

@@ -14,8 +14,7 @@ from accord.core.device import default_device, seed_everything
 from accord.core.interfaces import EngineFactory
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
-from accord.models.loading import save_model
-from accord.models.lora import merged
+from accord.models.lora import save_trained
 from accord.objectives.dpo import dpo_loss
 from accord.stages.policy_training.direct import Figures, measure
 from accord.stages.policy_training.group_sampling import Sampled, Sampler, prompts_an_update
@@ -106,7 +105,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             checkpoints.after(progress.done, {"progress": progress.state()}, stop)
     engine.close()
     progress.bring_back(modules)
-    save_model(merged(policy.module), policy.tokenizer, run_dir.model_path)
+    save_trained(policy.module, policy.tokenizer, config, run_dir)
     cut_prompts = count_cut(train + heldout, policy.encoder, config)
     return _result(run_dir, progress, progress.done * prompts, cut_prompts)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from torch import nn
 
-from accord.core.device import default_device, seed_everything
+from accord.core.device import seed_everything
 from accord.core.run_dir import RunDir
 from accord.corpora.encoding import ChatEncoder
-from accord.models.loading import load_policy, load_tokenizer, save_model, within_context
-from accord.models.lora import adapted, merged
+from accord.models.loading import load_start, load_tokenizer, within_context
+from accord.models.lora import adapted, save_trained
 from accord.objectives.reference_free import orpo_loss
 from accord.stages.policy_training.direct import Figures, fit, measure
 from accord.stages.policy_training.orpo.config import Config
@@ -37,7 +37,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
     seed_everything(config.seed)
     tokenizer = load_tokenizer(config.model_name_or_path)
     encoder = ChatEncoder(tokenizer)
-    policy = load_policy(config.model_name_or_path, device=default_device())
+    policy = load_start(config)
     longest = within_context(config.max_length, policy.config)
     train, held_out = read_pairs(config, encoder, max_length=longest)
     model = adapted(policy, config)
@@ -52,7 +52,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
         validate=lambda: _figures(model, held_out, everything, encoder, config),
         shown=("reward/accuracy", "odds/log_ratio"),
     )
-    save_model(merged(model), tokenizer, run_dir.model_path)
+    save_trained(model, tokenizer, config, run_dir)
     return Result(
         model=run_dir.model_path,
         validation_loss=validation["loss"],

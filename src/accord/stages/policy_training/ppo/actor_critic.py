@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from accord.core import files
 from accord.core.types import PromptRow
 from accord.corpora.encoding import ChatEncoder, Encoded
-from accord.models.heads import ValueHead, ValueModel, save_scored_model
+from accord.models.heads import save_scored_model
 from accord.models.loading import load_tokenizer
 from accord.models.logprobs import bare_model, hidden_states, logprobs_from_hidden
-from accord.models.lora import add_lora
+from accord.models.lora import with_adapters
+from accord.models.values import ValueHead, ValueModel
 from accord.rewards.learned import encoding_hash
 from accord.stages.policy_training.policy import Policy, by_share
 from accord.stages.policy_training.ppo.config import Config
@@ -43,18 +44,17 @@ class ActorCritic(Policy):
     def __init__(self, config: Config, device: torch.device) -> None:
         super().__init__(config, device)
         self.value: ValueModel | ValueHead
+        uses_peft = config.use_peft if config.value_use_peft is None else config.value_use_peft
         if config.value_model == "separate":
-            self.value = ValueModel(self._value_start(), device=device)
+            four_bit = uses_peft and config.load_in_4bit
+            self.value = ValueModel(self._value_start(), device=device, load_in_4bit=four_bit)
         else:
             base = bare_model(self.module)
             hidden_size: int = base.config.get_text_config().hidden_size  # type: ignore[operator, union-attr]
             self.value = ValueHead(hidden_size).to(device)
-        uses_peft = config.use_peft if config.value_use_peft is None else config.value_use_peft
         if uses_peft and isinstance(self.value, ValueModel):
             model: Any = self.value.model
-            self.value.model = add_lora(
-                model, r=config.lora_r, alpha=config.lora_alpha, seed=config.seed
-            )
+            self.value.model = with_adapters(model, config)
 
     def _value_start(self) -> str:
         """A reward model that reads the policy's token ids, or else the policy."""

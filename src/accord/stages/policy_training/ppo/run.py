@@ -11,8 +11,7 @@ from accord.core.device import default_device, seed_everything
 from accord.core.interfaces import EngineFactory
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
-from accord.models.loading import save_model
-from accord.models.lora import merged
+from accord.models.lora import save_trained
 from accord.stages.policy_training.ppo.actor_critic import ActorCritic
 from accord.stages.policy_training.ppo.config import Config
 from accord.stages.policy_training.ppo.experience import prepare
@@ -115,7 +114,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     engine.close()
     average.settle()
     progress.bring_back(policy.modules)
-    save_model(merged(policy.module), policy.tokenizer, run_dir.model_path)
+    save_trained(policy.module, policy.tokenizer, config, run_dir)
     policy.save_value(run_dir.path / "value", heldout)
     cut_prompts = count_cut(train + heldout, policy.encoder, config)
     return _result(run_dir, progress, controller.coef, cut_prompts, config)

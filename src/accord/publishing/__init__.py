@@ -1,0 +1,1 @@
+"""What is told of a finished model: its card, and the hub."""
