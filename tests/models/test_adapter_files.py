@@ -83,6 +83,16 @@ def test_a_policy_from_adapters_is_the_merged_one(
     assert rewarded.result["heldout_pairs"] > 0
 
 
+def test_a_base_is_found_from_anywhere(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_model_dir.parent)
+    found = accord.sft(tiny_model_dir.name, ROWS, output_dir=tmp_path / "run", **LORA)
+    monkeypatch.chdir(tmp_path)
+    assert base_of(str(found.path / "adapter")) == str(tiny_model_dir)
+    load_policy(str(found.path / "adapter"), device=CPU)
+
+
 def test_a_reward_models_adapters_bring_their_head(tiny_model_dir: Path, tmp_path: Path) -> None:
     found = accord.reward(tiny_model_dir, PAIRS, output_dir=tmp_path / "run", **LORA)
     mask = torch.ones_like(IDS)

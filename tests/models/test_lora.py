@@ -9,10 +9,18 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from accord.core.errors import ConfigError, ModelError
+from accord.core.train_config import TrainConfig
 from accord.models.heads import init_reward_model
 from accord.models.loading import load_policy, load_tokenizer, save_model
 from accord.models.logprobs import token_logprobs
-from accord.models.lora import TrainingDropout, adapters_off, add_lora, merged, reference_of
+from accord.models.lora import (
+    TrainingDropout,
+    adapted,
+    adapters_off,
+    add_lora,
+    merged,
+    reference_of,
+)
 
 CPU = torch.device("cpu")
 IDS = torch.randint(4, 300, (2, 10), generator=torch.Generator().manual_seed(7))
@@ -173,8 +181,8 @@ def test_a_share_of_the_inputs_is_hidden(policy: Any) -> None:
 
 def test_named_layers_alone(policy: Any) -> None:
     model = add_lora(policy, r=4, alpha=8, seed=0, target_modules=["q_proj", "mlp.up_proj"])
-    adapted = {n.split(".lora_")[0].rsplit(".", 1)[1] for n in model.state_dict() if "lora_" in n}
-    assert adapted == {"q_proj", "up_proj"}
+    names = {n.split(".lora_")[0].rsplit(".", 1)[1] for n in model.state_dict() if "lora_" in n}
+    assert names == {"q_proj", "up_proj"}
 
 
 @pytest.mark.parametrize(
@@ -190,6 +198,17 @@ def test_layers_that_cannot_have_adapters(policy: Any, name: str, said: str) -> 
     with pytest.raises(ConfigError, match=said):
         add_lora(policy, r=4, alpha=8, seed=0, target_modules=["q_proj", name])
     assert not any("lora" in n for n in policy.state_dict())  # nothing was touched
+
+
+def test_every_setting_reaches_the_adapters(policy: Any) -> None:
+    config = TrainConfig(
+        model_name_or_path="x", use_peft=True, lora_r=3, lora_alpha=5, lora_dropout=0.2,
+        lora_target_modules=["k_proj"], use_rslora=True,
+    )  # fmt: skip
+    made: Any = adapted(policy, config)
+    found = made.peft_config["default"]
+    assert (found.r, found.lora_alpha, found.lora_dropout) == (3, 5, 0.2)
+    assert found.target_modules == {"k_proj"} and found.use_rslora
 
 
 def test_rank_stabilised_scale(tiny_model_dir: Path) -> None:

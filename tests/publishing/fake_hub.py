@@ -21,11 +21,14 @@ class FakeHub:
         self.private: dict[str, bool] = {}
         self.files: dict[str, dict[str, bytes]] = {}
         self.objects: dict[str, bytes] = {}
+        self.refuses_objects = False
         self.url = ""
 
     def answer(self, method: str, path: str, body: bytes, token: str) -> tuple[int, Any]:
         """(status, JSON) of one request."""
         if path.startswith("/objects/"):
+            if self.refuses_objects:
+                return 403, {"error": "storage quota exceeded"}
             self.objects[path.removeprefix("/objects/")] = body
             return 200, {}
         if token != TOKEN:

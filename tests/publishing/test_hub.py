@@ -135,6 +135,16 @@ def test_a_failed_upload_loses_nothing(
     assert hub.files["ada/model"]["model.safetensors"]
 
 
+def test_weights_that_are_refused(hub: FakeHub, tmp_path: Path) -> None:
+    """The library hides what its threads met behind an error of its own; the user is told."""
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "model" / name).write_text("{}")
+    hub.refuses_objects = True
+    with pytest.raises(HubError, match="may not write there.*403"):
+        pushing.push_model(tmp_path, "ada/model")
+
+
 def test_no_network(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
