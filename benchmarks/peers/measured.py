@@ -18,18 +18,28 @@ def reset_peak() -> None:
 
 
 class Meter:
-    """Started when the model is loaded; told of every step's end."""
+    """Told when the model is loaded, and of every step's end.
+
+    A step's time is from one end to the next, so the first has none; the last is left out too,
+    since our stages evaluate in it.
+    """
 
     def __init__(self) -> None:
-        reset_peak()
-        self.loaded = memory_mb("VmRSS")
-        self.times = [time.perf_counter()]
+        self.ends: list[float] = []
         self.losses: list[float] = []
         self.rewards: list[float] = []
+        self.loaded = self.peak = 0.0
+
+    def is_loaded(self) -> None:
+        """What the process holds now is the loaded model; memory is counted above it."""
+        if not self.ends:
+            reset_peak()
+            self.loaded = memory_mb("VmRSS")
 
     def step(self) -> None:
         """A step has ended."""
-        self.times.append(time.perf_counter())
+        self.ends.append(time.perf_counter())
+        self.peak = memory_mb("VmHWM") - self.loaded
 
     def learned(self, loss: float | None, reward: float | None) -> None:
         """What a step's log said."""
@@ -40,12 +50,12 @@ class Meter:
 
     def report(self, **more: Any) -> None:
         """Print one JSON line, the last of the process."""
-        seconds = [b - a for a, b in zip(self.times, self.times[1:], strict=False)]
+        seconds = [b - a for a, b in zip(self.ends, self.ends[1:], strict=False)]
         values = {
-            "seconds": seconds[1:-1],
+            "seconds": seconds[:-1],
             "losses": self.losses,
             "rewards": self.rewards,
-            "peak_mb": memory_mb("VmHWM") - self.loaded,
+            "peak_mb": self.peak,
         }
         print("\n" + json.dumps({**values, **more}), flush=True)
 

@@ -20,6 +20,7 @@ from accord.core.types import SamplingParams
 from accord.corpora.encoding import ChatEncoder
 from accord.engine.generate import generate
 from accord.engine.local import LocalEngine
+from accord.models import heads, loading
 from accord.models.loading import load_policy, load_tokenizer
 from accord.training import batches
 from accord.wiring import stage_config
@@ -54,7 +55,7 @@ def fields_of(case: str, configuration: str, folder: Path) -> dict[str, Any]:
         "model_name_or_path": work.model(case), "learning_rate": work.LEARNING_RATE,
         "bf16": configuration.startswith("bf16"), "max_steps": work.STEPS[case],
         "per_device_train_batch_size": work.BATCH[case], "max_length": work.MAX_LENGTH,
-        "eval_steps": 10_000, "save_steps": 10_000, "warmup_steps": 1,
+        "eval_steps": 10_000, "save_steps": 10_000, "warmup_steps": 1, "seed": work.SEED,
     }  # fmt: skip
     if kind in ("sft", "kto"):
         return {**shared, "dataset_name": rows, "eval_dataset_name": few}
@@ -79,23 +80,34 @@ def train(case: str, configuration: str) -> None:
     kind = work.method(case)
     package = STAGES.get(kind, f"accord.stages.policy_training.{kind}")
     stage = importlib.import_module(f"{package}.run")
-    meter: list[Meter] = []
-    log = RunDir.log
+    meter, log = Meter(), RunDir.log
 
     def timed(self: RunDir, step: int, metrics: Any) -> None:
-        if not meter:
-            meter.append(Meter())
         if step > 0:
-            meter[0].step()
-            meter[0].learned(metrics.get("loss"), metrics.get("score/mean"))
+            meter.step()
+            meter.learned(metrics.get("loss"), metrics.get("score/mean"))
         log(self, step, metrics)
 
     RunDir.log = timed  # type: ignore[method-assign]
+    count_from_loading(meter)
     batches.epoch_batches = in_order  # type: ignore[assignment]
     engine = {"engine_factory": CountingEngine} if kind in work.ONLINE else {}
     config = stage_config(kind).parse(fields_of(case, configuration, folder), where="bench")
     stage.run(config, RunDir(folder / "run"), **engine)
-    meter[0].report(trees=sampled_trees(case) if kind in work.ONLINE else trees_of(case))
+    meter.report(trees=sampled_trees(case) if kind in work.ONLINE else trees_of(case))
+
+
+def count_from_loading(meter: Meter) -> None:
+    """Memory is counted from the last model that is loaded before the first step."""
+    load = loading.load_pretrained
+
+    def loaded(*arguments: Any, **named: Any) -> Any:
+        found = load(*arguments, **named)
+        meter.is_loaded()
+        return found
+
+    for module in (loading, heads):
+        module.load_pretrained = loaded  # type: ignore[attr-defined]
 
 
 def sampled_trees(case: str) -> list[Any]:
@@ -137,6 +149,7 @@ def sample(case: str, configuration: str) -> None:
     engine._end_of_turn_id = -1
     prompts = [encoder.encode_prompt(prompt) for prompt in work.prompts_of(case)]
     meter = Meter()
+    meter.is_loaded()
     for seed in range(work.STEPS[case]):
         generate(engine, prompts, SamplingParams(work.NEW_TOKENS, 1.0), seed=seed)
         meter.step()

@@ -22,23 +22,25 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     """Tells the meter of every optimizer step, and what was logged of it."""
 
     def __init__(self) -> None:
-        self.meter: Meter | None = None
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
         self.meter = Meter()
 
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self.meter.is_loaded()
+
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        assert self.meter
         self.meter.step()
 
     def on_log(self, *_: Any, logs: Any = None, **__: Any) -> None:
-        if self.meter and logs:
+        if logs:
             reward = logs.get("reward", logs.get("objective/scores"))
             self.meter.learned(logs.get("loss"), reward)
 
 
 def arguments(case: str, configuration: str) -> dict[str, Any]:
-    """What all of its configs are given: our schedule and optimizer, where those can be said."""
+    """What all of its configs are given: our schedule and optimizer, where those can be said.
+
+    No warm-up here is one step of warm-up there: the first step has the peak rate.
+    """
     constant = {"lr_scheduler_type": "constant_with_warmup"}
     cosine = {
         "lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": 0.1}
@@ -46,8 +48,9 @@ def arguments(case: str, configuration: str) -> dict[str, Any]:
     return {
         "output_dir": tempfile.mkdtemp(), "use_cpu": True, "bf16": configuration == "bf16",
         "per_device_train_batch_size": work.BATCH[case], "max_steps": work.STEPS[case],
-        "learning_rate": work.LEARNING_RATE, "warmup_steps": 1, "adam_beta2": 0.95,
+        "learning_rate": work.LEARNING_RATE, "warmup_steps": 0, "adam_beta2": 0.95,
         **(constant if work.method(case) in work.ONLINE else cosine), "report_to": "none",
+        "seed": work.SEED,
         "gradient_checkpointing": False, "logging_steps": 1, "disable_tqdm": True,
         "save_strategy": "no", "train_sampling_strategy": "sequential",
     }  # fmt: skip
@@ -106,18 +109,32 @@ def trainer_of(case: str, configuration: str, **shared: Any) -> Any:
     return trainer_class(policy_of(case, configuration), work.reward, config, **shared)
 
 
+def rows_of(case: str, tokenizer: Any) -> Dataset:
+    """The rows; for the reward tokenized, so that scores are read at the end of turn as by us."""
+    rows = work.rows_of(case)
+    if work.method(case) != "reward":
+        return Dataset.from_list(rows)
+
+    def ids(messages: Any) -> list[int]:
+        found = list(tokenizer.apply_chat_template(messages)["input_ids"])
+        return found[: len(found) - found[::-1].index(tokenizer.eos_token_id)]
+
+    sides = ("chosen", "rejected")
+    return Dataset.from_list([{f"{s}_ids": ids(r["prompt"] + r[s]) for s in sides} for r in rows])
+
+
 def train(case: str, configuration: str) -> None:
     """One measurement of a training method."""
     watch = Watch()
+    tokenizer = AutoTokenizer.from_pretrained(work.model(case))
     trainer = trainer_of(
         case,
         configuration,
-        train_dataset=Dataset.from_list(work.rows_of(case)),
-        processing_class=AutoTokenizer.from_pretrained(work.model(case)),
+        train_dataset=rows_of(case, tokenizer),
+        processing_class=tokenizer,
         callbacks=[watch],
     )
     trainer.train()
-    assert watch.meter
     watch.meter.report()
 
 
@@ -168,7 +185,6 @@ def ppo(case: str, configuration: str) -> None:
         callbacks=[watch],
     )  # fmt: skip
     trainer.train()
-    assert watch.meter
     watch.meter.report()
 
 
@@ -182,6 +198,7 @@ def sample(case: str, configuration: str) -> None:
         return_dict=True,
     )  # fmt: skip
     meter = Meter()
+    meter.is_loaded()
     for seed in range(work.STEPS[case]):
         torch.manual_seed(seed)
         with torch.no_grad():

@@ -33,16 +33,15 @@ def sample(case: str, configuration: str) -> None:
     from vllm import LLM, SamplingParams
 
     tokenizer = AutoTokenizer.from_pretrained(work.model(case))
-    prompts: list[Any] = [
-        {"prompt_token_ids": tokenizer.apply_chat_template(p, add_generation_prompt=True)["input_ids"]}
-        for p in work.prompts_of(case)
-    ]  # fmt: skip
+    encoded = tokenizer.apply_chat_template(work.prompts_of(case), add_generation_prompt=True)
+    prompts: list[Any] = [{"prompt_token_ids": ids} for ids in encoded["input_ids"]]
     llm: Any = LLM(
         model=work.model(case), dtype="bfloat16" if configuration == "bf16" else "float32",
         skip_tokenizer_init=True, enable_prefix_caching=False, max_num_seqs=work.BATCH[case],
         kv_cache_memory_bytes=CACHE_BYTES,
     )  # fmt: skip
     meter = Meter()
+    meter.is_loaded()
     for _ in range(work.STEPS[case]):
         params = SamplingParams(
             temperature=1.0, max_tokens=work.NEW_TOKENS, ignore_eos=True, detokenize=False,

@@ -14,6 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 IS_QUICK = bool(os.environ.get("ACCORD_BENCH_QUICK"))
 """A sanity run: few steps, few rows; its figures mean nothing."""
 
+SEED = int(os.environ.get("ACCORD_BENCH_SEED", "0"))
+"""Of what is sampled: a round's number, so that mean rewards are over several seeds."""
+
 _STEPS = {"sft": 8, "reward": 8, "dpo": 6, "kto": 6, "grpo": 6, "rloo": 6, "ppo": 8}
 _STEPS |= {"sft-100m": 5, "dpo-100m": 5, "sampling": 7, "sampling-100m": 5}
 _BATCH = {"sft": 16, "reward": 16, "dpo": 16, "kto": 16, "grpo": 32, "rloo": 32, "ppo": 16}
