@@ -16,9 +16,10 @@ SIZES_MB = (16, 128, 1024)
 
 
 def best(work: Callable[[], object], amount: float) -> float:
-    """Amount a second, in the fastest of a few repetitions."""
-    fastest = float("inf")
-    for _ in range(7):
+    """Amount a second, in the fastest of at least seven repetitions and half a second of them."""
+    fastest, begun, repetitions = float("inf"), time.perf_counter(), 0
+    while repetitions < 7 or time.perf_counter() - begun < 0.5:
+        repetitions += 1
         start = time.perf_counter()
         work()
         fastest = min(fastest, time.perf_counter() - start)

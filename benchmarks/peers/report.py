@@ -86,7 +86,7 @@ def equal_rows(case: str, entry: Figures) -> list[str]:
             if ours is None or theirs is None:
                 continue
             ratio, floor = theirs["seconds"] / ours["seconds"], entry["floors"][precision]
-            count = entry["tokens"]
+            count, speed = entry["tokens"], 1 / ours["seconds"]
             if work.method(case) == "sampling":
                 count = entry["rows"] * work.NEW_TOKENS
             memory = f"{ours['peak_mb']:.0f} / {theirs['peak_mb']:.0f}"
@@ -95,8 +95,8 @@ def equal_rows(case: str, entry: Figures) -> list[str]:
             wanted = _goal(goal(case, peer, fastest=False), ratio)
             rows.append(
                 f"| {case} | {precision} | {peer} | {ours['seconds']:.3f} | "
-                f"{theirs['seconds']:.3f} | {ratio:.2f} | {wanted} | {count / ours['seconds']:.0f} | "
-                f"{entry['rows'] / ours['seconds']:.1f} | {floor:.3f} | "
+                f"{theirs['seconds']:.3f} | {ratio:.2f} | {wanted} | {count * speed:.0f} | "
+                f"{entry['rows'] * speed:.1f} | {floor:.3f} | "
                 f"{floor / ours['seconds']:.0%} / {floor / theirs['seconds']:.0%} | {learned} | "
                 f"{memory} | {'' if peer == 'vllm' else share} |"
             )
