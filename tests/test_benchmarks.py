@@ -103,7 +103,8 @@ def test_floors_of_methods_add_up() -> None:
 
 
 def run(seconds: float, *, loss: float | None = None, reward: float | None = None) -> Any:
-    return {"seconds": seconds, "loss": loss, "reward": reward, "peak_mb": 100.0}
+    spread = {"fastest": seconds, "slowest": seconds}
+    return {"seconds": seconds, "loss": loss, "reward": reward, "peak_mb": 100.0, **spread}
 
 
 def test_the_fastest_run_has_to_reach_the_loss() -> None:
@@ -154,3 +155,21 @@ def test_works_are_merged_and_text_around_the_tables_stays(tmp_path: Path) -> No
         "| dpo | float32 | trl | 2.000 | 4.000 | 2.00 | 1.5: yes | 500 | 8.0 | 0.500 | "
         "25% / 12% | 1.000 / 1.010 | 100 / 100 | 1.00 |",
     ]
+
+
+def test_memory_is_written_as_a_table_and_a_plot(tmp_path: Path) -> None:
+    point = {
+        "curve": "tokens", "kind": "head", "vocabulary": 8192, "tokens": 2048, "length": 1024,
+        "of_weights_mb": 8.0, "ours": 108.0, "trl": 508.0,
+    }  # fmt: skip
+    (tmp_path / "results.md").write_text("")
+    figures = {"memory": {"date": "2026-01-01", "commit": "abc", "points": [point]}}
+    report.write(figures, tmp_path)
+    assert (
+        "| tokens | head | 8192 | 2048 | 1024 | 108 / 508 | 8 | 100 / 500 |"
+        in (tmp_path / "results.md").read_text()
+    )
+    first = (tmp_path / "memory.svg").read_bytes()
+    report.write(figures, tmp_path)
+    assert (tmp_path / "memory.svg").read_bytes() == first
+    assert b"<svg" in first

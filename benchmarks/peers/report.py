@@ -68,9 +68,12 @@ def target_of(runs: Figures, peer: str) -> Figures:
     return found
 
 
-def _learned(run: Figures) -> str:
-    value = run["loss"] if run["reward"] is None else run["reward"]
+def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
+
+
+def _learned(run: Figures) -> str:
+    return _number(run["loss"] if run["reward"] is None else run["reward"])
 
 
 def _goal(value: float | None, reached: float) -> str:
@@ -127,6 +130,16 @@ def fastest_rows(case: str, entry: Figures) -> list[str]:
     return rows
 
 
+def run_rows(case: str, entry: Figures) -> list[str]:
+    """A row a configuration of each side, with the spread over rounds."""
+    return [
+        f"| {case} | {name.replace(' ', ' | ')} | {run['seconds']:.3f} "
+        f"({run['fastest']:.3f} to {run['slowest']:.3f}) | {_number(run['loss'])} | "
+        f"{_number(run['reward'])} | {run['peak_mb']:.0f} |"
+        for name, run in entry["runs"].items()
+    ]
+
+
 def memory_rows(points: list[Figures]) -> list[str]:
     """A row a point."""
     return [
@@ -163,6 +176,12 @@ def section(figures: Figures) -> str:
         "floor's share", "loss or reward, ours / peer",
     )  # fmt: skip
     lines += [row for name, entry in works.items() for row in fastest_rows(name, entry)]
+    lines += ["", "Every configuration (a loss of an online method is not comparable):", ""]
+    lines += _ruled(
+        "work", "side", "configuration", "s a step (fastest to slowest round)", "loss", "reward",
+        "MB above the model",
+    )  # fmt: skip
+    lines += [row for name, entry in works.items() for row in run_rows(name, entry)]
     lines += ["", "When, and the machine's limits in the same run:", ""]
     lines += _ruled("work", "date", "commit", "machine", "rounds", "limits (GFLOP/s, GB/s)")
     for name, entry in works.items():
