@@ -32,11 +32,19 @@ lint: $(VENV)/.installed-dev  ## ruff (rules and format), mypy --strict on src, 
 test-marked: $(VENV)/.installed-dev  ## the tests the default run leaves out, as far as this machine can; CI runs them too
 	$(PYTEST) -m "slow or gpu or postgres or browser or oracle" --timeout 1800
 
-# The peers have environments of their own. ACCORD_DATA names the folder of real rows.
+# The peers have environments of their own. ACCORD_DATA names the folder of real rows. Some works only:
+# make bench BENCH_ARGS="--only sft dpo"; does everything run: make bench BENCH_ARGS=--quick.
 BENCH := build/bench
-bench: $(BENCH)/trl-1.16.0/.installed $(BENCH)/trl-1.12.0/.installed  ## the same work beside TRL and generate, interleaved (needs ACCORD_DATA)
+BENCH_ARGS :=
+bench: $(BENCH)/trl-1.16.0/.installed $(BENCH)/trl-1.12.0/.installed $(BENCH)/vllm/.installed  ## the same work beside TRL, generate and vLLM, interleaved (needs ACCORD_DATA)
 	$(BENCH)/trl-1.16.0/bin/python -m benchmarks.peers.run --trl $(BENCH)/trl-1.16.0/bin/python \
-	    --trl_old $(BENCH)/trl-1.12.0/bin/python --json $(BENCH)/figures.json
+	    --trl_old $(BENCH)/trl-1.12.0/bin/python --vllm $(BENCH)/vllm/bin/python $(BENCH_ARGS)
+
+$(BENCH)/vllm/.installed: $(VENV)/.created benchmarks/peers/requirements-vllm.txt requirements.lock
+	$(BIN)/python -m venv --clear $(BENCH)/vllm
+	$(BENCH)/vllm/bin/python -m pip --disable-pip-version-check install "$$(grep '^torch==' requirements.lock)" setuptools==78.1.1
+	$(BENCH)/vllm/bin/python -m pip --disable-pip-version-check install --no-deps -r benchmarks/peers/requirements-vllm.txt
+	touch $@
 
 $(BENCH)/trl-%/.installed: $(VENV)/.created requirements.lock
 	$(BIN)/python -m venv --clear $(BENCH)/trl-$*

@@ -1,48 +1,61 @@
-"""What a side reports: seconds of each step after the first, losses, and memory above the model."""
+"""What a side reports: seconds of each timed step, losses or rewards, memory above the model."""
 
 import json
-import resource
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
+
+def memory_mb(name: str) -> float:
+    """A line of this process's status on Linux: VmRSS (resident now) or VmHWM (its peak)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+
+def reset_peak() -> None:
+    """Count the peak from here: what was needed to load a model is not a step's."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 class Meter:
-    """Started when the model is loaded; told of every step's end."""
+    """Told when the model is loaded, and of every step's end.
+
+    A step's time is from one end to the next, so the first has none; the last is left out too,
+    since our stages evaluate in it.
+    """
 
     def __init__(self) -> None:
-        process = psutil.Process()
-        self.loaded = process.memory_info().rss
-        self.peak = self.loaded
-        self.times = [time.perf_counter()]
+        self.ends: list[float] = []
         self.losses: list[float] = []
-        self._runs = True
+        self.rewards: list[float] = []
+        self.loaded = self.peak = 0.0
 
-        def watch() -> None:
-            while self._runs:
-                self.peak = max(self.peak, process.memory_info().rss)
-                time.sleep(0.02)
+    def is_loaded(self) -> None:
+        """What the process holds now is the loaded model; memory is counted above it."""
+        if not self.ends:
+            reset_peak()
+            self.loaded = memory_mb("VmRSS")
 
-        threading.Thread(target=watch, daemon=True).start()
-
-    def step(self, loss: float | None = None) -> None:
+    def step(self) -> None:
         """A step has ended."""
-        self.times.append(time.perf_counter())
+        self.ends.append(time.perf_counter())
+        self.peak = memory_mb("VmHWM") - self.loaded
+
+    def learned(self, loss: float | None, reward: float | None) -> None:
+        """What a step's log said."""
         if loss is not None:
-            self.losses.append(loss)
+            self.losses.append(float(loss))
+        if reward is not None:
+            self.rewards.append(float(reward))
 
     def report(self, **more: Any) -> None:
         """Print one JSON line, the last of the process."""
-        self._runs = False
-        seconds = [b - a for a, b in zip(self.times, self.times[1:], strict=False)]
+        seconds = [b - a for a, b in zip(self.ends, self.ends[1:], strict=False)]
         values = {
-            "seconds": seconds[1:],
+            "seconds": seconds[:-1],
             "losses": self.losses,
-            "peak_mb": (self.peak - self.loaded) / 2**20,
-            "maximum_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "rewards": self.rewards,
+            "peak_mb": self.peak,
         }
         print("\n" + json.dumps({**values, **more}), flush=True)
 

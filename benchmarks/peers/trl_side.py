@@ -1,6 +1,7 @@
 """TRL's side (and transformers' generate): its trainers as they come, on the same rows."""
 
 import gc
+import math
 import sys
 import tempfile
 from typing import Any
@@ -18,133 +19,187 @@ from transformers import (
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
-    """Tells the meter of every optimizer step."""
+    """Tells the meter of every optimizer step, and what was logged of it."""
 
     def __init__(self) -> None:
-        self.meter: Meter | None = None
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
         self.meter = Meter()
 
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self.meter.is_loaded()
+
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        assert self.meter
         self.meter.step()
 
     def on_log(self, *_: Any, logs: Any = None, **__: Any) -> None:
-        if self.meter and logs and "loss" in logs:
-            self.meter.losses.append(float(logs["loss"]))
+        if logs:
+            reward = logs.get("reward", logs.get("objective/scores"))
+            self.meter.learned(logs.get("loss"), reward)
 
 
-def arguments(case: str, bf16: bool) -> dict[str, Any]:
-    """What all of its configs are given."""
+def arguments(case: str, configuration: str) -> dict[str, Any]:
+    """What all of its configs are given: our schedule and optimizer, where those can be said.
+
+    No warm-up here is one step of warm-up there: the first step has the peak rate.
+    """
+    constant = {"lr_scheduler_type": "constant_with_warmup"}
+    cosine = {
+        "lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": 0.1}
+    }  # fmt: skip
     return {
-        "output_dir": tempfile.mkdtemp(), "use_cpu": True, "bf16": bf16, "report_to": "none",
+        "output_dir": tempfile.mkdtemp(), "use_cpu": True, "bf16": configuration == "bf16",
         "per_device_train_batch_size": work.BATCH[case], "max_steps": work.STEPS[case],
-        "learning_rate": work.LEARNING_RATE, "warmup_steps": 1, "save_strategy": "no",
+        "learning_rate": work.LEARNING_RATE, "warmup_steps": 0, "adam_beta2": 0.95,
+        **(constant if work.method(case) in work.ONLINE else cosine), "report_to": "none",
+        "seed": work.SEED,
         "gradient_checkpointing": False, "logging_steps": 1, "disable_tqdm": True,
-        "train_sampling_strategy": "sequential",
+        "save_strategy": "no", "train_sampling_strategy": "sequential",
     }  # fmt: skip
 
 
-def train(case: str, bf16: bool) -> None:
-    """One measurement of a training method."""
+def policy_of(case: str, configuration: str) -> Any:
+    """The model; in the configuration `bf16-weights` without float32 copies of its weights."""
+    dtype = torch.bfloat16 if configuration == "bf16-weights" else torch.float32
+    return AutoModelForCausalLM.from_pretrained(work.model(case), dtype=dtype)
+
+
+def scorer_of(case: str, configuration: str, *, scale: float) -> Any:
+    """A classifier whose head starts as on our side: normal from seed 0, or at 0."""
+    dtype = torch.bfloat16 if configuration == "bf16-weights" else torch.float32
+    model: Any = AutoModelForSequenceClassification.from_pretrained(
+        work.model(case), num_labels=1, dtype=dtype
+    )
+    size = model.score.weight.shape
+    head = torch.randn(size, generator=torch.Generator().manual_seed(0)) / math.sqrt(size[1] + 1)
+    with torch.no_grad():
+        model.score.weight.copy_(scale * head)
+    return model
+
+
+def trainer_of(case: str, configuration: str, **shared: Any) -> Any:
+    """A trainer as it comes."""
     import trl
 
-    tokenizer = AutoTokenizer.from_pretrained(work.model())
-    policy = AutoModelForCausalLM.from_pretrained(work.model(), dtype=torch.float32)
-    rows = Dataset.from_list(work.rows_of(case))
-    values, watch = arguments(case, bf16), Watch()
-    if case in ("grpo", "rloo"):
-        values.pop("train_sampling_strategy")  # they have a sampler of their own
-    shared = {"train_dataset": rows, "processing_class": tokenizer, "callbacks": [watch]}
-    trainer: Any
-    if case == "sft":
+    values, kind = arguments(case, configuration), work.method(case)
+    if kind == "sft":
         config = trl.SFTConfig(**values, max_length=work.MAX_LENGTH)
-        trainer = trl.SFTTrainer(policy, config, **shared)
-    elif case == "reward":
+        return trl.SFTTrainer(policy_of(case, configuration), config, **shared)
+    if kind == "reward":
         config = trl.RewardConfig(**values, max_length=work.MAX_LENGTH)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            work.model(), num_labels=1, dtype=torch.float32
-        )
-        trainer = trl.RewardTrainer(model, config, **shared)
-    elif case in ("dpo", "kto"):
-        reference = AutoModelForCausalLM.from_pretrained(work.model(), dtype=torch.float32)
-        kind, trainer_class = {
+        return trl.RewardTrainer(scorer_of(case, configuration, scale=1.0), config, **shared)
+    if kind in ("dpo", "kto"):
+        config_class, trainer_class = {
             "dpo": (trl.DPOConfig, trl.DPOTrainer),
             "kto": (trl.KTOConfig, trl.KTOTrainer),
-        }[case]
+        }[kind]
         # Neither side reads its reference inside the timed steps.
-        config = kind(**values, max_length=work.MAX_LENGTH, beta=0.1, precompute_ref_log_probs=True)
-        trainer = trainer_class(policy, reference, config, **shared)
-    else:
-        kind, trainer_class = {
-            "grpo": (trl.GRPOConfig, trl.GRPOTrainer),
-            "rloo": (trl.RLOOConfig, trl.RLOOTrainer),
-        }[case]
-        config = kind(
-            **values, beta=0.0, num_generations=work.GENERATIONS, temperature=1.0,
-            max_completion_length=work.NEW_TOKENS, steps_per_generation=1,
-        )  # fmt: skip
-        trainer = trainer_class(policy, work.reward, config, **shared)
+        config = config_class(
+            **values, max_length=work.MAX_LENGTH, beta=0.1, precompute_ref_log_probs=True
+        )
+        models = [policy_of(case, configuration) for _ in range(2)]
+        return trainer_class(*models, config, **shared)
+    values.pop("train_sampling_strategy")  # they have a sampler of their own
+    config_class, trainer_class = {
+        "grpo": (trl.GRPOConfig, trl.GRPOTrainer),
+        "rloo": (trl.RLOOConfig, trl.RLOOTrainer),
+    }[kind]
+    config = config_class(
+        **values, beta=0.0, num_generations=work.GENERATIONS, temperature=1.0,
+        max_completion_length=work.NEW_TOKENS, steps_per_generation=1, shuffle_dataset=False,
+    )  # fmt: skip
+    return trainer_class(policy_of(case, configuration), work.reward, config, **shared)
+
+
+def rows_of(case: str, tokenizer: Any) -> Dataset:
+    """The rows; for the reward tokenized, so that scores are read at the end of turn as by us."""
+    rows = work.rows_of(case)
+    if work.method(case) != "reward":
+        return Dataset.from_list(rows)
+
+    def ids(messages: Any) -> list[int]:
+        found = list(tokenizer.apply_chat_template(messages)["input_ids"])
+        return found[: len(found) - found[::-1].index(tokenizer.eos_token_id)]
+
+    sides = ("chosen", "rejected")
+    return Dataset.from_list([{f"{s}_ids": ids(r["prompt"] + r[s]) for s in sides} for r in rows])
+
+
+def train(case: str, configuration: str) -> None:
+    """One measurement of a training method."""
+    watch = Watch()
+    tokenizer = AutoTokenizer.from_pretrained(work.model(case))
+    trainer = trainer_of(
+        case,
+        configuration,
+        train_dataset=rows_of(case, tokenizer),
+        processing_class=tokenizer,
+        callbacks=[watch],
+    )
     trainer.train()
-    assert watch.meter
     watch.meter.report()
 
 
-def ppo(bf16: bool) -> None:
+def score_by_function(tokenizer: Any, reward_model: Any) -> None:
+    """Let the reward be our function: this trainer only knows models, which would cost it time."""
+    from trl.experimental.ppo import ppo_trainer
+
+    by_model = ppo_trainer.get_reward
+
+    def get_reward(model: Any, ids: Any, pad_id: int, context: int) -> Any:
+        if model is not reward_model:
+            return by_model(model, ids, pad_id, context)
+        texts = tokenizer.batch_decode(ids[:, context:], skip_special_tokens=True)
+        return None, torch.tensor(work.reward(texts)), None
+
+    ppo_trainer.get_reward = get_reward
+
+
+def ppo(case: str, configuration: str) -> None:
     """TRL 1.12's PPO, without its garbage collections."""
     from trl.experimental.ppo import PPOConfig, PPOTrainer
 
     gc.collect = lambda *_: 0  # type: ignore[assignment]
-    tokenizer = AutoTokenizer.from_pretrained(work.model(), padding_side="left")
+    tokenizer = AutoTokenizer.from_pretrained(work.model(case), padding_side="left")
     rows = [
         dict(
             tokenizer.apply_chat_template(
                 row["prompt"], add_generation_prompt=True, return_dict=True
             )
         )
-        for row in work.rows_of("ppo")
+        for row in work.rows_of(case)
     ]
-    values = arguments("ppo", bf16)
+    values = arguments(case, configuration)
     for name in ("max_steps", "train_sampling_strategy"):
         values.pop(name)
     config = PPOConfig(
-        **values, total_episodes=work.STEPS["ppo"] * work.BATCH["ppo"], num_ppo_epochs=4,
-        num_mini_batches=1, response_length=work.NEW_TOKENS, temperature=1.0, stop_token="eos",
-        local_rollout_forward_batch_size=work.BATCH["ppo"], num_sample_generations=0,
+        **values, total_episodes=work.STEPS[case] * work.BATCH[case], num_mini_batches=1,
+        num_ppo_epochs=work.PPO_EPOCHS, response_length=work.NEW_TOKENS, temperature=1.0,
+        stop_token="eos", local_rollout_forward_batch_size=work.BATCH[case],
+        num_sample_generations=0, kl_coef=work.KL_COEF,
     )  # fmt: skip
-    policies = [
-        AutoModelForCausalLM.from_pretrained(work.model(), dtype=torch.float32) for _ in range(2)
-    ]
-    heads = [
-        AutoModelForSequenceClassification.from_pretrained(
-            work.model(), num_labels=1, dtype=torch.float32
-        )
-        for _ in range(2)
-    ]
-    watch = Watch()
+    watch, reward_model = Watch(), torch.nn.Identity()
+    score_by_function(tokenizer, reward_model)
+    policy, reference = (policy_of(case, configuration) for _ in range(2))
     trainer: Any = PPOTrainer(
-        config, tokenizer, policies[0], policies[1], heads[0], Dataset.from_list(rows), heads[1],
-        eval_dataset=Dataset.from_list(rows[:2]), callbacks=[watch],
+        config, tokenizer, policy, reference, reward_model, Dataset.from_list(rows),
+        scorer_of(case, configuration, scale=0.0), eval_dataset=Dataset.from_list(rows[:2]),
+        callbacks=[watch],
     )  # fmt: skip
     trainer.train()
-    assert watch.meter
     watch.meter.report()
 
 
-def sample(bf16: bool) -> None:
+def sample(case: str, configuration: str) -> None:
     """The same with `generate`."""
-    tokenizer = AutoTokenizer.from_pretrained(work.model(), padding_side="left")
-    dtype = torch.bfloat16 if bf16 else torch.float32
-    policy: Any = AutoModelForCausalLM.from_pretrained(work.model(), dtype=dtype).eval()
-    prompts = [
-        row["prompt"] for row in work.read("demonstrations/gpteacher.jsonl.gz", work.SAMPLING_BATCH)
-    ]
+    tokenizer = AutoTokenizer.from_pretrained(work.model(case), padding_side="left")
+    dtype = torch.bfloat16 if configuration == "bf16" else torch.float32
+    policy: Any = AutoModelForCausalLM.from_pretrained(work.model(case), dtype=dtype).eval()
     batch = tokenizer.apply_chat_template(
-        prompts, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
-    )
+        work.prompts_of(case), add_generation_prompt=True, padding=True, return_tensors="pt",
+        return_dict=True,
+    )  # fmt: skip
     meter = Meter()
-    for seed in range(5):
+    meter.is_loaded()
+    for seed in range(work.STEPS[case]):
         torch.manual_seed(seed)
         with torch.no_grad():
             policy.generate(
@@ -152,15 +207,10 @@ def sample(bf16: bool) -> None:
                 min_new_tokens=work.NEW_TOKENS,
             )  # fmt: skip
         meter.step()
-    meter.report(prompt_tokens=int(batch["attention_mask"].sum()))
+    meter.report()
 
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    case, precision = sys.argv[1:]
-    if case == "sampling":
-        sample(precision == "bf16")
-    elif case == "ppo":
-        ppo(precision == "bf16")
-    else:
-        train(case, precision == "bf16")
+    run = {"sampling": sample, "ppo": ppo}.get(work.method(sys.argv[1]), train)
+    run(*sys.argv[1:])
