@@ -50,12 +50,13 @@ def full_logprobs(model: nn.Module, ids: Tensor, attention: Tensor, temperature:
     return nn.functional.pad(logits.log_softmax(-1)[:, :-1], (0, 0, 1, 0))
 
 
-@pytest.mark.parametrize("chunk", [1, 5, 7, 1024])
+@pytest.mark.parametrize(("chunk", "block"), [(1, 8192), (5, 128), (7, 300), (1024, 77)])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_equal_full_logits_with_gradients(
-    model: Any, monkeypatch: pytest.MonkeyPatch, chunk: int, temperature: float
+    model: Any, monkeypatch: pytest.MonkeyPatch, chunk: int, block: int, temperature: float
 ) -> None:
     monkeypatch.setattr(logprobs, "CHUNK_LOGITS", 300 * chunk)
+    monkeypatch.setattr(logprobs, "VOCABULARY_BLOCK", block)
     ids, attention, targets = padded_batch([9, 6, 12])
     weights = torch.randn(ids.shape, generator=torch.Generator().manual_seed(1))
 

@@ -14,6 +14,10 @@ CHUNK_LOGITS = 2**23
 """Logits that exist at one time, whatever the vocabulary: 32 MiB, and twice that in backward."""
 
 
+VOCABULARY_BLOCK = 8192
+"""Rows of the head that backward multiplies at one time; sets memory, not results."""
+
+
 class TokenLogprobs(NamedTuple):
     """(B, L) grids; entry l speaks of token l given tokens before it; 0 outside the mask.
 
@@ -171,7 +175,7 @@ class _Readings(torch.autograd.Function):
     def backward(ctx: Any, of_logprobs: Tensor, of_entropies: Tensor) -> Any:
         states, weight, bias, targets, entropies = ctx.saved_tensors
         needs_states, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        of_states = torch.empty_like(states) if needs_states else None
+        of_states = torch.zeros_like(states) if needs_states else None
         of_weight = torch.zeros_like(weight) if needs_weight else None
         of_bias = torch.zeros_like(bias) if needs_bias else None
         for piece in _chunks(len(states), weight.shape[0]):
@@ -185,10 +189,11 @@ class _Readings(torch.autograd.Function):
                 gradient.mul_(-of_logprobs[piece, None])
             gradient.scatter_add_(-1, targets[piece, None], of_logprobs[piece, None])
             ctx.transform.backward_(gradient, logits)
-            if of_states is not None:
-                of_states[piece] = linear(gradient, weight.t())
-            if of_weight is not None:
-                of_weight += linear(gradient.t(), states[piece].t())
+            for block in _blocks(weight.shape[0]):
+                if of_states is not None:
+                    of_states[piece] += linear(gradient[:, block], weight[block].t())
+                if of_weight is not None:
+                    of_weight[block] += linear(gradient[:, block].t(), states[piece].t())
             if of_bias is not None:
                 of_bias += gradient.sum(0)
         return of_states, of_weight, of_bias, None, None, None
@@ -197,6 +202,13 @@ class _Readings(torch.autograd.Function):
 def _chunks(count: int, vocabulary: int) -> Iterator[slice]:
     size = max(1, CHUNK_LOGITS // vocabulary)
     return (slice(start, start + size) for start in range(0, count, size))
+
+
+def _blocks(vocabulary: int) -> Iterator[slice]:
+    """A product with the whole matrix would lay out, and give, another one of its size."""
+    return (
+        slice(start, start + VOCABULARY_BLOCK) for start in range(0, vocabulary, VOCABULARY_BLOCK)
+    )
 
 
 def float32_head(head: nn.Module) -> tuple[Tensor, Tensor | None]:
