@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from accord.core.types import GenerationRequest, SamplingParams
+from accord.engine import spans
 from accord.engine.columns import new_cache
 from accord.engine.decoder import Decoder
 from accord.engine.generate import generate
@@ -57,8 +58,12 @@ def build(config: Any) -> Any:
         (GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=300), False),
     ],
 )
-def test_a_step_is_the_forward(config: Any, is_known: bool) -> None:
+@pytest.mark.parametrize("call_bytes", [0, 2**19])
+def test_a_step_is_the_forward(
+    config: Any, is_known: bool, call_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After left-padded prompts of unequal length, several tokens in a row."""
+    monkeypatch.setattr(spans, "CALL_BYTES", call_bytes)
     model = build(config)
     decoder = Decoder.of(model)
     assert (decoder is not None) is is_known
@@ -66,16 +71,17 @@ def test_a_step_is_the_forward(config: Any, is_known: bool) -> None:
         return
     ids = torch.randint(4, 300, (3, 12), generator=torch.Generator().manual_seed(1))
     mask = torch.ones_like(ids)
-    mask[1, :4] = 0
+    mask[1, :4], mask[2, :2] = 0, 0
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    cache = new_cache()
+    reads = decoder.spans(mask, room=12)
+    cache = new_cache(float32=True)
     with torch.no_grad():
         model.base_model(
             input_ids=ids[:, :6], attention_mask=mask[:, :6], position_ids=positions[:, :6],
             past_key_values=cache, use_cache=True,
         )  # fmt: skip
         for t in range(6, 12):
-            hidden = decoder.step(ids[:, t], positions[:, t], mask[:, : t + 1], cache)
+            hidden = decoder.step(ids[:, t], positions[:, t], reads, cache)
             whole = model(
                 input_ids=ids[:, : t + 1], attention_mask=mask[:, : t + 1],
                 position_ids=positions[:, : t + 1], use_cache=False,
@@ -109,13 +115,13 @@ def test_equal_prompts_are_run_once(tiny_model_dir: Path) -> None:
     """And each still gets its own response: the one it gets alone."""
     policy = load_policy(str(tiny_model_dir), device=CPU)
     engine = LocalEngine(policy, load_tokenizer(str(tiny_model_dir)))
-    rows: list[int] = []
+    tokens: list[int] = []
     policy.base_model.register_forward_pre_hook(
-        lambda _module, _args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+        lambda _module, _args, kwargs: tokens.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
     prompts = [(5, 6, 7), (8, 9), (5, 6, 7), (5, 6, 7)]
     together = generate(engine, prompts, SamplingParams(6), seed=3)
-    assert rows == [2]
+    assert tokens == [5]
     assert len({result.response_ids for result in together}) == 4
     seeds = [generation.seed for generation in _requests(prompts)]
     for prompt, seed, result in zip(prompts, seeds, together, strict=True):
@@ -134,3 +140,18 @@ def _requests(prompts: list[tuple[int, ...]]) -> list[Any]:
     recorder: Any = Recorder()
     generate(recorder, prompts, SamplingParams(6), seed=3)
     return list(recorder.requests)
+
+
+def test_rows_are_cut_where_padding_costs_more_than_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spans, "CALL_BYTES", 100)
+    found = spans.spans([90, 80, 8, 3, 3, 0], room=100, column_bytes=10)
+    assert [(s.rows.start, s.rows.stop, s.start) for s in found] == [
+        (0, 2, 80),
+        (2, 5, 3),
+        (5, 6, 0),
+    ]
+    assert found[0].bias is not None and found[0].bias.shape == (2, 1, 1, 20)
+    assert found[0].bias[:, 0, 0].isinf().sum(1).tolist() == [10, 0]
+    assert found[2].bias is None

@@ -87,10 +87,26 @@ def test_large_prompts_are_prefilled_in_parts(
 ) -> None:
     monkeypatch.setattr(local, "PREFILL_TOKENS", 10)
     engine = LocalEngine(policy, tokenizer)
+    policy.packs_rows = False
     rows = count_rows(engine)
     generate(engine, PROMPTS, SamplingParams(1), seed=0)
     # Lengths 1, 1, 2, 2, 2 | 2, 3, 3 | 5, 5 | 20 | 20; each prompt twice, and run once a part
     assert rows == [3, 2, 1, 1, 1]
+
+
+def test_prompts_without_padding_are_the_padded_ones(policy: Any, tokenizer: Any) -> None:
+    """Prompts of many lengths, some with a long start in common, which is run once."""
+    assert policy.packs_rows
+    start = tuple(range(5, 60))
+    prompts = [*PROMPTS, (*start, 7), (*start, 8, 9), (*start[:50], 4)]
+    params = SamplingParams(12)
+    packed = generate(LocalEngine(policy, tokenizer), prompts, params, seed=1)
+    policy.packs_rows = False
+    padded = generate(LocalEngine(policy, tokenizer), prompts, params, seed=1)
+    for one, other in zip(packed, padded, strict=True):
+        assert one.response_ids == other.response_ids
+        for a, b in zip(one.tokens, other.tokens, strict=True):
+            assert a.logprob == pytest.approx(b.logprob, abs=1e-4)
 
 
 def test_mode_and_gradients_are_as_before(policy: Any, tokenizer: Any) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, rms_norm, scaled_dot_product_attention, silu
 
 from accord.engine.columns import new_cache
+from accord.engine.spans import Span, spans
 from accord.models.linear import Laid
 from accord.models.logprobs import LogitTransform, bare_model, float32_head
 
@@ -81,25 +82,32 @@ class Decoder:
         assert self._head is not None, "refresh comes first"
         return LogitTransform.of(self._base.config).apply_(self._head(hidden.float()))
 
-    def step(self, tokens: Tensor, positions: Tensor, mask: Tensor | None, cache: Any) -> Tensor:
+    def spans(self, mask: Tensor, *, room: int) -> list[Span]:
+        """What `step` reads of rows with this (R, T) mask, left-padded, while they are the same.
+
+        Args:
+            mask: 1 on the cache's real columns.
+            room: columns that there will be at most.
+        """
+        heads = self._config.num_key_value_heads
+        return spans(
+            mask.argmax(dim=1).tolist(), room=room, column_bytes=2 * 4 * heads * self._head_dim
+        )
+
+    def step(self, tokens: Tensor, positions: Tensor, reads: list[Span], cache: Any) -> Tensor:
         """(R, H) hidden states after one more token a row, whose keys and values join the cache.
 
         Args:
             tokens: (R,) ids.
             positions: (R,).
-            mask: (R, T) with 1 on the cache's real columns, the new one included; None when all
-                of them are.
-            cache: of `Columns`.
+            reads: of `spans`, with room for the new column.
+            cache: of `Float32Columns`.
         """
         hidden = embedding(tokens, self._model.embed_tokens.weight)
         rows, size = hidden.shape
         eps = self._config.rms_norm_eps
         cos, sin = (t[:, 0, None] for t in self._model.rotary_emb(hidden, positions[:, None]))
         sin = sin * self._sign.to(sin.dtype)
-        bias = None
-        if mask is not None:
-            zero = torch.zeros((), dtype=hidden.dtype)
-            bias = torch.where(mask[:, None, None].bool(), zero, float("-inf"))
         for index, layer in enumerate(self._layers):
             joint = layer.query_key_value(rms_norm(hidden, (size,), layer.attention_norm, eps))
             heads = joint.view(rows, -1, self._head_dim)
@@ -108,17 +116,13 @@ class Decoder:
             if layer.query_norm is not None and layer.key_norm is not None:
                 query = rms_norm(query, (self._head_dim,), layer.query_norm, eps)
                 key = rms_norm(key, (self._head_dim,), layer.key_norm, eps)
-            query, key = (self._rotate(t, cos, sin) for t in (query, key))
-            keys, values = cache.update(key[:, :, None], value[:, :, None], index)
+            query, key = (self._rotate(t, cos, sin).float() for t in (query, key))
+            keys, values = cache.update(key[:, :, None], value[:, :, None].float(), index)
             # Heads that share keys stand beside each other, as so many queries of one head.
-            found = scaled_dot_product_attention(
-                query.reshape(rows, groups, -1, self._head_dim),
-                keys,
-                values,
-                attn_mask=bias,
-                scale=layer.scaling,
-            )
-            hidden = hidden + layer.output(found.reshape(rows, -1))
+            query = query.reshape(rows, groups, -1, self._head_dim)
+            found = [_attend(query, keys, values, span, layer.scaling) for span in reads]
+            attended = torch.cat(found).reshape(rows, -1).to(hidden.dtype)
+            hidden = hidden + layer.output(attended)
             gate_up = layer.gate_up(rms_norm(hidden, (size,), layer.mlp_norm, eps))
             gate, up = gate_up.chunk(2, dim=-1)
             hidden = hidden + layer.down(silu(gate) * up)
@@ -142,14 +146,24 @@ class Decoder:
         whole = self._model(
             input_ids=ids, attention_mask=mask, position_ids=positions, **arguments
         ).last_hidden_state[:, -1]
-        cache = new_cache()
+        cache = new_cache(float32=True)
         self._model(
             input_ids=ids[:, :-1], attention_mask=mask[:, :-1], position_ids=positions[:, :-1],
             past_key_values=cache, **arguments,
         )  # fmt: skip
-        found = self.step(ids[:, -1], positions[:, -1], mask, cache)
+        reads = self.spans(mask, room=_PROBE_COLUMNS)
+        found = self.step(ids[:, -1], positions[:, -1], reads, cache)
         tolerance = 1e-4 if whole.dtype == torch.float32 else 5e-2
         return bool((found - whole).abs().max() <= tolerance * whole.abs().max().clamp(min=1.0))
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, span: Span, scaling: float) -> Tensor:
+    """Attention of a span's rows to the columns that are theirs."""
+    bias = None if span.bias is None else span.bias[..., : keys.shape[2] - span.start]
+    read, weighed = (t[span.rows, :, span.start :] for t in (keys, values))
+    return scaled_dot_product_attention(
+        query[span.rows], read, weighed, attn_mask=bias, scale=scaling
+    )
 
 
 def _has_windows(config: Any) -> bool:

@@ -147,7 +147,7 @@ class LocalEngine:
         """Prefill up to `free` queued requests and add them to the running rows."""
         self._queue = [generation for generation in self._queue if generation.finish is None]
         for group in _prefill_groups(self._queue[:free]):
-            joining, hidden = Rows.prefill(self.policy, group)
+            joining, hidden = Rows.prefill(self.policy, group, decoder=self._decoder)
             self._take_tokens(joining, hidden)
             if self._rows is None:
                 self._rows = joining

@@ -11,7 +11,9 @@ from accord.core.errors import ModelError
 from accord.engine.columns import new_cache
 from accord.engine.decoder import Decoder
 from accord.engine.requests import CooperativeGeneration
+from accord.engine.spans import Span
 from accord.models.logprobs import bare_model
+from accord.models.packing import packed_prefill, packs_rows
 
 
 class Rows:
@@ -41,7 +43,7 @@ class Rows:
         self.last = torch.zeros(len(generations), dtype=torch.long, device=device)
         self._cache = cache
         self._mask = mask  # (R, T), 1 on real tokens of the cache
-        self._is_padded = not bool(mask.all())
+        self._reads: list[Span] | None = None  # made anew when the rows have changed
         self._positions = mask.sum(dim=1)  # (R,) of `last`
         lengths = torch.tensor([p.max_new_tokens for p in params], dtype=torch.long)
         # Rows that have finished are run along: without a limit they would leave the context.
@@ -49,20 +51,24 @@ class Rows:
 
     @classmethod
     def prefill(
-        cls, policy: nn.Module, generations: list[CooperativeGeneration]
+        cls,
+        policy: nn.Module,
+        generations: list[CooperativeGeneration],
+        *,
+        decoder: Decoder | None = None,
     ) -> tuple[Self, Tensor]:
-        """Run the prompts, equal ones once; also gives (R, H), the states of their last tokens."""
+        """Run the prompts, equal ones once; also gives (R, H), the states of their last tokens.
+
+        The rows are to be stepped with the same `decoder`.
+        """
         device = next(policy.parameters()).device
         prompts = [g.request.prompt_ids for g in generations]
         place = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
-        width = max(map(len, place))
-        ids = torch.tensor([(0,) * (width - len(p)) + tuple(p) for p in place], device=device)
-        padding = torch.tensor([width - len(p) for p in place], device=device)
-        mask = (torch.arange(width, device=device) >= padding[:, None]).long()
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        cache: Any = new_cache()
-        hidden = _run(policy, cache, ids, mask, positions)
-        _refuse_foreign_cache(policy, cache, width)
+        cache: Any = new_cache(float32=decoder is not None)
+        if packs_rows(bare_model(policy)):
+            hidden, mask = _prefill_packed(policy, cache, list(place))
+        else:
+            hidden, mask = _prefill_padded(policy, cache, list(place))
         if len(place) < len(prompts):
             whose = torch.tensor([place[prompt] for prompt in prompts], device=device)
             hidden, mask = hidden[whose], mask[whose]
@@ -77,8 +83,10 @@ class Rows:
         self._mask = nn.functional.pad(self._mask, (0, 1), value=1)
         self._positions = self._positions + 1
         if decoder is not None:
-            mask = self._mask if self._is_padded else None
-            return decoder.step(self.last, positions, mask, self._cache)
+            if self._reads is None:
+                room = self._mask.shape[1] + self.uniforms.shape[1]
+                self._reads = decoder.spans(self._mask, room=room)
+            return decoder.step(self.last, positions, self._reads, self._cache)
         return _run(policy, self._cache, self.last[:, None], self._mask, positions[:, None])
 
     def take_uniforms(self) -> Tensor:
@@ -95,7 +103,7 @@ class Rows:
         mask = self._mask[chosen]
         start = int(mask.argmax(dim=1).min())
         self._mask = mask[:, start:]
-        self._is_padded = not bool(self._mask.all())
+        self._reads = None
         for layer in self._cache.layers:
             layer.keep(chosen, start)
 
@@ -108,7 +116,7 @@ class Rows:
             mine.join(theirs, *left)
         masks = zip((self._mask, new._mask), left, strict=True)
         self._mask = torch.cat([nn.functional.pad(mask, (n, 0)) for mask, n in masks])
-        self._is_padded = not bool(self._mask.all())
+        self._reads = None
         remaining = max(self.uniforms.shape[1], new.uniforms.shape[1])
         uniforms = (self.uniforms, new.uniforms)
         self.uniforms = torch.cat(
@@ -117,6 +125,40 @@ class Rows:
         for name in ("last", "temperatures", "_positions", "_position_limits"):
             setattr(self, name, torch.cat([getattr(self, name), getattr(new, name)]))
         self.generations = self.generations + new.generations
+
+
+def _prefill_padded(
+    policy: nn.Module, cache: Any, prompts: list[tuple[int, ...]]
+) -> tuple[Tensor, Tensor]:
+    """(R, H) states of the prompts' last tokens, and (R, T) the mask of the cache's columns."""
+    device = next(policy.parameters()).device
+    width = max(map(len, prompts))
+    ids = torch.tensor([(0,) * (width - len(p)) + tuple(p) for p in prompts], device=device)
+    padding = torch.tensor([width - len(p) for p in prompts], device=device)
+    mask = (torch.arange(width, device=device) >= padding[:, None]).long()
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    hidden = _run(policy, cache, ids, mask, positions)
+    _refuse_foreign_cache(policy, cache, width)
+    return hidden, mask
+
+
+def _prefill_packed(
+    policy: nn.Module, cache: Any, prompts: list[tuple[int, ...]]
+) -> tuple[Tensor, Tensor]:
+    """The same without computing padding, or a start that prompts share more than once."""
+    trunk: Any = bare_model(policy)
+    packed = packed_prefill(trunk, prompts, cache)
+    assert packed.states is not None
+    _refuse_foreign_cache(policy, cache, len(packed.states))
+    width = packed.place.shape[1]
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    last = packed.place[torch.arange(len(prompts)), lengths - 1]
+    # From the left end of each row to the right, where the next token joins.
+    columns = torch.arange(width) - (width - lengths)[:, None]
+    place = packed.place.gather(1, columns.clamp(min=0))
+    for layer in cache.layers:
+        layer.spread(place)
+    return packed.states[last], (columns >= 0).long()
 
 
 def _run(policy: nn.Module, cache: Any, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:

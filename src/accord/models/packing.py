@@ -44,6 +44,7 @@ class Packed(NamedTuple):
     position_ids: Tensor  # (1, T)
     pieces: list[Piece]
     place: Tensor
+    states: Tensor | None = None  # (T, H), once they have been computed
 
 
 def pack(input_ids: Tensor, attention_mask: Tensor) -> Packed:
@@ -176,16 +177,41 @@ def packed_hidden_states(
         attention_mask: (B, L), 1 on real tokens; each row has one.
     """
     packed = pack(input_ids, attention_mask)
+    states = _states_of(model, packed)
+    return states.index_select(0, packed.place.flatten()).view(*input_ids.shape, -1)
+
+
+def packed_prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]], cache: Any) -> Packed:
+    """Run prompts into a cache without padding, equal starts once.
+
+    Args:
+        model: a trunk for which `packs_rows` is true.
+        prompts: ids, of any lengths.
+        cache: empty; its layers then hold the packed row (1, heads, T, D).
+
+    Returns:
+        where each prompt's tokens are, with their hidden states.
+    """
+    width = max(map(len, prompts))
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    ids = torch.tensor([[*prompt, *(0,) * (width - len(prompt))] for prompt in prompts])
+    packed = pack(ids, (torch.arange(width) < lengths[:, None]).long())
+    return packed._replace(states=_states_of(model, packed, cache))
+
+
+def _states_of(model: PreTrainedModel, packed: Packed, cache: Any = None) -> Tensor:
+    """(T, H) last hidden states of a packed row."""
     with _attending(model, packed.pieces):
         outputs = model.base_model(
             input_ids=packed.input_ids,
             position_ids=packed.position_ids,
             # A mask of four axes is handed on as it is, and `_attend` does not read it.
             attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool),
-            use_cache=False,
+            past_key_values=cache,
+            use_cache=cache is not None,
         )
     states: Tensor = outputs.last_hidden_state[0]
-    return states.index_select(0, packed.place.flatten()).view(*input_ids.shape, -1)
+    return states
 
 
 def packs_rows(model: nn.Module) -> bool:
