@@ -52,6 +52,7 @@ def fit(
         optimizations=optimizations,
         every=config.save_steps,
         total=total,
+        keep=config.save_total_limit,
     )
     done, best = checkpoints.restore() or (0, best)
 
@@ -75,7 +76,7 @@ def fit(
                 metrics |= evaluate()
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("loss", "reward/accuracy", "reward/margin")})
-            checkpoints.after(done, best, stop)
+            checkpoints.after(done, best, stop, metrics)
     model.load_state_dict(best["weights"], strict=False)
     return model, total
 
