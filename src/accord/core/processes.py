@@ -25,6 +25,11 @@ def count() -> int:
     return 1 if _IS_ALONE else int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def shards() -> bool:
+    """Whether each process keeps a part of what trains (`accelerate launch` with FSDP), or all."""
+    return count() > 1 and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
 def rank() -> int:
     """Which of them this is, from 0."""
     return int(os.environ.get("RANK", "0"))
