@@ -110,8 +110,11 @@ def summed_tensor(mine: "Tensor") -> "Tensor":
 
 
 def sum_gradients(parameters: "Iterable[nn.Parameter]") -> None:
-    """Give every process the sum of all gradients; one that computed nothing adds 0."""
-    if count() == 1:
+    """Give every process the sum of all gradients; one that computed nothing adds 0.
+
+    Those of sharded weights are sums already.
+    """
+    if count() == 1 or shards():
         return
     import torch
 

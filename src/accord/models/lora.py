@@ -11,9 +11,11 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
+from accord.core import processes
 from accord.core.errors import ModelError
 from accord.core.train_config import TrainConfig
 from accord.models.loading import evaluating
+from accord.models.sharding import shard, whole
 
 
 def add_lora(model: PreTrainedModel, *, r: int, alpha: int, seed: int) -> PeftModel:
@@ -42,10 +44,13 @@ def add_lora(model: PreTrainedModel, *, r: int, alpha: int, seed: int) -> PeftMo
 
 
 def adapted(model: PreTrainedModel, config: TrainConfig) -> nn.Module:
-    """The model as a stage's config wants it trained: with adapters, or all of it."""
-    if not config.use_peft:
-        return model
-    return add_lora(model, r=config.lora_r, alpha=config.lora_alpha, seed=config.seed)
+    """The model as a stage's config wants it trained, with adapters or all of it; and sharded, if
+    that is how the processes were launched.
+    """
+    trained: nn.Module = model
+    if config.use_peft:
+        trained = add_lora(model, r=config.lora_r, alpha=config.lora_alpha, seed=config.seed)
+    return shard(trained) if processes.shards() else trained
 
 
 def _is_causal(model: Any) -> bool:
@@ -56,8 +61,9 @@ def merged(model: nn.Module) -> PreTrainedModel:
     """A plain `transformers` model with the adapters folded into its weights, for saving.
 
     The model that trains is not disturbed: adapters are folded into a copy. A model without
-    adapters is returned as it is.
+    adapters is returned as it is. A sharded one is made whole, by all processes together.
     """
+    model = whole(model)
     if not isinstance(model, PeftModel):
         return model  # type: ignore[return-value]
     copied: Any = copy.deepcopy(model)

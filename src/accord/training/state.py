@@ -12,6 +12,7 @@ from torch import nn
 from accord.core import device, files, processes
 from accord.core.errors import CheckpointError, Interrupted
 from accord.core.run_dir import RunDir
+from accord.models.sharding import gathered
 from accord.training.interrupt import StopRequest
 from accord.training.step import Optimization
 
@@ -50,7 +51,7 @@ def save_checkpoint(
             "random": device.random_state(),
             "loop": loop,
         }
-        _write_state(state, temporary / "state.pt")
+        _write_state(gathered(state), temporary / "state.pt")
         seal = {
             "step": step,
             "sha256": files.hash_path(temporary / "state.pt"),

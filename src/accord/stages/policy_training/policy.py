@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from accord.core import processes
+from accord.core.errors import ConfigError
 from accord.corpora.encoding import ChatEncoder
 from accord.models.loading import load_policy, load_tokenizer
 from accord.models.logprobs import TokenLogprobs, token_logprobs
@@ -40,6 +41,12 @@ class Policy:
     """
 
     def __init__(self, config: OnlineConfig, device: torch.device) -> None:
+        if processes.shards():
+            raise ConfigError(
+                "methods that sample while they learn keep whole weights on every process: launch "
+                "without FSDP (accelerate launch --multi_gpu); sft, reward, dpo, kto, orpo and "
+                "simpo can be sharded"
+            )
         self.config = config
         self.device = device
         self.tokenizer: Any = load_tokenizer(config.model_name_or_path)

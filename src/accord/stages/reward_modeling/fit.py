@@ -14,6 +14,7 @@ from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import EncodedPairs
 from accord.models.heads import init_reward_model, response_scores
 from accord.models.lora import adapted
+from accord.models.sharding import whole
 from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.stages.reward_modeling.config import Config
 from accord.stages.reward_modeling.encoded import Pairs, pair_batch
@@ -78,7 +79,7 @@ def fit(
             bar.update(done, {k: metrics[k] for k in ("loss", "reward/accuracy", "reward/margin")})
             checkpoints.after(done, best, stop, metrics)
     model.load_state_dict(best["weights"], strict=False)
-    return model, total
+    return whole(model), total
 
 
 @torch.no_grad()

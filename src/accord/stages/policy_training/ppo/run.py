@@ -68,14 +68,9 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     train, heldout = split_prompts(config)
     total = total_updates(config, len(train))
     optimizations = _optimizations(policy, config, run_dir)
-    checkpoints = Checkpoints(
-        run_dir,
-        modules=policy.modules,
-        optimizations=optimizations,
-        every=config.save_steps,
-        total=total,
-        keep=config.save_total_limit,
-    )
+    saving = {"every": config.save_steps, "total": total, "keep": config.save_total_limit}
+    parts = {"modules": policy.modules, "optimizations": optimizations}
+    checkpoints = Checkpoints(run_dir, **parts, **saving)
     restored = checkpoints.restore()
     loop = LoopState.begin(config, policy.module, restored[1] if restored else None)
     progress, controller, moments, average = loop
