@@ -69,8 +69,9 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     total = total_updates(config, len(train))
     optimizations = _optimizations(policy, config, run_dir)
     saving = {"every": config.save_steps, "total": total, "keep": config.save_total_limit}
-    parts = {"modules": policy.modules, "optimizations": optimizations}
-    checkpoints = Checkpoints(run_dir, **parts, **saving)
+    checkpoints = Checkpoints(
+        run_dir, modules=policy.modules, optimizations=optimizations, **saving
+    )
     restored = checkpoints.restore()
     loop = LoopState.begin(config, policy.module, restored[1] if restored else None)
     progress, controller, moments, average = loop
