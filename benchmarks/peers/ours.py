@@ -10,6 +10,7 @@ import torch
 from benchmarks.peers import work
 from benchmarks.peers.measured import Meter, write_rows
 
+from accord.core.device import default_device
 from accord.core.run_dir import RunDir
 from accord.engine.local import LocalEngine
 from accord.training import batches
@@ -75,7 +76,7 @@ def sample(bf16: bool) -> None:
     from accord.models.loading import load_policy, load_tokenizer
 
     dtype = torch.bfloat16 if bf16 else torch.float32
-    policy = load_policy(work.model(), device=torch.device("cpu"), dtype=dtype)
+    policy = load_policy(work.model(), device=default_device(), dtype=dtype)
     encoder = ChatEncoder(load_tokenizer(work.model()))
     engine = LocalEngine(policy, encoder)
     engine._end_of_turn_id = -1

@@ -38,7 +38,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 def arguments(case: str, bf16: bool) -> dict[str, Any]:
     """What all of its configs are given."""
     return {
-        "output_dir": tempfile.mkdtemp(), "use_cpu": True, "bf16": bf16, "report_to": "none",
+        "output_dir": tempfile.mkdtemp(), "use_cpu": not torch.cuda.is_available(), "bf16": bf16, "report_to": "none",
         "per_device_train_batch_size": work.BATCH[case], "max_steps": work.STEPS[case],
         "learning_rate": work.LEARNING_RATE, "warmup_steps": 1, "save_strategy": "no",
         "gradient_checkpointing": False, "logging_steps": 1, "disable_tqdm": True,
@@ -137,12 +137,13 @@ def sample(bf16: bool) -> None:
     tokenizer = AutoTokenizer.from_pretrained(work.model(), padding_side="left")
     dtype = torch.bfloat16 if bf16 else torch.float32
     policy: Any = AutoModelForCausalLM.from_pretrained(work.model(), dtype=dtype).eval()
+    policy.to("cuda" if torch.cuda.is_available() else "cpu")
     prompts = [
         row["prompt"] for row in work.read("demonstrations/gpteacher.jsonl.gz", work.SAMPLING_BATCH)
     ]
     batch = tokenizer.apply_chat_template(
         prompts, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
-    )
+    ).to(policy.device)
     meter = Meter()
     for seed in range(5):
         torch.manual_seed(seed)
