@@ -38,7 +38,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 def arguments(case: str, bf16: bool) -> dict[str, Any]:
     """What all of its configs are given."""
     return {
-        "output_dir": tempfile.mkdtemp(), "use_cpu": not torch.cuda.is_available(), "bf16": bf16, "report_to": "none",
+        "output_dir": tempfile.mkdtemp(), "bf16": bf16, "report_to": "none",
+        "use_cpu": not torch.cuda.is_available(),
         "per_device_train_batch_size": work.BATCH[case], "max_steps": work.STEPS[case],
         "learning_rate": work.LEARNING_RATE, "warmup_steps": 1, "save_strategy": "no",
         "gradient_checkpointing": False, "logging_steps": 1, "disable_tqdm": True,

@@ -1,6 +1,10 @@
 """What a stage needs is told before it starts: from the config alone, near what it takes then."""
 
 import json
+import os
+import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +141,50 @@ def test_the_manifest_has_the_estimate_and_the_peak(tiny_model_dir: Path, tmp_pa
     assert sum(told["parts"].values()) == told["estimated_bytes"]
     if machine.peak_bytes() is not None:
         assert 0 < told["peak_bytes"] < 2 * told["estimated_bytes"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available() or sys.platform != "linux", reason="peaks of a CPU")
+@pytest.mark.parametrize("stage", ["sft", "reward", "dpo", "ppo"])
+def test_the_estimate_is_a_little_above_the_peak(stage: str, tmp_path: Path) -> None:
+    """In a fresh process, with rows that fill `max_length` and have nothing in common."""
+    draw = random.Random(0)
+    known = "what is the and of to a in that it was for on as with his they at be this".split()  # noqa: SIM905
+
+    def words(count: int) -> str:
+        return " ".join(draw.choices(known, k=count))
+
+    columns = {"sft": ["completion"], "ppo": []}.get(stage, ["chosen", "rejected"])
+    rows = [{"prompt": words(260), **{name: words(190) for name in columns}} for _ in range(40)]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    (tmp_path / "planted.py").write_text(
+        "def score(completions, **_):\n    return [*map(len, map(str, completions))]\n"
+    )
+    values: dict[str, Any] = {
+        "max_length": 256, "tokens_per_micro_batch": 2048, "per_device_train_batch_size": 8,
+        "max_steps": 2, "eval_steps": 2,
+    }  # fmt: skip
+    if stage == "ppo":
+        values |= {"mini_batch_size": 8, "max_completion_length": 16, "num_ppo_epochs": 1}
+        values |= {"reward_funcs": "planted:score"}
+    script = f"""
+from pathlib import Path
+from accord.pipeline import execute
+from accord.wiring import stage_config
+values = {config(stage, Path("accord:base"), **values).model_dump(exclude_none=True)!r}
+execute({stage!r}, stage_config({stage!r}).parse(values, where="test"), Path("run"))
+"""
+    paths = [str(Path(p).resolve()) for p in sys.path]
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *paths])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads((tmp_path / "run" / "manifest.json").read_text())["memory"]
+    assert 0.95 < told["estimated_bytes"] / told["peak_bytes"] < 1.6, told
 
 
 def test_what_a_control_group_leaves(tmp_path: Path) -> None:

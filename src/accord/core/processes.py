@@ -60,8 +60,8 @@ def start() -> None:
 
     if dist.is_initialized():
         return
-    # Each process loads the whole model before it keeps its part; transformers, told to spare memory
-    # by the launcher, would leave all but the first without weights.
+    # Each process loads the whole model before it keeps its part; transformers, told by the
+    # launcher to spare memory, would leave all but the first without weights.
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     # Counts and objects travel as CPU tensors, gradients on the devices. The limit is long because
     # the others wait while the main process does a whole stage that does not train.
