@@ -144,7 +144,7 @@ def test_two_sharded_processes_are_one(
     two = run(stage, tiny_model_dir, data, "two", *more, count=2, kind="use_fsdp")
     assert_alike(one, two)
     parts = [json.loads((p / "manifest.json").read_text())["memory"]["parts"] for p in (one, two)]
-    assert parts[1]["optimizer states"] == parts[0]["optimizer states"] // 2  # so it was sharded
+    assert parts[1]["optimizer states"] == parts[0]["optimizer states"] // 2
 
 
 @pytest.mark.slow
