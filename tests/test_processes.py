@@ -69,34 +69,39 @@ STAGES = {
 }  # fmt: skip
 
 
-def run(stage: str, model: Path, data: Path, name: str, *, count: int, steps: int = 6) -> Path:
+def run(
+    stage: str, model: Path, data: Path, name: str, *more: str, count: int, kind: str = "multi_gpu"
+) -> Path:
     """A stage through `accelerate launch` (or alone, with one process); gives its directory."""
+    done = launch(stage, model, data, name, *more, count=count, kind=kind)
+    assert done.returncode == 0, done.stderr[-9000:]
     out = data / name
-    command = [
-        "-m",
-        "accord.cli",
-        stage.split()[0],
-        "--output_dir",
-        str(out),
-        "--model_name_or_path",
-    ]
-    command += [str(model), "--max_steps", str(steps), "--learning_rate", "1e-3"]
+    assert json.loads((out / "manifest.json").read_text())["hardware"]["processes"] == count
+    return out
+
+
+def launch(
+    stage: str, model: Path, data: Path, name: str, *more: str, count: int, kind: str
+) -> "subprocess.CompletedProcess[str]":
+    out = data / name
+    command = ["-m", "accord.cli", stage.split()[0], "--output_dir", str(out)]
+    command += ["--model_name_or_path", str(model), "--max_steps", "6"]
+    command += ["--learning_rate", "1e-3"]
     command += ["--save_steps", "2", *COMMON]
-    command += [str(data / a) if a.endswith(".jsonl") else a for a in STAGES[stage]]
+    command += [str(data / a) if a.endswith(".jsonl") else a for a in (*STAGES[stage], *more)]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(data), *(str(Path(p).resolve()) for p in sys.path)]),
         "OMP_NUM_THREADS": "1",
         "HF_HOME": str(data / "home"),
     }
-    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count)]
+    launcher = ["-m", "accelerate.commands.launch", f"--{kind}", "--num_processes", str(count)]
     launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     launcher += ["--main_process_port", "0"]
     whole = [sys.executable, *(launcher if count > 1 else []), *command]
-    done = subprocess.run(whole, env=environment, capture_output=True, text=True, cwd=data)
-    assert done.returncode == 0, done.stderr[-9000:]
-    assert json.loads((out / "manifest.json").read_text())["hardware"]["processes"] == count
-    return out
+    return subprocess.run(
+        whole, env=environment, capture_output=True, text=True, cwd=data, timeout=600
+    )
 
 
 def metrics(path: Path) -> list[dict[str, float]]:
@@ -111,6 +116,10 @@ def metrics(path: Path) -> list[dict[str, float]]:
 def test_two_processes_are_one(stage: str, tiny_model_dir: Path, data: Path) -> None:
     one = run(stage, tiny_model_dir, data, "one", count=1)
     two = run(stage, tiny_model_dir, data, "two", count=2)
+    assert_alike(one, two)
+
+
+def assert_alike(one: Path, two: Path) -> None:
     expected, found = metrics(one), metrics(two)
     assert [row["step"] for row in expected] == [row["step"] for row in found]
     for a, b in zip(expected, found, strict=True):
@@ -122,6 +131,51 @@ def test_two_processes_are_one(stage: str, tiny_model_dir: Path, data: Path) -> 
         torch.testing.assert_close(weights[0][name], weights[1][name], atol=2e-4, rtol=1e-2)
     results = [json.loads((path / "result.json").read_text()) for path in (one, two)]
     assert results[0].keys() == results[1].keys()
+
+
+SMALL = ["--tokens_per_micro_batch", "40", "--per_device_train_batch_size", "5"]
+"""Micro-batches of a row or two, more of them on one process than on the other."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "more"),
+    [
+        ("sft", SMALL),
+        ("sft", [*SMALL, "--use_peft", "True"]),
+        ("reward", SMALL),
+        ("dpo", SMALL),
+        ("kto", []),
+    ],
+)
+def test_two_sharded_processes_are_one(
+    stage: str, more: list[str], tiny_model_dir: Path, data: Path
+) -> None:
+    one = run(stage, tiny_model_dir, data, "one", *more, count=1)
+    two = run(stage, tiny_model_dir, data, "two", *more, count=2, kind="use_fsdp")
+    assert_alike(one, two)
+    parts = [json.loads((p / "manifest.json").read_text())["memory"]["parts"] for p in (one, two)]
+    assert parts[1]["optimizer states"] == parts[0]["optimizer states"] // 2
+
+
+@pytest.mark.slow
+def test_sampling_methods_refuse_to_be_sharded(tiny_model_dir: Path, data: Path) -> None:
+    done = launch("grpo", tiny_model_dir, data, "out", count=2, kind="use_fsdp")
+    assert done.returncode != 0 and "launch without FSDP" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_sharded_checkpoint_is_any_checkpoint(
+    before: int, after: int, tiny_model_dir: Path, data: Path
+) -> None:
+    """Written sharded and resumed whole, and the other way round."""
+    unbroken = run("sft", tiny_model_dir, data, "unbroken", count=1)
+    broken = run("sft", tiny_model_dir, data, "broken", count=before, kind="use_fsdp")
+    for name in ("result.json", "model"):
+        (broken / name).rename(data / f"gone-{name}")
+    assert [step for step, _ in RunDir(broken).checkpoints()][-1] < 6
+    assert_alike(unbroken, run("sft", tiny_model_dir, data, "broken", count=after, kind="use_fsdp"))
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import torch
 from benchmarks.peers import work
 from benchmarks.peers.measured import Meter, write_rows
 
+from accord.core.device import default_device
 from accord.core.run_dir import RunDir
 from accord.core.types import SamplingParams
 from accord.corpora.encoding import ChatEncoder
@@ -143,7 +144,7 @@ def _trees(pairs: list[tuple[Any, int]]) -> list[Any]:
 def sample(case: str, configuration: str) -> None:
     """Responses of equal length to every prompt: none may end earlier."""
     dtype = torch.bfloat16 if configuration == "bf16" else torch.float32
-    policy = load_policy(work.model(case), device=torch.device("cpu"), dtype=dtype)
+    policy = load_policy(work.model(case), device=default_device(), dtype=dtype)
     encoder = ChatEncoder(load_tokenizer(work.model(case)))
     engine = LocalEngine(policy, encoder)
     engine._end_of_turn_id = -1

@@ -46,7 +46,8 @@ def arguments(case: str, configuration: str) -> dict[str, Any]:
         "lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": 0.1}
     }  # fmt: skip
     return {
-        "output_dir": tempfile.mkdtemp(), "use_cpu": True, "bf16": configuration == "bf16",
+        "output_dir": tempfile.mkdtemp(), "use_cpu": not torch.cuda.is_available(),
+        "bf16": configuration == "bf16",
         "per_device_train_batch_size": work.BATCH[case], "max_steps": work.STEPS[case],
         "learning_rate": work.LEARNING_RATE, "warmup_steps": 0, "adam_beta2": 0.95,
         **(constant if work.method(case) in work.ONLINE else cosine), "report_to": "none",
@@ -193,10 +194,11 @@ def sample(case: str, configuration: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(work.model(case), padding_side="left")
     dtype = torch.bfloat16 if configuration == "bf16" else torch.float32
     policy: Any = AutoModelForCausalLM.from_pretrained(work.model(case), dtype=dtype).eval()
+    policy.to("cuda" if torch.cuda.is_available() else "cpu")
     batch = tokenizer.apply_chat_template(
         work.prompts_of(case), add_generation_prompt=True, padding=True, return_tensors="pt",
         return_dict=True,
-    )  # fmt: skip
+    ).to(policy.device)  # fmt: skip
     meter = Meter()
     meter.is_loaded()
     for seed in range(work.STEPS[case]):

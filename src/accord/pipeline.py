@@ -227,6 +227,8 @@ def _execute(
     force: bool,
     redo_changed: bool,
 ) -> Outcome:
+    from accord.training import memory  # imports torch
+
     inputs = manifests.describe_inputs(config)
     fresh = manifests.new_manifest(stage, config, inputs, list(parents))
     run_dir = RunDir(path)
@@ -237,6 +239,7 @@ def _execute(
         is_same = old is not None and old["fingerprint"] == fresh["fingerprint"]
         if is_same and result is not None and not force:
             return Outcome(stage, path, result, was_skipped=True, wall_s=0.0)
+        fresh["memory"] = memory.admit(stage, config)
         if old is not None and (not is_same or force):
             if not (redo_changed or force):
                 raise AccordError(
@@ -255,16 +258,13 @@ def _execute(
                 _forget_if_nothing_was_done(run_dir)
             raise
         wall_s = time.monotonic() - started
-        values = {f.name: getattr(outcome, f.name) for f in dataclasses.fields(outcome)}
-        result = {k: _portable(v, path) for k, v in values.items()}
+        fields = [field.name for field in dataclasses.fields(outcome)]
+        result = {name: _portable(getattr(outcome, name), path) for name in fields}
         write_model_card(run_dir, fresh, config, result)
         run_dir.write_json("result.json", result)
-        finished = {
-            "status": "finished",
-            "finished_at": manifests.now(),
-            "wall_s": round(wall_s, 1),
-        }
-        run_dir.write_json("manifest.json", {**fresh, **finished})
+        finished = {"status": "finished", "finished_at": manifests.now()}
+        took = {"wall_s": round(wall_s, 1), "memory": memory.with_peak(fresh["memory"])}
+        run_dir.write_json("manifest.json", {**fresh, **finished, **took})
     return Outcome(stage, path, result, was_skipped=False, wall_s=wall_s)
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from accord.core.errors import CheckpointError, TrainingError
 from accord.core.run_dir import RunDir
-from accord.training.state import KEPT_CHECKPOINTS, load_checkpoint, save_checkpoint
+from accord.training.state import load_checkpoint, save_checkpoint
 from accord.training.step import (
     Optimization,
     adamw,
@@ -96,7 +96,6 @@ def test_old_checkpoints_go_and_damage_is_named(tmp_path: Path) -> None:
     for done in range(1, 5):
         save_checkpoint(run_dir, done, **parts, loop={})
     assert [n for n, _ in run_dir.checkpoints()] == [3, 4]
-    assert len(run_dir.checkpoints()) == KEPT_CHECKPOINTS
     state = tmp_path / "checkpoint-4" / "state.pt"
     state.write_bytes(state.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"state\.pt: cut short.*delete .*checkpoint-4"):

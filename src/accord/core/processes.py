@@ -25,6 +25,11 @@ def count() -> int:
     return 1 if _IS_ALONE else int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def shards() -> bool:
+    """Whether each process keeps a part of what trains (`accelerate launch` with FSDP), or all."""
+    return count() > 1 and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
 def rank() -> int:
     """Which of them this is, from 0."""
     return int(os.environ.get("RANK", "0"))
@@ -55,6 +60,9 @@ def start() -> None:
 
     if dist.is_initialized():
         return
+    # Each process loads the whole model before it keeps its part; transformers, told by the
+    # launcher to spare memory, would leave all but the first without weights.
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     # Counts and objects travel as CPU tensors, gradients on the devices. The limit is long because
     # the others wait while the main process does a whole stage that does not train.
     backend = "cuda:nccl,cpu:gloo" if torch.cuda.is_available() else "gloo"
@@ -105,8 +113,11 @@ def summed_tensor(mine: "Tensor") -> "Tensor":
 
 
 def sum_gradients(parameters: "Iterable[nn.Parameter]") -> None:
-    """Give every process the sum of all gradients; one that computed nothing adds 0."""
-    if count() == 1:
+    """Give every process the sum of all gradients; one that computed nothing adds 0.
+
+    Those of sharded weights are sums already.
+    """
+    if count() == 1 or shards():
         return
     import torch
 

@@ -55,6 +55,9 @@ class TrainConfig(StageConfig):
     """steps between evaluations"""
     save_steps: int = Field(default=100, ge=1)
     """steps between checkpoints"""
+    save_total_limit: int = Field(default=2, ge=1)
+    """newest checkpoints that stay; beside them the best one does, by the held-out metric, if it
+    was measured when one was saved (let save_steps be a multiple of eval_steps)"""
 
     @model_validator(mode="after")
     def _adapters_are_there(self) -> Self:

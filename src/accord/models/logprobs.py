@@ -1,6 +1,7 @@
 """Log-probs of given tokens, in float32, without holding (batch, length, vocabulary) logits."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -39,6 +40,16 @@ def hidden_states(
     Padding is not computed where the model allows that (`packing`); its cells mean nothing.
     """
     trunk: Any = bare_model(model)
+    # A sharded model has a method of its own, around which it gathers its weights.
+    run = getattr(trunk, "run_trunk", partial(run_trunk, trunk))
+    states: Tensor = run(input_ids, attention_mask, position_ids)
+    return states
+
+
+def run_trunk(
+    trunk: Any, input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None
+) -> Tensor:
+    """`hidden_states` of a bare model."""
     if attention_mask is not None and position_ids is None and packs_rows(trunk):
         return packed_hidden_states(trunk, input_ids, attention_mask)
     outputs = trunk.base_model(

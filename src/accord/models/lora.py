@@ -11,12 +11,14 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from accord.core import processes
 from accord.core.errors import ConfigError, ModelError, describe_choice
 from accord.core.run_dir import RunDir
 from accord.core.train_config import TrainConfig
 from accord.models.adapter_files import save_adapter
 from accord.models.loading import evaluating, save_model
 from accord.models.quantized import dequantized_and_merged, is_quantized
+from accord.models.sharding import shard, whole
 
 ALL_LINEAR = "all-linear"
 """Stands for every linear layer of the trunk."""
@@ -96,8 +98,13 @@ def _check_targets(model: PreTrainedModel, names: Sequence[str]) -> None:
 
 
 def adapted(model: PreTrainedModel, config: TrainConfig) -> nn.Module:
-    """The model as a stage's config wants it trained: with adapters, or all of it."""
-    return with_adapters(model, config) if config.use_peft else model
+    """The model as a stage's config wants it trained, with adapters or all of it; and sharded, if
+    that is how the processes were launched.
+    """
+    if processes.shards() and config.load_in_4bit:
+        raise ConfigError("load_in_4bit cannot be sharded: launch without FSDP, or leave it out")
+    trained: nn.Module = with_adapters(model, config) if config.use_peft else model
+    return shard(trained) if processes.shards() else trained
 
 
 def with_adapters(model: PreTrainedModel, config: TrainConfig) -> PeftModel:
@@ -121,13 +128,15 @@ def merged(model: nn.Module) -> PreTrainedModel:
     """A plain `transformers` model with the adapters folded into its weights, for saving.
 
     The model that trains is not disturbed: adapters are folded into a copy. A model without
-    adapters is returned as it is; a base of four bits becomes float32.
+    adapters is returned as it is; a base of four bits becomes float32. A sharded one is made whole,
+    by all processes together.
     """
+    model = whole(model)
     if not isinstance(model, PeftModel):
         return model  # type: ignore[return-value]
     if is_quantized(model):
-        whole: PreTrainedModel = dequantized_and_merged(model)
-        return whole
+        dequantized: PreTrainedModel = dequantized_and_merged(model)
+        return dequantized
     copied: Any = copy.deepcopy(model)
     plain: PreTrainedModel = copied.merge_and_unload()
     return plain
@@ -139,6 +148,7 @@ def save_trained(model: nn.Module, tokenizer: Any, config: TrainConfig, run_dir:
     Raises:
         StorageError: the disk refused.
     """
+    model = whole(model)
     save_model(merged(model), tokenizer, run_dir.model_path)
     save_adapter_of(model, tokenizer, config, run_dir)
 

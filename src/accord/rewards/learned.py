@@ -23,6 +23,9 @@ from accord.models.loading import context_length, evaluating, load_tokenizer
 from accord.models.score_heads import Parts, ScoreHeads
 from accord.rewards.batching import batches_by_length, padded
 
+TOKENS_PER_BATCH = 8192
+"""Padded tokens that are scored at one time."""
+
 
 def encoding_hash(encoder: ChatEncoder) -> str:
     """Equal for encoders that give the same ids to the same conversation."""
@@ -47,7 +50,7 @@ class LearnedReward:
         *,
         device: torch.device,
         max_length: int,
-        tokens_per_batch: int = 8192,
+        tokens_per_batch: int = TOKENS_PER_BATCH,
         policy_encoder: ChatEncoder | None = None,
         shift: float = 0.0,
         scale: float = 1.0,

@@ -1,6 +1,6 @@
 """Deterministic order of rows, and right-padded batches with masks made from lengths."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from accord.core import processes
 from accord.core.train_config import TrainConfig
 from accord.corpora.demonstrations import EncodedDemonstration
 from accord.corpora.encoding import Encoded
+from accord.models.sharding import in_step
 
 
 class TokenBatch(NamedTuple):
@@ -101,16 +102,25 @@ def batch_at(lengths: Sequence[int], step: int, config: TrainConfig) -> list[int
 
 def micro_batches(
     batch: Sequence[int], lengths: Sequence[int], *, token_budget: int
-) -> list[list[int]]:
+) -> Iterable[list[int]]:
     """Split this process's share of a batch so that no piece has more than `token_budget` padded
     tokens; sums over the pieces, and over the processes, are sums over the batch.
 
-    A single row above the budget is a piece of its own.
+    A single row above the budget is a piece of its own. Go through all of them.
     """
+    rows = sorted(batch, key=lambda i: lengths[i])
+    pieces = _pieces(processes.share(rows), lengths, token_budget)
+    if not processes.shards():
+        return pieces
+    shares = [rows[rank :: processes.count()] for rank in range(processes.count())]
+    return in_step(pieces, max(len(_pieces(share, lengths, token_budget)) for share in shares))
+
+
+def _pieces(rows: Sequence[int], lengths: Sequence[int], token_budget: int) -> list[list[int]]:
     pieces: list[list[int]] = []
     current: list[int] = []
     longest = 0
-    for row in processes.share(sorted(batch, key=lambda i: lengths[i])):
+    for row in rows:
         longest = max(longest, lengths[row])
         if current and longest * (len(current) + 1) > token_budget:
             pieces.append(current)

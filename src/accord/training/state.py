@@ -1,5 +1,6 @@
 """Train state on disk: complete, verified, and enough for a bit-equal continuation."""
 
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +13,12 @@ from accord.core import device, files, processes
 from accord.core.errors import CheckpointError, Interrupted
 from accord.core.run_dir import RunDir
 from accord.models.quantized import frozen_names
+from accord.models.sharding import gathered
 from accord.training.interrupt import StopRequest
 from accord.training.step import Optimization
 
-KEPT_CHECKPOINTS = 2
+HELD_OUT = {"validation/loss": 1, "heldout/score": -1}
+"""Metrics that rank checkpoints, each with the sign that makes less of it better."""
 
 
 def save_checkpoint(
@@ -25,14 +28,22 @@ def save_checkpoint(
     modules: Mapping[str, nn.Module],
     optimizations: Mapping[str, Optimization],
     loop: dict[str, Any],
+    metrics: Mapping[str, float] | None = None,
+    keep: int = 2,
 ) -> Path:
     """Write `checkpoint-STEP/`: weights, optimizers, random state, and the loop's own values.
+
+    The newest `keep` stay, and the best by a held-out metric that was measured at its own step;
+    its `checkpoint.json` says `is_best`. What the run started from (the reference's identity) is in
+    there by hash.
 
     Args:
         modules: by name; their whole state is kept, in its own precision, but for frozen weights
             of four bits, which a resumed run reads from the model that it starts from.
         optimizations: by name.
         loop: plain values and tensors that the loop needs back (controllers, best so far).
+        metrics: of this step; one of `HELD_OUT` may be among them.
+        keep: newest checkpoints that stay.
     """
     path = run_dir.path / f"checkpoint-{step}"
     with files.atomic_directory(path) as temporary:
@@ -42,12 +53,23 @@ def save_checkpoint(
             "random": device.random_state(),
             "loop": loop,
         }
-        _write_state(state, temporary / "state.pt")
-        seal = {"step": step, "sha256": files.hash_path(temporary / "state.pt")}
+        _write_state(gathered(state), temporary / "state.pt")
+        seal = {
+            "step": step,
+            "sha256": files.hash_path(temporary / "state.pt"),
+            "inputs": (run_dir.read_json("manifest.json") or {}).get("inputs", {}),
+            "heldout": {
+                name: value
+                for name, value in (metrics or {}).items()
+                if name in HELD_OUT and math.isfinite(value)
+            },
+            "is_best": False,
+        }
         files.write_json(temporary / "checkpoint.json", seal)
     if processes.is_main():
-        for _, old in run_dir.checkpoints()[:-KEPT_CHECKPOINTS]:
-            shutil.rmtree(old)
+        with processes.alone():
+            _keep_newest_and_best(run_dir, keep)
+    processes.wait()
     return path
 
 
@@ -66,6 +88,25 @@ def _load(module: nn.Module, state: dict[str, torch.Tensor]) -> None:
     missing = set(found.missing_keys) - frozen
     if missing or found.unexpected_keys:
         raise RuntimeError(f"missing {sorted(missing)}, unknown {found.unexpected_keys}")
+
+
+def _keep_newest_and_best(run_dir: RunDir, keep: int) -> None:
+    checkpoints = [path for _, path in run_dir.checkpoints()]
+    seals = {path: RunDir(path).read_json("checkpoint.json") or {} for path in checkpoints}
+    ranks = {path: _rank(seal) for path, seal in seals.items()}
+    best = min(checkpoints, key=lambda path: ranks[path])  # the earlier of two that are alike
+    for path, seal in seals.items():
+        is_best = path == best and math.isfinite(ranks[path])
+        if path not in checkpoints[-keep:] and not is_best:
+            shutil.rmtree(path)
+        elif is_best != seal.get("is_best"):
+            files.write_json(path / "checkpoint.json", {**seal, "is_best": is_best})
+
+
+def _rank(seal: Mapping[str, Any]) -> float:
+    """Less is better; infinite where no held-out metric was measured."""
+    found = [HELD_OUT[name] * value for name, value in seal.get("heldout", {}).items()]
+    return found[0] if found else math.inf
 
 
 def _write_state(state: dict[str, Any], path: Path) -> None:
@@ -94,19 +135,28 @@ class Checkpoints:
         optimizations: Mapping[str, Optimization],
         every: int,
         total: int,
+        keep: int,
     ) -> None:
         self.run_dir = run_dir
         self.modules = modules
         self.optimizations = optimizations
         self.every = every
         self.total = total
+        self.keep = keep
 
     def restore(self) -> tuple[int, dict[str, Any]] | None:
         """The newest checkpoint, as `load_checkpoint`."""
         return load_checkpoint(self.run_dir, modules=self.modules, optimizations=self.optimizations)
 
-    def after(self, done: int, loop: dict[str, Any], stop: StopRequest) -> None:
-        """Call it after every step: saves when one is due, and when a stop was asked for.
+    def after(
+        self,
+        done: int,
+        loop: dict[str, Any],
+        stop: StopRequest,
+        metrics: Mapping[str, float],
+    ) -> None:
+        """Call it after every step, with the step's metrics: saves when a checkpoint is due, and
+        when a stop was asked for.
 
         Raises:
             Interrupted: a stop was asked for; the same command resumes.
@@ -121,6 +171,8 @@ class Checkpoints:
                 modules=self.modules,
                 optimizations=self.optimizations,
                 loop=loop,
+                metrics=metrics,
+                keep=self.keep,
             )
         if stops:
             raise Interrupted(

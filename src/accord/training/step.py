@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from accord.core import processes
 from accord.core.errors import TrainingError
 from accord.core.train_config import TrainConfig
+from accord.models.sharding import share_of
 
 MAX_SKIPPED_IN_A_ROW = 3
 
@@ -81,7 +83,7 @@ class Optimization:
         """
         parameters = self.parameters()
         processes.sum_gradients(parameters)
-        norm = float(nn.utils.clip_grad_norm_(parameters, self.max_grad_norm))
+        norm = _number(nn.utils.clip_grad_norm_(parameters, self.max_grad_norm))
         factor = self.schedule(self.step_index)
         for optimizer, peaks in zip(self.optimizers, self._peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
@@ -125,9 +127,30 @@ class Optimization:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo `state_dict`."""
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            optimizer.load_state_dict(_shares(saved, optimizer))
         self.step_index = state["step_index"]
         self.skipped_in_a_row = state["skipped_in_a_row"]
+
+
+def _number(norm: Tensor) -> float:
+    """A norm, of which each process may have a part."""
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+
+def _shares(saved: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimizer's saved state, cut as its parameters are; what is no grid of one stays."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    numbers = [number for group in saved["param_groups"] for number in group["params"]]
+    state = dict(saved["state"])
+    for number, parameter in zip(numbers, parameters, strict=True):
+        if number in state:
+            state[number] = {
+                name: share_of(value, parameter)
+                if isinstance(value, Tensor) and value.shape == parameter.shape
+                else value
+                for name, value in state[number].items()
+            }
+    return {**saved, "state": state}
 
 
 def adamw(

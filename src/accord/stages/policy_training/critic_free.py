@@ -56,7 +56,7 @@ def train(
     total = total_updates(config, len(train_rows) * config.num_generations)
     modules = {"policy": policy.module}
     optimizations = {"policy": constant_rate(policy.module, config, dump_dir=run_dir.path)}
-    saving = {"every": config.save_steps, "total": total}
+    saving = {"every": config.save_steps, "total": total, "keep": config.save_total_limit}
     checkpoints = Checkpoints(run_dir, modules=modules, optimizations=optimizations, **saving)
     _, loop = checkpoints.restore() or (0, {"progress": {"budget_nats": config.kl_budget_nats}})
     progress = Progress(**loop["progress"])
@@ -98,7 +98,7 @@ def train(
             shown = ("score/mean", "policy/loss", "length/mean")
             bar.update(progress.done, {key: metrics[key] for key in shown})
             loop = {"progress": progress.state(), "cursor": cursor}
-            checkpoints.after(progress.done, loop, stop)
+            checkpoints.after(progress.done, loop, stop, progress.counted(metrics))
     engine.close()
     progress.bring_back(modules)
     save_trained(policy.module, policy.tokenizer, config, run_dir)

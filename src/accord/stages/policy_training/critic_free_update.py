@@ -134,7 +134,11 @@ def _prepare(policy: Policy, sampled: Sampled, method: Method, config: CriticFre
     old_logprobs = sampled.sampler_logprobs
     weights = torch.ones(mask.shape, device=mask.device)
     if config.importance_cap is not None:
-        old_logprobs = by_share(lambda part: policy.logprobs(part).logprobs, sampled.batch)
+        old_logprobs = by_share(
+            lambda part: policy.logprobs(part).logprobs,
+            sampled.batch,
+            token_budget=config.tokens_per_micro_batch,
+        )
         weights = truncated_importance_weights(
             old_logprobs, sampled.sampler_logprobs, mask, cap=config.importance_cap
         )

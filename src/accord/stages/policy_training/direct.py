@@ -64,6 +64,7 @@ def fit(
         optimizations=optimizations,
         every=config.save_steps,
         total=total,
+        keep=config.save_total_limit,
     )
     restored = checkpoints.restore()
     validation: dict[str, float] = {}  # the last step always measures it
@@ -81,7 +82,7 @@ def fit(
                 metrics |= {f"validation/{key}": value for key, value in validation.items()}
             run_dir.log(done, metrics)
             bar.update(done, {key: metrics[key] for key in ("loss", *shown)})
-            checkpoints.after(done, {}, stop)
+            checkpoints.after(done, {}, stop, metrics)
     return validation
 
 

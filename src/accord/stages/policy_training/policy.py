@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from accord.core import processes
+from accord.core.errors import ConfigError
 from accord.corpora.encoding import ChatEncoder
 from accord.models.loading import load_policy, load_tokenizer
 from accord.models.logprobs import TokenLogprobs, token_logprobs
@@ -15,14 +16,19 @@ from accord.stages.policy_training.online_config import OnlineConfig
 from accord.training.batches import TokenBatch
 
 
-def by_share(read: Callable[[TokenBatch], Tensor], batch: TokenBatch) -> Tensor:
-    """What `read` says of a batch, (B, L), each process reading a part of its rows."""
-    if processes.count() == 1:
-        return read(batch)
-    rows = list(processes.share(range(len(batch.input_ids))))
+def by_share(
+    read: Callable[[TokenBatch], Tensor], batch: TokenBatch, *, token_budget: int
+) -> Tensor:
+    """What `read` says of a batch, (B, L), without gradient: each process reads a part of its rows,
+    in pieces of at most `token_budget` padded tokens.
+    """
     grid = torch.zeros(batch.target_mask.shape, device=batch.input_ids.device)
-    if rows:
-        grid[rows] = read(TokenBatch(*(part[rows] for part in batch)))
+    # Neighbours stay together: the responses to one prompt share its computation.
+    rows = list(processes.share(range(len(grid))))
+    size = max(1, token_budget // grid.shape[1])
+    for start in range(0, len(rows), size):
+        piece = rows[start : start + size]
+        grid[piece] = read(TokenBatch(*(part[piece] for part in batch)))
     return processes.summed_tensor(grid)
 
 
@@ -35,6 +41,12 @@ class Policy:
     """
 
     def __init__(self, config: OnlineConfig, device: torch.device) -> None:
+        if processes.shards():
+            raise ConfigError(
+                "methods that sample while they learn keep whole weights on every process: launch "
+                "without FSDP (accelerate launch --multi_gpu); sft, reward, dpo, kto, orpo and "
+                "simpo can be sharded"
+            )
         self.config = config
         self.device = device
         self.tokenizer: Any = load_tokenizer(config.model_name_or_path)
@@ -61,7 +73,7 @@ class Policy:
                     reference, *part, temperature=self.config.temperature
                 ).logprobs
 
-        return by_share(read, batch)
+        return by_share(read, batch, token_budget=self.config.tokens_per_micro_batch)
 
     def logprobs(self, batch: TokenBatch, *, with_entropy: bool = False) -> TokenLogprobs:
         """(B, L) log-probs of the responses, and entropies if asked for; with gradients."""

@@ -38,6 +38,10 @@ class Progress:
         if self.budget_nats is not None:
             self.kept = {name: trained_weights(module) for name, module in modules.items()}
 
+    def counted(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """The metrics that a checkpoint is ranked by: none beyond the budget."""
+        return {} if self.is_over_budget else metrics
+
     def updated(self, metrics: Mapping[str, float]) -> None:
         """Count an update, and take the largest gap between sampler and trainer in it."""
         self.done += 1

@@ -55,3 +55,6 @@ class Config(StageConfig):
     """steps between validation losses"""
     save_steps: int = Field(default=200, ge=1)
     """steps between checkpoints"""
+    save_total_limit: int = Field(default=2, ge=1)
+    """newest checkpoints that stay; beside them the best one does, by the held-out metric, if it
+    was measured when one was saved (let save_steps be a multiple of eval_steps)"""

@@ -69,6 +69,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
         optimizations=optimizations,
         every=config.save_steps,
         total=total,
+        keep=config.save_total_limit,
     )
     restored = checkpoints.restore()
 
@@ -90,7 +91,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
                 metrics["validation/loss"] = validation_loss(model, validation, config)
             run_dir.log(done, metrics)
             bar.update(done, {"loss": metrics["loss"]})
-            checkpoints.after(done, {}, stop)
+            checkpoints.after(done, {}, stop, metrics)
     save_model(model.bfloat16(), tokenizer, run_dir.model_path)
     return Result(
         model=run_dir.model_path,

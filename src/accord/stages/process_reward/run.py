@@ -24,6 +24,7 @@ from accord.models.heads import init_reward_model, save_scored_model, token_scor
 from accord.models.loading import load_tokenizer, within_context
 from accord.models.lora import adapted, save_adapter_of
 from accord.models.process_reward import ProcessFormat
+from accord.models.sharding import whole
 from accord.objectives.process import step_loss
 from accord.stages.process_reward.config import Config
 from accord.training.batches import (
@@ -72,6 +73,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
     train, held_out = _read(config, encoder, within_context(config.max_length, fresh.config))
     model = adapted(fresh, config)
     loss, steps = _fit(model, train, held_out, encoder, config, run_dir)
+    model = whole(model)
     sample = collate(
         [item.row for item in held_out.encoded[:8]], pad_id=encoder.pad_id, device=device
     )
@@ -118,6 +120,7 @@ def _fit(
         optimizations=optimizations,
         every=config.save_steps,
         total=total,
+        keep=config.save_total_limit,
     )
     done, best = checkpoints.restore() or (0, best)
 
@@ -142,7 +145,7 @@ def _fit(
                 metrics |= evaluate()
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("loss", "accuracy")})
-            checkpoints.after(done, best, stop)
+            checkpoints.after(done, best, stop, metrics)
     model.load_state_dict(best["weights"], strict=False)
     return best["loss"], total
 

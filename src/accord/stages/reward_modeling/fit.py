@@ -1,6 +1,6 @@
 """The ranking loop, which the stage and every fold of its cross-validation run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from accord.annotation.calibration import Floats
 from accord.core import processes
 from accord.core.device import default_device
+from accord.core.errors import ConfigError
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
 from accord.corpora.encoding import ChatEncoder
@@ -19,6 +20,7 @@ from accord.models.heads import (
     score_head,
 )
 from accord.models.lora import adapted
+from accord.models.sharding import whole
 from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.objectives.length_disentangled import length_disentangling_loss
 from accord.stages.reward_modeling.config import Config
@@ -43,6 +45,8 @@ def fit(
     Returns:
         the model at the moment of its lowest validation loss, and the steps taken.
     """
+    if config.disentangle_length and processes.shards():
+        raise ConfigError("disentangle_length reads whole heads: launch without FSDP")
     start = config.model_name_or_path
     fresh = init_reward_model(
         start,
@@ -64,6 +68,7 @@ def fit(
         optimizations=optimizations,
         every=config.save_steps,
         total=total,
+        keep=config.save_total_limit,
     )
     done, best = checkpoints.restore() or (0, best)
 
@@ -87,9 +92,9 @@ def fit(
                 metrics |= evaluate()
             run_dir.log(done, metrics)
             bar.update(done, {k: metrics[k] for k in ("loss", "reward/accuracy", "reward/margin")})
-            checkpoints.after(done, best, stop)
+            checkpoints.after(done, best, stop, metrics)
     model.load_state_dict(best["weights"], strict=False)
-    return model, total
+    return whole(model), total
 
 
 @torch.no_grad()
@@ -264,6 +269,6 @@ def all_margins(readings: Tensor, pairs: Pairs, config: Config) -> Floats:
     return found
 
 
-def _pieces(pairs: Pairs, rows: Sequence[int], config: Config) -> list[list[int]]:
+def _pieces(pairs: Pairs, rows: Sequence[int], config: Config) -> Iterable[list[int]]:
     budget = config.tokens_per_micro_batch // 2
     return micro_batches(rows, pairs.encoded.lengths, token_budget=budget)

@@ -69,6 +69,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
         optimizations=optimizations,
         every=config.save_steps,
         total=total,
+        keep=config.save_total_limit,
     )
     done, best = checkpoints.restore() or (0, best)
 
@@ -96,7 +97,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
                 metrics["validation/loss"] = evaluate(done)
             run_dir.log(done, metrics)
             bar.update(done, {"loss": loss, "validation": best["loss"]})
-            checkpoints.after(done, best, stop)
+            checkpoints.after(done, best, stop, metrics)
     model.load_state_dict(best["weights"], strict=False)
     save_trained(model, tokenizer, config, run_dir)
     cuts = [row.cut for row in train + held_out]

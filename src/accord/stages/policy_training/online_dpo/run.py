@@ -62,7 +62,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     modules = {"policy": policy.module}
     optimization = constant_rate(policy.module, config, dump_dir=run_dir.path)
     optimizations = {"policy": optimization}
-    saving = {"every": config.save_steps, "total": total}
+    saving = {"every": config.save_steps, "total": total, "keep": config.save_total_limit}
     checkpoints = Checkpoints(run_dir, modules=modules, optimizations=optimizations, **saving)
     _, loop = checkpoints.restore() or (0, {"progress": {"budget_nats": config.kl_budget_nats}})
     progress = Progress(**loop["progress"])
@@ -102,7 +102,9 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             bar.update(
                 progress.done, {k: metrics[k] for k in ("loss", "score/mean", "length/mean")}
             )
-            checkpoints.after(progress.done, {"progress": progress.state()}, stop)
+            checkpoints.after(
+                progress.done, {"progress": progress.state()}, stop, progress.counted(metrics)
+            )
     engine.close()
     progress.bring_back(modules)
     save_trained(policy.module, policy.tokenizer, config, run_dir)

@@ -72,7 +72,7 @@ class ActorCritic(Policy):
     @torch.no_grad()
     def values(self, batch: TokenBatch) -> Tensor:
         """(B, L) V(state before token l)."""
-        return by_share(self._values, batch)
+        return by_share(self._values, batch, token_budget=self.config.tokens_per_micro_batch)
 
     def _values(self, batch: TokenBatch) -> Tensor:
         with self.autocast():

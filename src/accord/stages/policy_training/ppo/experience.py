@@ -129,7 +129,11 @@ def _behaviour(
     """
     if config.importance_cap is None:
         return sampler_logprobs, torch.ones_like(sampler_logprobs)
-    old_logprobs = by_share(lambda part: policy.logprobs(part).logprobs, batch)
+    old_logprobs = by_share(
+        lambda part: policy.logprobs(part).logprobs,
+        batch,
+        token_budget=config.tokens_per_micro_batch,
+    )
     weights = truncated_importance_weights(
         old_logprobs, sampler_logprobs, batch.target_mask, cap=config.importance_cap
     )

@@ -68,12 +68,9 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     train, heldout = split_prompts(config)
     total = total_updates(config, len(train))
     optimizations = _optimizations(policy, config, run_dir)
+    saving = {"every": config.save_steps, "total": total, "keep": config.save_total_limit}
     checkpoints = Checkpoints(
-        run_dir,
-        modules=policy.modules,
-        optimizations=optimizations,
-        every=config.save_steps,
-        total=total,
+        run_dir, modules=policy.modules, optimizations=optimizations, **saving
     )
     restored = checkpoints.restore()
     loop = LoopState.begin(config, policy.module, restored[1] if restored else None)
@@ -110,7 +107,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             run_dir.log(progress.done, metrics)
             shown = {k: metrics[k] for k in ("score/mean", "kl_nats", "length/mean")}
             bar.update(progress.done, shown)
-            checkpoints.after(progress.done, loop.saved(), stop)
+            checkpoints.after(progress.done, loop.saved(), stop, progress.counted(metrics))
     engine.close()
     average.settle()
     progress.bring_back(policy.modules)

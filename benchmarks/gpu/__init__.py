@@ -1,0 +1,1 @@
+"""How near a GPU's limits Accord comes: see `gpu.sh`."""
