@@ -106,9 +106,9 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, step: int, run: Any) -> None:
     """Run it, with Ctrl-C during `step`."""
     after = Checkpoints.after
 
-    def interrupted(self: Checkpoints, done: int, loop: dict[str, Any], stop: Any) -> None:
+    def interrupted(self: Checkpoints, done: int, loop: Any, stop: Any, metrics: Any) -> None:
         stop.is_requested = done == step
-        after(self, done, loop, stop)
+        after(self, done, loop, stop, metrics)
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "after", interrupted)
