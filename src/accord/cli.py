@@ -30,6 +30,7 @@ _HELP = {
     "orpo": "imitate and prefer in one stage, without a reference",
     "simpo": "learn from comparisons by mean log-probs, without a reference",
     "evaluate": "compare policies on the same prompts",
+    "engine": "serve an engine to trainers elsewhere (--engine remote)",
     "data": "data inspect FILE --model M: counts, lengths, and what is trained on",
     "lineage": "lineage RUN/STEP: from a model back to its data",
     "report": "report RUN: write report.html and summary.json again",
@@ -81,6 +82,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "quickstart": commands.quickstart,
         "run": commands.run,
         "data": commands.data,
+        "engine": commands.engine,
         "lineage": commands.lineage,
         "report": commands.report,
     }

@@ -1,9 +1,10 @@
 """The only file that names concrete engines, stores and loggers, and where stages are looked up."""
 
 import dataclasses
+import functools
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from accord.core.config import StageConfig
 from accord.core.errors import ConfigError, describe_choice
@@ -38,10 +39,19 @@ def protocols_for(config: StageConfig) -> dict[str, Any]:
     """Concrete implementations of the protocols that the stage's `run` asks for by keyword."""
     if not isinstance(config, SamplingConfig):
         return {}
-    if config.engine == "vllm":
+    if config.engine_url is not None:  # engine is "remote"
+        from accord.engine.remote import RemoteEngine
+
+        return {"engine_factory": functools.partial(RemoteEngine, url=config.engine_url)}
+    return {"engine_factory": engine_factory(config.engine)}
+
+
+def engine_factory(name: Literal["local", "vllm"]) -> Any:
+    """The `EngineFactory` of an engine in this process."""
+    if name == "vllm":
         from accord.engine.vllm import VllmEngine
 
-        return {"engine_factory": VllmEngine}
+        return VllmEngine
     from accord.engine.local import LocalEngine
 
-    return {"engine_factory": LocalEngine}
+    return LocalEngine

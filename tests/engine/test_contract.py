@@ -1,5 +1,6 @@
 """What every engine promises; each implementation passes all of it."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +12,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from accord.core.errors import DataError
 from accord.core.interfaces import Engine
 from accord.core.types import GenerationRequest, GenerationResult, SamplingParams
+from accord.corpora.encoding import ChatEncoder
 from accord.engine.generate import generate
 from accord.engine.local import LocalEngine
+from accord.engine.remote import RemoteEngine
 from accord.engine.scripted import ScriptedEngine
+from accord.engine.server import EngineServer
 from accord.models.loading import load_policy, load_tokenizer
 
 END = 2
@@ -50,6 +54,18 @@ def make_vllm(model_dir: Path) -> Subject:
     return Subject(engine, policy.state_dict())
 
 
+def make_remote(model_dir: Path) -> Subject:
+    """A local engine behind a server on loopback, as a trainer's client sees it."""
+    cpu = torch.device("cpu")
+    encoder = ChatEncoder(load_tokenizer(str(model_dir)))
+    served = LocalEngine(load_policy(str(model_dir), device=cpu), encoder, max_batch_size=3)
+    server = EngineServer(served, {"end_of_turn_id": END, "vocabulary": 300})
+    threading.Thread(target=server.serve, daemon=True).start()
+    policy = load_policy(str(model_dir), device=cpu)
+    engine = RemoteEngine(policy, encoder, url=server.address)
+    return Subject(engine, policy.state_dict())
+
+
 ITS_OWN_WARNINGS = pytest.mark.filterwarnings("ignore")
 
 
@@ -57,6 +73,7 @@ ITS_OWN_WARNINGS = pytest.mark.filterwarnings("ignore")
     params=[
         make_local,
         make_scripted,
+        make_remote,
         pytest.param(make_vllm, marks=[pytest.mark.oracle, ITS_OWN_WARNINGS]),
     ]
 )
