@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import importlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from accord.core.config import StageConfig
 from accord.core.errors import ConfigError, describe_choice
@@ -46,8 +46,8 @@ def protocols_for(config: StageConfig) -> dict[str, Any]:
     return {"engine_factory": engine_factory(config.engine)}
 
 
-def engine_factory(name: Literal["local", "vllm"]) -> Any:
-    """The `EngineFactory` of an engine in this process."""
+def engine_factory(name: str) -> Any:
+    """The `EngineFactory` of "local" or "vllm", which sample in this process."""
     if name == "vllm":
         from accord.engine.vllm import VllmEngine
 
