@@ -35,6 +35,10 @@ class HubError(AccordError):
     """The hub refused an upload or could not be reached; the run on disk is as it was."""
 
 
+class ConflictError(AccordError):
+    """What was handed in contradicts what is there; what is there stays."""
+
+
 class Interrupted(AccordError):
     """Ctrl-C: a checkpoint was written, and the same command resumes from it."""
 

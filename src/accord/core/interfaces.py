@@ -1,15 +1,19 @@
 """Protocols: where two layers meet. Each has one contract test that all implementations pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from accord.core.types import (
     GeneratedToken,
     GenerationRequest,
     GenerationResult,
+    Lease,
     Message,
+    Receipt,
     Row,
     Scores,
+    Submission,
+    Task,
     Verdict,
 )
 
@@ -75,3 +79,28 @@ class Annotator(Protocol):
 
     def judge(self, row: Row, response_a: str, response_b: str) -> Verdict:
         """Which response to `row`'s prompt is the better."""
+
+
+class TaskQueue(Protocol):
+    """Hands every annotator the next task; a task is never handed out beyond its overlap."""
+
+    def lease(self, annotator: str, *, project: str | None = None) -> Lease | None:
+        """What this annotator should do next, or holds already; None when nothing is left."""
+
+    def submit(self, lease: Lease, submission: Submission) -> Receipt:
+        """Keep one judgement. The same key again gives the first receipt; another body under it
+        raises ConflictError. Work that comes after its lease is kept, too.
+        """
+
+    def release(self, lease: Lease) -> None:
+        """Give a task back undone."""
+
+
+class TaskBoard(Protocol):
+    """Where tasks are put up."""
+
+    def add(self, tasks: Sequence[Task]) -> int:
+        """Put tasks up; those that are there already stay as they are. Returns how many are new."""
+
+    def progress(self, project: str) -> Mapping[str, int]:
+        """Counts of tasks, slots, and slots that are free, leased and done."""

@@ -77,6 +77,71 @@ class Judgement:
     columns: Row = field(default_factory=dict)
 
 
+TaskKind = Literal["pairwise", "ranking", "likert", "rewrite", "critique", "success"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What annotators are asked; `overlap` of them, no more and in the end no fewer.
+
+    `policies` says which policy version wrote each response, None where that is not known.
+    """
+
+    id: str
+    project: str
+    kind: TaskKind
+    prompt: tuple[Message, ...]
+    responses: tuple[str, ...]
+    policies: tuple[str | None, ...] = ()
+    columns: Row = field(default_factory=dict)
+    overlap: int = 1
+    priority: float = 0.0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A task that one annotator holds until `until` (seconds since 1970).
+
+    `order` is how the responses are shown: place i shows the task's response order[i]. It was drawn
+    from `seed`.
+    """
+
+    id: str
+    task: Task
+    annotator: str
+    order: tuple[int, ...]
+    seed: int
+    until: float
+
+
+Action = Literal["judge", "skip", "flag", "unsure", "undo"]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What an annotator hands in under a key of the client's own making.
+
+    `answer` speaks of the task's responses in the task's order, whatever order was shown. A skip, a
+    flag and an unsure are three different things, and none of them is a judgement.
+    """
+
+    key: str
+    answer: Row
+    action: Action = "judge"
+    time_on_task_s: float | None = None
+    guideline_version: int | None = None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A judgement that is on the disk; `is_surplus` where the task had no slot left for it."""
+
+    judgement_id: str
+    sequence: int
+    sha256: str
+    is_surplus: bool = False
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """How to sample: the full distribution at `temperature`; 0 takes the likeliest token."""

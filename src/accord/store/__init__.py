@@ -1,0 +1,1 @@
+"""The preference database: tasks and their slots, judgements as append-only events, exports."""

@@ -1,0 +1,123 @@
+"""What a valid answer is, by kind of task; wrong ones are refused before anything is stored."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from accord.core.errors import DataError
+from accord.core.types import Row, Submission, Task
+
+VERDICTS = ("a", "b", "tie", "both_bad")
+STRENGTHS = (1, 2, 3, 4)
+LIKERT = (1, 7)
+
+
+def check_task(task: Task) -> None:
+    """Refuse a task that nobody could answer.
+
+    Raises:
+        DataError: too few responses for its kind, an empty or repeated one, an overlap below 1, or
+            not one policy a response.
+    """
+    needed = {"pairwise": (2, 2), "ranking": (2, 26)}.get(task.kind, (1, 26))
+    where = f"task {task.id!r}"
+    if not needed[0] <= len(task.responses) <= needed[1]:
+        raise DataError(
+            f"{where}: a {task.kind} task needs {needed[0]} to {needed[1]} responses, got "
+            f"{len(task.responses)}"
+        )
+    if any(not response.strip() for response in task.responses):
+        raise DataError(f"{where}: a response is empty")
+    if len(set(task.responses)) < len(task.responses):
+        raise DataError(f"{where}: two responses are identical")
+    if task.policies and len(task.policies) != len(task.responses):
+        raise DataError(
+            f"{where}: {len(task.policies)} policies for {len(task.responses)} responses"
+        )
+    if task.overlap < 1:
+        raise DataError(f"{where}: overlap must be at least 1, got {task.overlap}")
+
+
+def check_answer(task: Task, submission: Submission) -> None:
+    """Refuse an answer that is none to this task.
+
+    Raises:
+        DataError: it says what was expected.
+    """
+    answer, where = submission.answer, f"task {task.id!r}, a {task.kind} task"
+    if submission.action == "judge":
+        _CHECKS[task.kind](task, answer, where)
+    elif set(answer) - {"reason", "text"}:
+        raise DataError(f"{where}: a {submission.action} has a reason and no judgement")
+
+
+def _pairwise(_: Task, answer: Row, where: str) -> None:
+    verdict, strength = answer.get("verdict"), answer.get("strength")
+    if verdict not in VERDICTS:
+        raise DataError(f"{where}: verdict must be {', '.join(VERDICTS)}; got {verdict!r}")
+    if strength is not None and (verdict not in ("a", "b") or strength not in STRENGTHS):
+        raise DataError(f"{where}: a strength of 1 to 4 goes with a or b; got {strength!r}")
+    _only(answer, {"verdict", "strength"}, where)
+
+
+def _ranking(task: Task, answer: Row, where: str) -> None:
+    ranks = answer.get("ranks")
+    if not isinstance(ranks, list) or len(ranks) != len(task.responses):
+        raise DataError(f"{where}: expected {len(task.responses)} ranks, got {ranks!r}")
+    ranked = [rank for rank in ranks if rank is not None]
+    if len(ranked) < 2 or not all(isinstance(r, int) and r >= 1 for r in ranked):
+        raise DataError(f"{where}: expected at least two ranks from 1 on, got {ranks!r}")
+    _only(answer, {"ranks"}, where)
+
+
+def _likert(task: Task, answer: Row, where: str) -> None:
+    ratings = answer.get("ratings")
+    low, high = LIKERT
+    if not isinstance(ratings, dict) or not ratings:
+        raise DataError(f"{where}: expected ratings by attribute, got {ratings!r}")
+    for attribute, values in ratings.items():
+        is_whole = isinstance(values, list) and len(values) == len(task.responses)
+        if not is_whole or not all(v is None or v in range(low, high + 1) for v in values):
+            raise DataError(
+                f"{where}: {attribute!r} needs {len(task.responses)} ratings of {low} to {high} "
+                f"(or null), got {values!r}"
+            )
+    _only(answer, {"ratings"}, where)
+
+
+def _text(task: Task, answer: Row, where: str) -> None:
+    text, response = answer.get("text"), answer.get("response", 0)
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"{where}: expected a text, got {text!r:.80}")
+    if response not in range(len(task.responses)):
+        raise DataError(f"{where}: there is no response {response!r}")
+    _only(answer, {"text", "response"}, where)
+
+
+def _success(_: Task, answer: Row, where: str) -> None:
+    if not isinstance(answer.get("success"), bool):
+        raise DataError(f"{where}: expected success, true or false; got {answer.get('success')!r}")
+    _only(answer, {"success"}, where)
+
+
+def _only(answer: Row, known: set[str], where: str) -> None:
+    unknown = set(answer) - known - {"reason"}
+    if unknown:
+        raise DataError(f"{where}: nothing is known of {', '.join(sorted(unknown))} in an answer")
+
+
+_CHECKS: dict[str, Callable[[Task, Row, str], None]] = {
+    "pairwise": _pairwise,
+    "ranking": _ranking,
+    "likert": _likert,
+    "rewrite": _text,
+    "critique": _text,
+    "success": _success,
+}
+
+
+def finite_seconds(value: Any) -> float | None:
+    """A time on task, or None where a client's clock gave nonsense."""
+    if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
+        return float(value)
+    return None

@@ -1,0 +1,92 @@
+"""The log of judgements: append-only, each event chained to the one before it by hash."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, select
+
+from accord.core.files import hash_json
+from accord.core.types import Receipt, Submission
+from accord.store.answers import finite_seconds
+from accord.store.schema import judgements
+
+START = "0" * 64
+"""What the first event is chained to."""
+
+
+def append(
+    connection: Connection,
+    *,
+    key: str,
+    task_id: str,
+    annotator_id: int,
+    submission: Submission,
+    body_sha256: str,
+    order: Sequence[int],
+    seed: int,
+    is_surplus: bool,
+    now: float,
+    supersedes: str | None = None,
+) -> Receipt:
+    """Add one event; the transaction has to be alone with the log.
+
+    The event's hash is over its answer's hash, not the answer: an answer can be erased, and the
+    chain still tells that nothing else was changed.
+    """
+    last = connection.execute(
+        select(judgements.c.sequence, judgements.c.sha256)
+        .order_by(judgements.c.sequence.desc())
+        .limit(1)
+    ).first()
+    sequence = 1 if last is None else last.sequence + 1
+    answer = dict(submission.answer)
+    values = {
+        "sequence": sequence,
+        "id": key,
+        "task_id": task_id,
+        "annotator_id": annotator_id,
+        "action": submission.action,
+        "supersedes": supersedes,
+        "answer_sha256": hash_json(answer),
+        "body_sha256": body_sha256,
+        "guideline_version": submission.guideline_version,
+        "display_order": list(order),
+        "display_seed": seed,
+        "time_on_task_s": finite_seconds(submission.time_on_task_s),
+        "is_surplus": is_surplus,
+        "created_at": now,
+        "previous_sha256": START if last is None else last.sha256,
+    }
+    sha256 = hash_json(values)
+    connection.execute(judgements.insert().values(**values, answer=answer, sha256=sha256))
+    return Receipt(key, sequence, sha256, is_surplus)
+
+
+_CHAINED = tuple(
+    column.name for column in judgements.c if column.name not in ("answer", "sha256", "erased_at")
+)
+
+
+def broken_at(connection: Connection) -> int | None:
+    """The sequence number of the first event that is not what it was; None when all are.
+
+    Found are: a field or an answer that was changed (one that was erased is none), an event that
+    is missing or was put in.
+    """
+    previous, expected = START, 1
+    for row in connection.execute(select(judgements).order_by(judgements.c.sequence)).mappings():
+        values = {name: row[name] for name in _CHAINED}
+        is_own = row["erased_at"] is not None or hash_json(row["answer"]) == row["answer_sha256"]
+        if (
+            row["sequence"] != expected
+            or row["previous_sha256"] != previous
+            or hash_json(values) != row["sha256"]
+            or not is_own
+        ):
+            return int(row["sequence"])
+        previous, expected = row["sha256"], expected + 1
+    return None
+
+
+def count(connection: Connection) -> int:
+    """Events in the log."""
+    return int(connection.execute(select(func.count(judgements.c.id))).scalar() or 0)

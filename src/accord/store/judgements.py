@@ -1,0 +1,181 @@
+"""What stands: the current view of the log, what was exported of it, and what was erased."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, select, true, update
+
+from accord.core.errors import DataError
+from accord.core.files import hash_json
+from accord.core.types import Action, Task
+from accord.store.chain import broken_at
+from accord.store.database import Database
+from accord.store.queue import task_of
+from accord.store.schema import annotators, exported_judgements, exports, judgements, tasks
+
+_PIECE = 500
+"""Names in one query: databases limit how many there may be."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A judgement that nothing supersedes; `answer` is None where it was erased."""
+
+    id: str
+    task: Task
+    annotator: str
+    annotator_kind: str
+    action: Action
+    answer: Mapping[str, Any] | None
+    order: tuple[int, ...]
+    seed: int
+    guideline_version: int | None
+    time_on_task_s: float | None
+    is_surplus: bool
+    created_at: float
+
+
+class SqlJudgements:
+    """The log as its readers see it."""
+
+    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
+        self.database = database
+        self.now = now
+
+    def current(self, project: str | None = None) -> list[Standing]:
+        """All standing judgements, oldest first: those that were neither undone nor superseded."""
+        with self.database.reading() as connection:
+            return _standing(connection, true() if project is None else tasks.c.project == project)
+
+    def of(self, annotator: str, *, last: int = 10) -> list[Standing]:
+        """What an annotator said last, the newest first: what can be undone."""
+        with self.database.reading() as connection:
+            return _standing(connection, annotators.c.name == annotator)[::-1][:last]
+
+    def is_whole(self) -> bool:
+        """Whether no event of the log was changed, removed or put in since it was written."""
+        with self.database.reading() as connection:
+            return broken_at(connection) is None
+
+    def record_export(
+        self, rows: Sequence[Mapping[str, Any]], judgement_ids: Iterable[str], query: Any
+    ) -> str:
+        """Remember which judgements went into an export; gives the hash of its content.
+
+        Args:
+            rows: what was exported.
+            judgement_ids: of all judgements that are in it.
+            query: what was asked for (project, aggregation, rule, seed), as JSON.
+        """
+        digest = hash_json([dict(row) for row in rows])
+        with self.database.writing() as connection:
+            values = {"sha256": digest, "query": query, "rows": len(rows), "created_at": self.now()}
+            made = connection.execute(exports.insert().values(**values))
+            assert made.inserted_primary_key is not None
+            (number,) = made.inserted_primary_key
+            links = [{"export_id": number, "judgement_id": i} for i in dict.fromkeys(judgement_ids)]
+            if links:
+                connection.execute(exported_judgements.insert(), links)
+        return digest
+
+    def judgements_of(self, export_sha256: str) -> list[str]:
+        """Ids of the judgements that are in an export.
+
+        Raises:
+            DataError: there is no such export.
+        """
+        with self.database.reading() as connection:
+            found = connection.execute(
+                select(exports.c.id).where(exports.c.sha256 == export_sha256)
+            ).scalars()
+            numbers = list(found)
+            if not numbers:
+                raise DataError(f"no export has the hash {export_sha256}")
+            query = select(exported_judgements.c.judgement_id).where(
+                exported_judgements.c.export_id == numbers[-1]
+            )
+            return sorted(connection.execute(query).scalars())
+
+    def erase(self, *, annotator: str | None = None, ids: Sequence[str] = ()) -> list[str]:
+        """Delete what was said, and leave that something was: answers go, events and hashes stay.
+
+        Args:
+            annotator: everything of theirs.
+            ids: or these judgements.
+
+        Returns:
+            hashes of the exports that hold some of it: they, and what was trained on them, are for
+            whoever asked for the erasure to know of.
+        """
+        with self.database.writing() as connection:
+            wanted = list(ids)
+            if annotator is not None:
+                query = (
+                    select(judgements.c.id)
+                    .join(annotators, annotators.c.id == judgements.c.annotator_id)
+                    .where(annotators.c.name == annotator)
+                )
+                wanted += connection.execute(query).scalars()
+            touched: set[str] = set()
+            for start in range(0, len(wanted), _PIECE):
+                piece = wanted[start : start + _PIECE]
+                connection.execute(
+                    update(judgements)
+                    .where(judgements.c.id.in_(piece), judgements.c.erased_at.is_(None))
+                    .values(answer=None, erased_at=self.now())
+                )
+                touched |= set(_exports_with(connection, piece))
+            return sorted(touched)
+
+
+def _exports_with(connection: Connection, ids: Sequence[str]) -> Iterable[str]:
+    query = (
+        select(exports.c.sha256)
+        .join(exported_judgements, exported_judgements.c.export_id == exports.c.id)
+        .where(exported_judgements.c.judgement_id.in_(ids))
+        .distinct()
+    )
+    return connection.execute(query).scalars()
+
+
+def _standing(connection: Connection, condition: ColumnElement[bool]) -> list[Standing]:
+    later = judgements.alias()
+    query = (
+        select(judgements, tasks, annotators.c.name, annotators.c.kind.label("annotator_kind"))
+        .join(tasks, tasks.c.id == judgements.c.task_id)
+        .join(annotators, annotators.c.id == judgements.c.annotator_id)
+        .outerjoin(later, later.c.supersedes == judgements.c.id)
+        .where(judgements.c.action != "undo", later.c.id.is_(None), condition)
+        .order_by(judgements.c.sequence)
+    )
+    return [_as_standing(row) for row in connection.execute(query)]
+
+
+def _as_standing(row: Any) -> Standing:
+    said = row._mapping
+    return Standing(
+        id=said[judgements.c.id],
+        task=task_of(_TaskColumns(said)),
+        annotator=said[annotators.c.name],
+        annotator_kind=said["annotator_kind"],
+        action=said[judgements.c.action],
+        answer=said[judgements.c.answer],
+        order=tuple(said[judgements.c.display_order]),
+        seed=said[judgements.c.display_seed],
+        guideline_version=said[judgements.c.guideline_version],
+        time_on_task_s=said[judgements.c.time_on_task_s],
+        is_surplus=said[judgements.c.is_surplus],
+        created_at=said[judgements.c.created_at],
+    )
+
+
+class _TaskColumns:
+    """The columns of `tasks` in a joined row, by name."""
+
+    def __init__(self, said: Any) -> None:
+        self._said = said
+
+    def __getattr__(self, name: str) -> Any:
+        return self._said[tasks.c[name]]

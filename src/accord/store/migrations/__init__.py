@@ -1,0 +1,1 @@
+"""Schema changes, numbered; each is applied once, and never edited after a release."""

@@ -1,0 +1,372 @@
+"""Tasks and who may do them: slots that are leased, in one transaction with what fills them."""
+
+import dataclasses
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, and_, func, or_, select, update
+
+from accord.core.errors import ConflictError, DataError
+from accord.core.files import hash_json
+from accord.core.types import Lease, Message, Receipt, Submission, Task
+from accord.store.answers import check_answer, check_task
+from accord.store.chain import append
+from accord.store.database import Database
+from accord.store.schema import annotators, judgements, slots, tasks
+
+LEASE_S = 3600.0
+"""How long a task is held for an annotator who does not come back."""
+FILLING = ("judge", "unsure")
+"""Actions that use a slot up: whoever looked and cannot tell has answered. After a skip or a flag
+the slot is for somebody else."""
+
+
+class SqlTaskQueue:
+    """`TaskQueue` and `TaskBoard` over the database.
+
+    A task has as many slots as its overlap. A slot is free, leased to one annotator for a while, or
+    filled by a judgement; leasing and filling are single transactions, so a task is never done more
+    often than its overlap says, however many annotators ask at once.
+
+    Args:
+        database: where.
+        lease_s: how long a lease lasts.
+        now: the clock, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lease_s: float = LEASE_S,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.database = database
+        self.lease_s = lease_s
+        self.now = now
+
+    def register(self, name: str, *, kind: str = "person") -> None:
+        """Make an annotator known; one who is known stays as he is.
+
+        Raises:
+            ConflictError: the name belongs to an annotator of another kind.
+        """
+        with self.database.writing() as connection:
+            row = connection.execute(
+                select(annotators.c.kind).where(annotators.c.name == name)
+            ).first()
+            if row is None:
+                connection.execute(
+                    annotators.insert().values(name=name, kind=kind, created_at=self.now())
+                )
+            elif row.kind != kind:
+                raise ConflictError(f"annotator {name!r} is a {row.kind}, not a {kind}")
+
+    def add(self, new: Sequence[Task]) -> int:
+        """Put tasks up, all or none.
+
+        Raises:
+            DataError: a task that nobody could answer.
+            ConflictError: another task has the id.
+        """
+        for task in new:
+            check_task(task)
+        with self.database.writing() as connection:
+            return sum(self._add(connection, task) for task in new)
+
+    def _add(self, connection: Connection, task: Task) -> bool:
+        values = {
+            "id": task.id,
+            "project": task.project,
+            "kind": task.kind,
+            "prompt": [dict(message) for message in task.prompt],
+            "responses": list(task.responses),
+            "policies": list(task.policies or (None,) * len(task.responses)),
+            "columns": dict(task.columns),
+            "overlap": task.overlap,
+            "priority": task.priority,
+        }
+        known = connection.execute(select(tasks).where(tasks.c.id == task.id)).mappings().first()
+        if known is not None:
+            if any(known[name] != value for name, value in values.items()):
+                raise ConflictError(f"task {task.id!r}: another task has this id")
+            return False
+        connection.execute(tasks.insert().values(**values, created_at=self.now()))
+        connection.execute(
+            slots.insert(), [{"task_id": task.id, "number": n} for n in range(task.overlap)]
+        )
+        return True
+
+    def lease(self, annotator: str, *, project: str | None = None) -> Lease | None:
+        """The task this annotator holds already, or the next one: highest priority, then oldest.
+
+        Raises:
+            DataError: nobody is known by that name.
+        """
+        with self.database.writing() as connection:
+            who = _annotator_id(connection, annotator)
+            now = self.now()
+            held = self._slot(connection, who, project, slots.c.leased_until > now, mine=True)
+            slot = held or self._free_slot(connection, who, project, now)
+            if slot is None:
+                return None
+            lease, until = slot.lease, slot.leased_until
+            if held is None:
+                lease, until = uuid.uuid4().hex, now + self.lease_s
+                connection.execute(
+                    update(slots)
+                    .where(slots.c.id == slot.slot_id)
+                    .values(annotator_id=who, lease=lease, leased_until=until)
+                )
+            task = task_of(slot)
+            seed = display_seed(task.id, annotator)
+            return Lease(lease, task, annotator, shown_order(task, seed), seed, until)
+
+    def _free_slot(self, connection: Connection, who: int, project: str | None, now: float) -> Any:
+        taken = select(slots.c.task_id).where(slots.c.annotator_id == who)
+        judged = select(judgements.c.task_id).where(
+            judgements.c.annotator_id == who, judgements.c.action != "undo"
+        )
+        undone = select(judgements.c.supersedes).where(judgements.c.supersedes.is_not(None))
+        judged = judged.where(judgements.c.id.not_in(undone))
+        is_free = or_(slots.c.leased_until.is_(None), slots.c.leased_until <= now)
+        # His own expired lease he may take up again.
+        others = or_(slots.c.annotator_id == who, tasks.c.id.not_in(taken))
+        return self._slot(
+            connection, who, project, and_(is_free, others, tasks.c.id.not_in(judged)), mine=False
+        )
+
+    def _slot(
+        self, connection: Connection, who: int, project: str | None, condition: Any, *, mine: bool
+    ) -> Any:
+        query = (
+            select(slots.c.id.label("slot_id"), slots.c.lease, slots.c.leased_until, tasks)
+            .join(tasks, tasks.c.id == slots.c.task_id)
+            .where(slots.c.judgement_id.is_(None), condition)
+            .order_by(tasks.c.priority.desc(), tasks.c.created_at, tasks.c.id, slots.c.number)
+            .limit(1)
+        )
+        if mine:
+            query = query.where(slots.c.annotator_id == who)
+        if project is not None:
+            query = query.where(tasks.c.project == project)
+        if not self.database.is_sqlite:
+            query = query.with_for_update(of=slots, skip_locked=True)
+        return connection.execute(query).first()
+
+    def submit(self, lease: Lease, submission: Submission) -> Receipt:
+        """Keep one event and fill the slot, or free it, in one transaction.
+
+        A lease that ran out is no reason to lose work: where the slot is still the annotator's, or
+        another is free, it is filled; else the judgement is kept as surplus.
+
+        Raises:
+            DataError: the answer is none to this task.
+            ConflictError: another body came under this key, or this annotator has judged the task.
+        """
+        check_answer(lease.task, submission)
+        body = hash_json([lease.task.id, lease.annotator, dataclasses.asdict(submission)])
+        with self.database.writing() as connection:
+            self.database.chain_alone(connection)
+            known = _receipt(connection, submission.key, body)
+            if known is not None:
+                return known
+            who = _annotator_id(connection, lease.annotator)
+            if _has_judged(connection, who, lease.task.id):
+                raise ConflictError(
+                    f"task {lease.task.id!r}: {lease.annotator!r} has judged it; undo that first"
+                )
+            slot = self._slot_to_fill(connection, who, lease)
+            receipt = append(
+                connection,
+                key=submission.key,
+                task_id=lease.task.id,
+                annotator_id=who,
+                submission=submission,
+                body_sha256=body,
+                order=lease.order,
+                seed=lease.seed,
+                is_surplus=slot is None and submission.action in FILLING,
+                now=self.now(),
+            )
+            if slot is not None:
+                fills = submission.action in FILLING
+                connection.execute(
+                    update(slots)
+                    .where(slots.c.id == slot)
+                    .values(
+                        annotator_id=who if fills else None,
+                        judgement_id=submission.key if fills else None,
+                        lease=None,
+                        leased_until=None,
+                    )
+                )
+            return receipt
+
+    def _slot_to_fill(self, connection: Connection, who: int, lease: Lease) -> int | None:
+        """The slot that is leased to him; or, when the lease was lost, one that nobody holds."""
+        mine = select(slots.c.id).where(
+            slots.c.task_id == lease.task.id,
+            slots.c.judgement_id.is_(None),
+            slots.c.annotator_id == who,
+        )
+        free = (
+            select(slots.c.id)
+            .where(
+                slots.c.task_id == lease.task.id,
+                slots.c.judgement_id.is_(None),
+                or_(slots.c.leased_until.is_(None), slots.c.leased_until <= self.now()),
+            )
+            .order_by(slots.c.number)
+            .limit(1)
+        )
+        if not self.database.is_sqlite:
+            mine, free = mine.with_for_update(), free.with_for_update(skip_locked=True)
+        found = connection.execute(mine).scalar()
+        return found if found is not None else connection.execute(free).scalar()
+
+    def release(self, lease: Lease) -> None:
+        """Give a task back undone; a lease that is no longer held changes nothing."""
+        with self.database.writing() as connection:
+            connection.execute(
+                update(slots)
+                .where(slots.c.lease == lease.id, slots.c.judgement_id.is_(None))
+                .values(annotator_id=None, lease=None, leased_until=None)
+            )
+
+    def undo(self, annotator: str, judgement_id: str, *, key: str) -> Lease:
+        """Take a judgement back: an event that supersedes it; its task is the annotator's again.
+
+        Args:
+            annotator: whose judgement it is.
+            judgement_id: what is taken back; it stays in the log.
+            key: of the undoing, as for `submit`.
+
+        Raises:
+            DataError: there is no such judgement of his.
+            ConflictError: it was taken back before, under another key.
+        """
+        with self.database.writing() as connection:
+            self.database.chain_alone(connection)
+            who = _annotator_id(connection, annotator)
+            row = connection.execute(
+                select(judgements.c.task_id, judgements.c.action, judgements.c.is_surplus).where(
+                    judgements.c.id == judgement_id, judgements.c.annotator_id == who
+                )
+            ).first()
+            if row is None or row.action == "undo":
+                raise DataError(f"{annotator!r} has no judgement {judgement_id!r}")
+            task = task_of(connection.execute(select(tasks).where(tasks.c.id == row.task_id)).one())
+            seed = display_seed(task.id, annotator)
+            submission = Submission(key, {"undone": judgement_id}, action="undo")
+            body = hash_json([task.id, annotator, dataclasses.asdict(submission)])
+            until, lease = self.now() + self.lease_s, uuid.uuid4().hex
+            if _receipt(connection, key, body) is None:
+                _refuse_second_undo(connection, judgement_id)
+                append(
+                    connection,
+                    key=key,
+                    task_id=task.id,
+                    annotator_id=who,
+                    submission=submission,
+                    body_sha256=body,
+                    order=shown_order(task, seed),
+                    seed=seed,
+                    is_surplus=row.is_surplus,
+                    now=self.now(),
+                    supersedes=judgement_id,
+                )
+                connection.execute(
+                    update(slots)
+                    .where(slots.c.judgement_id == judgement_id)
+                    .values(judgement_id=None, lease=lease, leased_until=until)
+                )
+            return Lease(lease, task, annotator, shown_order(task, seed), seed, until)
+
+    def progress(self, project: str) -> Mapping[str, int]:
+        """Counts of tasks, slots, and slots that are free, leased and done."""
+        now = self.now()
+        is_done = slots.c.judgement_id.is_not(None)
+        is_leased = and_(~is_done, slots.c.leased_until > now)
+        with self.database.reading() as connection:
+            row = connection.execute(
+                select(
+                    func.count(slots.c.id).label("slots"),
+                    func.count(func.distinct(slots.c.task_id)).label("tasks"),
+                    func.count(slots.c.id).filter(is_done).label("done"),
+                    func.count(slots.c.id).filter(is_leased).label("leased"),
+                )
+                .join(tasks, tasks.c.id == slots.c.task_id)
+                .where(tasks.c.project == project)
+            ).one()
+        counts = {name: int(value) for name, value in row._mapping.items()}
+        return {**counts, "free": counts["slots"] - counts["done"] - counts["leased"]}
+
+
+def task_of(row: Any) -> Task:
+    """A row of `tasks` as a Task."""
+    return Task(
+        id=row.id,
+        project=row.project,
+        kind=row.kind,
+        prompt=tuple(Message(role=m["role"], content=m["content"]) for m in row.prompt),
+        responses=tuple(row.responses),
+        policies=tuple(row.policies),
+        columns=row.columns,
+        overlap=row.overlap,
+        priority=row.priority,
+    )
+
+
+def display_seed(task_id: str, annotator: str) -> int:
+    """Of the order in which an annotator sees a task's responses: the same whenever he comes."""
+    digest = hashlib.sha256(f"{task_id}\0{annotator}".encode()).digest()
+    return int.from_bytes(digest[:6], "big")
+
+
+def shown_order(task: Task, seed: int) -> tuple[int, ...]:
+    """A permutation of the task's responses, drawn by the seed."""
+    drawn = np.random.default_rng(seed).permutation(len(task.responses))
+    return tuple(int(place) for place in drawn)
+
+
+def _annotator_id(connection: Connection, name: str) -> int:
+    found = connection.execute(select(annotators.c.id).where(annotators.c.name == name)).scalar()
+    if found is None:
+        raise DataError(f"nobody is known as annotator {name!r}; register the name first")
+    return int(found)
+
+
+def _has_judged(connection: Connection, who: int, task_id: str) -> bool:
+    later = judgements.alias()
+    standing = select(judgements.c.id).where(
+        judgements.c.task_id == task_id,
+        judgements.c.annotator_id == who,
+        judgements.c.action != "undo",
+        ~select(later.c.id).where(later.c.supersedes == judgements.c.id).exists(),
+    )
+    return connection.execute(standing).first() is not None
+
+
+def _receipt(connection: Connection, key: str, body: str) -> Receipt | None:
+    """What was answered to this key before.
+
+    Raises:
+        ConflictError: to another body.
+    """
+    row = connection.execute(select(judgements).where(judgements.c.id == key)).first()
+    if row is None:
+        return None
+    if row.body_sha256 != body:
+        raise ConflictError(f"another judgement came under the key {key!r}; make a new key")
+    return Receipt(row.id, row.sequence, row.sha256, row.is_surplus)
+
+
+def _refuse_second_undo(connection: Connection, judgement_id: str) -> None:
+    done = select(judgements.c.id).where(judgements.c.supersedes == judgement_id)
+    if connection.execute(done).first() is not None:
+        raise ConflictError(f"judgement {judgement_id!r} was taken back before")

@@ -1,0 +1,128 @@
+"""Tables of the store; Alembic's migrations lead to them, and a test holds the two equal."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+# Constraints have names, or SQLite could not alter them.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts only plain integers up
+
+annotators = Table(
+    "annotators",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("kind", String(20), nullable=False),
+    Column("created_at", Float, nullable=False),
+    CheckConstraint("kind in ('person', 'model', 'simulated')", name="kind"),
+)
+
+guidelines = Table(
+    "guidelines",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("project", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("project", "version"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project", String(200), nullable=False, index=True),
+    Column("kind", String(20), nullable=False),
+    Column("prompt", JSON, nullable=False),
+    Column("responses", JSON, nullable=False),
+    Column("policies", JSON, nullable=False),
+    Column("columns", JSON, nullable=False),
+    Column("overlap", Integer, nullable=False),
+    Column("priority", Float, nullable=False, default=0.0),
+    Column("created_at", Float, nullable=False),
+    CheckConstraint("overlap >= 1", name="overlap"),
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("task_id", ForeignKey("tasks.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("annotator_id", ForeignKey("annotators.id")),
+    Column("lease", String(32), unique=True),
+    Column("leased_until", Float),
+    Column("judgement_id", String(64), unique=True),
+    UniqueConstraint("task_id", "number"),
+    # NULLs differ: one annotator has at most one slot of a task, and any number is free.
+    UniqueConstraint("task_id", "annotator_id"),
+)
+Index("ix_slots_open", slots.c.judgement_id, slots.c.leased_until)
+
+judgements = Table(
+    "judgements",
+    metadata,
+    Column("sequence", _NUMBER, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("task_id", ForeignKey("tasks.id"), nullable=False, index=True),
+    Column("annotator_id", ForeignKey("annotators.id"), nullable=False, index=True),
+    Column("action", String(20), nullable=False),
+    Column("supersedes", String(64), ForeignKey("judgements.id"), unique=True),
+    Column("answer", JSON(none_as_null=True)),
+    Column("answer_sha256", String(64), nullable=False),
+    Column("body_sha256", String(64), nullable=False),
+    Column("guideline_version", Integer),
+    Column("display_order", JSON, nullable=False),
+    Column("display_seed", _NUMBER, nullable=False),
+    Column("time_on_task_s", Float),
+    Column("is_surplus", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("previous_sha256", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("erased_at", Float),
+    CheckConstraint(
+        "action in ('judge', 'skip', 'flag', 'unsure', 'undo')",
+        name="action",
+    ),
+)
+
+exports = Table(
+    "exports",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("sha256", String(64), nullable=False, index=True),
+    Column("query", JSON, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+exported_judgements = Table(
+    "exported_judgements",
+    metadata,
+    Column("export_id", ForeignKey("exports.id"), primary_key=True),
+    Column("judgement_id", String(64), ForeignKey("judgements.id"), primary_key=True, index=True),
+)

@@ -1,0 +1,152 @@
+"""The log: what was changed is found, what is erased leaves its trace, exports lead back."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import delete, text, update
+
+from accord.core.errors import ConfigError, DataError, StorageError
+from accord.core.types import Message, Submission, Task
+from accord.store.database import Database
+from accord.store.judgements import SqlJudgements
+from accord.store.queue import SqlTaskQueue
+from accord.store.schema import judgements, metadata
+
+
+@pytest.fixture
+def log(database: Database) -> SqlJudgements:
+    """Four tasks, each judged by ann and bob."""
+    queue = SqlTaskQueue(database)
+    prompt = (Message(role="user", content="q"),)
+    queue.add([Task(str(i), "p", "pairwise", prompt, ("x", "y"), overlap=2) for i in range(4)])
+    for name in ("ann", "bob"):
+        queue.register(name)
+        while lease := queue.lease(name):
+            queue.submit(lease, Submission(f"{name}-{lease.task.id}", {"verdict": "a"}))
+    return SqlJudgements(database)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        update(judgements).where(judgements.c.sequence == 3).values(answer={"verdict": "b"}),
+        update(judgements).where(judgements.c.sequence == 3).values(time_on_task_s=1.0),
+        update(judgements).where(judgements.c.sequence == 3).values(annotator_id=2),
+        delete(judgements).where(judgements.c.sequence == 3),
+    ],
+)
+def test_what_was_changed_is_found(log: SqlJudgements, change: Any) -> None:
+    assert log.is_whole()
+    with log.database.writing() as connection:
+        connection.execute(change)
+    assert not log.is_whole()
+
+
+def test_erasure_leaves_the_events_and_names_the_exports(log: SqlJudgements) -> None:
+    rows = [{"prompt": "q", "chosen": "x", "rejected": "y"}]
+    both = log.record_export(rows, ["ann-0", "bob-0"], {"project": "p"})
+    bobs = log.record_export([*rows, *rows], ["bob-1", "bob-1"], {"project": "p"})
+    assert log.judgements_of(both) == ["ann-0", "bob-0"]
+    assert log.judgements_of(bobs) == ["bob-1"]
+    assert log.erase(annotator="ann") == [both]
+    assert log.is_whole()
+    standing = log.current("p")
+    assert len(standing) == 8
+    assert {s.annotator for s in standing if s.answer is None} == {"ann"}
+    assert log.erase(ids=["bob-0", "bob-1"]) == sorted([both, bobs])
+    with pytest.raises(DataError, match="no export has the hash"):
+        log.judgements_of("0" * 64)
+
+
+def test_migrations_lead_to_the_schema(database: Database) -> None:
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_opening_again_changes_nothing(log: SqlJudgements, url: str) -> None:
+    again = Database.open(url)
+    assert len(SqlJudgements(again).current()) == 8
+    again.close()
+
+
+def test_a_newer_database_is_refused(database: Database, url: str) -> None:
+    with database.writing() as connection:
+        connection.execute(text("update alembic_version set version_num = '9999'"))
+    with pytest.raises(ConfigError, match=r"written by a newer version of Accord \(schema 9999\)"):
+        Database.open(url)
+
+
+def test_what_is_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACCORD_DATABASE_URL", raising=False)
+    with pytest.raises(ConfigError, match="give a file, or set ACCORD_DATABASE_URL"):
+        Database.open()
+    with pytest.raises(ConfigError, match="expected sqlite or postgresql, got mysql"):
+        Database.open("mysql://u@h/d")
+    with pytest.raises(ConfigError, match="not a database URL"):
+        Database.open("nonsense")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match="the database cannot be used"):
+        Database.open(f"sqlite:///{tmp_path / 'folder'}")
+    made = Database.open(path=tmp_path / "new/store.db")
+    with made.reading() as connection:
+        settings = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    assert settings == ["wal", 2, 1]
+    made.close()
+
+
+KILLED = """
+    import sys, uuid
+    from pathlib import Path
+    from accord.core.types import Submission
+    from accord.store.database import Database
+    from accord.store.queue import SqlTaskQueue
+
+    queue = SqlTaskQueue(Database.open(path=Path(sys.argv[1])), lease_s=0.01)
+    queue.register("ann")
+    while lease := queue.lease("ann"):
+        key = uuid.uuid4().hex
+        queue.submit(lease, Submission(key, {"verdict": "a"}))
+        print(key, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """Fifty processes killed at random points while they work on one file."""
+    import random
+    import time
+
+    path = tmp_path / "store.db"
+    database = Database.open(path=path)
+    prompt = (Message(role="user", content="q"),)
+    queue = SqlTaskQueue(database)
+    queue.add([Task(str(i), "p", "pairwise", prompt, ("x", "y")) for i in range(20_000)])
+    acknowledged: list[str] = []
+    clock = random.Random(0)
+    for _ in range(50):
+        command = [sys.executable, "-c", textwrap.dedent(KILLED), str(path)]
+        environment = {"PYTHONPATH": ":".join(sys.path)}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=environment
+        ) as worker:
+            assert worker.stdout
+            acknowledged.append(worker.stdout.readline().strip())
+            time.sleep(clock.random() * 0.15)
+            worker.kill()
+            acknowledged += worker.stdout.read().split("\n")[:-1]
+    log = SqlJudgements(database)
+    kept = {standing.id for standing in log.current()}
+    # A line that the kill cut short was not acknowledged.
+    assert {key for key in acknowledged if len(key) == 32} <= kept
+    assert len(acknowledged) > 200 and log.is_whole()
+    database.close()
