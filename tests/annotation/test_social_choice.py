@@ -122,4 +122,4 @@ def test_axioms(profile: tuple[Any, Any]) -> None:
     ]
     if winners:
         assert found["copeland"].choice[winners[0]] == 1
-        assert lottery[winners[0]] == pytest.approx(1, abs=1e-6)
+        assert lottery[winners[0]] == pytest.approx(1, abs=1e-4)

@@ -154,3 +154,45 @@ def test_families_with_plain_attention_pack_and_others_do_not(config: Any, packs
         expected = hidden_states(model, ids, mask)[mask.bool()]
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert model.config._attn_implementation == implementation
+
+
+@pytest.mark.parametrize("is_continued", [False, True])
+def test_attention_by_plain_products_is_the_fused_one(is_continued: bool) -> None:
+    """In double precision, with its gradients; a continued piece attends to what it continues."""
+    generator = torch.Generator().manual_seed(0)
+    before, length = (4, 5) if is_continued else (0, 5)
+    shapes = [(1, 2, n, 8) for n in (length, before + length, before + length)]
+    q, k, v = (
+        torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+        for shape in shapes
+    )
+    mask = torch.ones(length, before + length).tril(before).bool() if is_continued else None
+
+    def own(*inputs: Any) -> Any:
+        return packing._HalfAttention.apply(*inputs, mask, 0.3)  # type: ignore[no-untyped-call]
+
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=mask is None, scale=0.3
+    )
+    torch.testing.assert_close(own(q, k, v), expected)
+    assert torch.autograd.gradcheck(own, (q, k, v))
+
+
+def test_bfloat16_rows_are_those_that_are_padded(tiny_model_dir: Path) -> None:
+    """Under autocast, up to its rounding."""
+    policy = load_policy(str(tiny_model_dir), device=CPU)
+    ids = torch.randint(4, 300, (3, 40), generator=torch.Generator().manual_seed(2))
+    mask = torch.ones_like(ids)
+    mask[1, 25:], mask[2, 7:] = 0, 0
+    found = []
+    for packs in (True, False):
+        policy.packs_rows = packs  # type: ignore[assignment]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            states = hidden_states(policy, ids, mask)[mask.bool()].float()
+        policy.zero_grad()
+        states.square().mean().backward()
+        gradient = policy.base_model.layers[0].self_attn.k_proj.weight.grad
+        found.append((states.detach(), gradient.clone()))
+    (states, gradient), (expected, wanted) = found
+    assert float((states - expected).abs().max()) < 0.05 * float(expected.abs().max())
+    assert float((gradient - wanted).norm()) < 0.05 * float(wanted.norm())

@@ -1,4 +1,4 @@
-"""The store's tests run on SQLite, and on PostgreSQL where ACCORD_DATABASE_URL names one."""
+"""The store's tests run on SQLite, and on PostgreSQL where ACCORD_TEST_POSTGRES names one."""
 
 import os
 import uuid
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from accord.store.database import Database
 
@@ -16,18 +16,18 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'store.db'}"
         return
-    given = os.environ.get("ACCORD_DATABASE_URL", "")
-    if not given.startswith("postgresql"):
-        pytest.skip("ACCORD_DATABASE_URL names no PostgreSQL")
+    given = os.environ.get("ACCORD_TEST_POSTGRES")
+    if not given:
+        pytest.skip("ACCORD_TEST_POSTGRES names no server")
     name = f"accord_{uuid.uuid4().hex[:12]}"
-    server = Database.open(given)
-    admin = server.engine.execution_options(isolation_level="AUTOCOMMIT")
+    driver = given.replace("postgresql://", "postgresql+psycopg://")
+    admin = create_engine(driver, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"create database {name}"))
     yield given.rsplit("/", 1)[0] + f"/{name}"
     with admin.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))
-    server.close()
+    admin.dispose()
 
 
 @pytest.fixture

@@ -149,6 +149,8 @@ def to_comparisons(row: dict[str, Any], where: str) -> list[Comparison]:
         return [to_comparison(row, where)]
     _require(row, ["prompt", "completions", "ranks"], where)
     responses, ranks = row["completions"], row["ranks"]
+    if isinstance(responses, list):  # each a text, a message, or a list of one message
+        responses = [[r] if isinstance(r, dict) else r for r in responses]
     if not isinstance(responses, list) or not isinstance(ranks, list):
         raise DataError(f"{where}: expected lists in 'completions' and 'ranks'")
     if len(responses) != len(ranks):

@@ -128,6 +128,8 @@ def _attend(
     if unknown:
         raise ModelError(f"{type(module).__name__}: packed rows know nothing of {unknown[0]}")
     pieces = _PIECES.get()
+    if torch.is_autocast_enabled("cpu"):  # as it would for the fused attention
+        query, key, value = (t.to(torch.bfloat16) for t in (query, key, value))
     lengths = [piece.length for piece in pieces]
     # The gradient of a split is one concatenation; that of slices would be a sum of whole rows.
     queries, keys, values = (torch.split(t, lengths, dim=2) for t in (query, key, value))
@@ -136,21 +138,61 @@ def _attend(
         k, v = keys[i], values[i]
         if piece.after is not None:
             k, v = (torch.cat([t[piece.after], t[i]], dim=2) for t in (keys, values))
-        out = scaled_dot_product_attention(
-            queries[i],
-            k,
-            v,
-            attn_mask=piece.mask,
-            is_causal=piece.mask is None,
-            dropout_p=dropout,
-            scale=scaling,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
+        shares_heads = query.shape[1] != key.shape[1]
+        if query.dtype == torch.bfloat16 and not shares_heads and not dropout and scaling:
+            out = _HalfAttention.apply(queries[i], k, v, piece.mask, scaling)  # type: ignore[no-untyped-call]
+        else:
+            out = scaled_dot_product_attention(
+                queries[i],
+                k,
+                v,
+                attn_mask=piece.mask,
+                is_causal=piece.mask is None,
+                dropout_p=dropout,
+                scale=scaling,
+                enable_gqa=shares_heads,
+            )
         found.append(out.transpose(1, 2))
     return torch.cat(found, dim=1), None
 
 
 AttentionInterface.register(_NAME, _attend)
+
+
+class _HalfAttention(torch.autograd.Function):
+    """Attention in bfloat16 by plain products, whose backward is made for CPUs.
+
+    The fused one takes two to three times as long there, most of it on the way back. Weights are
+    computed again in backward, so that nothing of (length, length) is kept.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float
+    ) -> Tensor:
+        """(1, heads, n, D) of queries (1, heads, n, D), keys and values (1, heads, m, D)."""
+        ctx.save_for_backward(query, key, value, mask)
+        ctx.scaling = scaling
+        return _attention_weights(query, key, mask, scaling) @ value
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, mask = ctx.saved_tensors
+        weights = _attention_weights(query, key, mask, ctx.scaling)
+        of_value = weights.transpose(-1, -2) @ gradient
+        of_scores = torch._softmax_backward_data(
+            gradient @ value.transpose(-1, -2), weights, -1, weights.dtype
+        )
+        of_scores *= ctx.scaling
+        return of_scores @ key, of_scores.transpose(-1, -2) @ query, of_value, None, None
+
+
+def _attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
+    """(1, heads, n, m); without a mask each query attends to the keys up to its own place."""
+    scores = (query * scaling) @ key.transpose(-1, -2)
+    if mask is None:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    return scores.masked_fill_(~mask, float("-inf")).softmax(dim=-1)
 
 
 @contextlib.contextmanager

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Connection, select, true, update
 from accord.core.errors import DataError
 from accord.core.files import hash_json
 from accord.core.types import Action, Task
+from accord.store.board import task_of
 from accord.store.chain import broken_at
 from accord.store.database import Database
-from accord.store.queue import task_of
 from accord.store.schema import annotators, exported_judgements, exports, judgements, tasks
 
 _PIECE = 500

@@ -4,16 +4,17 @@ import dataclasses
 import hashlib
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, and_, or_, select, update
 
 from accord.core.errors import ConflictError, DataError
 from accord.core.files import hash_json
-from accord.core.types import Lease, Message, Receipt, Submission, Task
-from accord.store.answers import check_answer, check_task
+from accord.core.types import Lease, Receipt, Submission, Task
+from accord.store.answers import check_answer
+from accord.store.board import SqlTaskBoard, task_of
 from accord.store.chain import append
 from accord.store.database import Database
 from accord.store.schema import annotators, judgements, slots, tasks
@@ -25,8 +26,8 @@ FILLING = ("judge", "unsure")
 the slot is for somebody else."""
 
 
-class SqlTaskQueue:
-    """`TaskQueue` and `TaskBoard` over the database.
+class SqlTaskQueue(SqlTaskBoard):
+    """`TaskQueue` (and `TaskBoard`) over the database.
 
     A task has as many slots as its overlap. A slot is free, leased to one annotator for a while, or
     filled by a judgement; leasing and filling are single transactions, so a task is never done more
@@ -45,61 +46,8 @@ class SqlTaskQueue:
         lease_s: float = LEASE_S,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.database = database
+        super().__init__(database, now=now)
         self.lease_s = lease_s
-        self.now = now
-
-    def register(self, name: str, *, kind: str = "person") -> None:
-        """Make an annotator known; one who is known stays as he is.
-
-        Raises:
-            ConflictError: the name belongs to an annotator of another kind.
-        """
-        with self.database.writing() as connection:
-            row = connection.execute(
-                select(annotators.c.kind).where(annotators.c.name == name)
-            ).first()
-            if row is None:
-                connection.execute(
-                    annotators.insert().values(name=name, kind=kind, created_at=self.now())
-                )
-            elif row.kind != kind:
-                raise ConflictError(f"annotator {name!r} is a {row.kind}, not a {kind}")
-
-    def add(self, new: Sequence[Task]) -> int:
-        """Put tasks up, all or none.
-
-        Raises:
-            DataError: a task that nobody could answer.
-            ConflictError: another task has the id.
-        """
-        for task in new:
-            check_task(task)
-        with self.database.writing() as connection:
-            return sum(self._add(connection, task) for task in new)
-
-    def _add(self, connection: Connection, task: Task) -> bool:
-        values = {
-            "id": task.id,
-            "project": task.project,
-            "kind": task.kind,
-            "prompt": [dict(message) for message in task.prompt],
-            "responses": list(task.responses),
-            "policies": list(task.policies or (None,) * len(task.responses)),
-            "columns": dict(task.columns),
-            "overlap": task.overlap,
-            "priority": task.priority,
-        }
-        known = connection.execute(select(tasks).where(tasks.c.id == task.id)).mappings().first()
-        if known is not None:
-            if any(known[name] != value for name, value in values.items()):
-                raise ConflictError(f"task {task.id!r}: another task has this id")
-            return False
-        connection.execute(tasks.insert().values(**values, created_at=self.now()))
-        connection.execute(
-            slots.insert(), [{"task_id": task.id, "number": n} for n in range(task.overlap)]
-        )
-        return True
 
     def lease(self, annotator: str, *, project: str | None = None) -> Lease | None:
         """The task this annotator holds already, or the next one: highest priority, then oldest.
@@ -286,40 +234,6 @@ class SqlTaskQueue:
                     .values(judgement_id=None, lease=lease, leased_until=until)
                 )
             return Lease(lease, task, annotator, shown_order(task, seed), seed, until)
-
-    def progress(self, project: str) -> Mapping[str, int]:
-        """Counts of tasks, slots, and slots that are free, leased and done."""
-        now = self.now()
-        is_done = slots.c.judgement_id.is_not(None)
-        is_leased = and_(~is_done, slots.c.leased_until > now)
-        with self.database.reading() as connection:
-            row = connection.execute(
-                select(
-                    func.count(slots.c.id).label("slots"),
-                    func.count(func.distinct(slots.c.task_id)).label("tasks"),
-                    func.count(slots.c.id).filter(is_done).label("done"),
-                    func.count(slots.c.id).filter(is_leased).label("leased"),
-                )
-                .join(tasks, tasks.c.id == slots.c.task_id)
-                .where(tasks.c.project == project)
-            ).one()
-        counts = {name: int(value) for name, value in row._mapping.items()}
-        return {**counts, "free": counts["slots"] - counts["done"] - counts["leased"]}
-
-
-def task_of(row: Any) -> Task:
-    """A row of `tasks` as a Task."""
-    return Task(
-        id=row.id,
-        project=row.project,
-        kind=row.kind,
-        prompt=tuple(Message(role=m["role"], content=m["content"]) for m in row.prompt),
-        responses=tuple(row.responses),
-        policies=tuple(row.policies),
-        columns=row.columns,
-        overlap=row.overlap,
-        priority=row.priority,
-    )
 
 
 def display_seed(task_id: str, annotator: str) -> int:

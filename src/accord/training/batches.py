@@ -1,5 +1,6 @@
 """Deterministic order of rows, and right-padded batches with masks made from lengths."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -97,7 +98,15 @@ def batch_at(lengths: Sequence[int], step: int, config: TrainConfig) -> list[int
     """Row indices of a step's batch: a function of the step, so that a resumed run finds it."""
     epoch, index = divmod(step, steps_per_epoch(len(lengths), config))
     size = config.per_device_train_batch_size
-    return epoch_batches(lengths, batch_size=size, seed=config.seed, epoch=epoch)[index]
+    return list(_kept_epoch(tuple(lengths), size, config.seed, epoch)[index])
+
+
+@functools.lru_cache(maxsize=4)
+def _kept_epoch(
+    lengths: tuple[int, ...], batch_size: int, seed: int, epoch: int
+) -> list[list[int]]:
+    """An epoch is sorted once, and not again for each of its steps."""
+    return epoch_batches(lengths, batch_size=batch_size, seed=seed, epoch=epoch)
 
 
 def micro_batches(

@@ -1,0 +1,112 @@
+"""Where tasks are put up, and who is known: the lead's side of the store."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, select
+
+from accord.core.errors import ConflictError
+from accord.core.types import Message, Task
+from accord.store.answers import check_task
+from accord.store.database import Database
+from accord.store.schema import annotators, slots, tasks
+
+
+class SqlTaskBoard:
+    """`TaskBoard` over the database.
+
+    Args:
+        database: where.
+        now: the clock, in seconds since 1970.
+    """
+
+    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
+        self.database = database
+        self.now = now
+
+    def register(self, name: str, *, kind: str = "person") -> None:
+        """Make an annotator known; one who is known stays as he is.
+
+        Raises:
+            ConflictError: the name belongs to an annotator of another kind.
+        """
+        with self.database.writing() as connection:
+            row = connection.execute(
+                select(annotators.c.kind).where(annotators.c.name == name)
+            ).first()
+            if row is None:
+                connection.execute(
+                    annotators.insert().values(name=name, kind=kind, created_at=self.now())
+                )
+            elif row.kind != kind:
+                raise ConflictError(f"annotator {name!r} is a {row.kind}, not a {kind}")
+
+    def add(self, new: Sequence[Task]) -> int:
+        """Put tasks up, all or none.
+
+        Raises:
+            DataError: a task that nobody could answer.
+            ConflictError: another task has the id.
+        """
+        for task in new:
+            check_task(task)
+        with self.database.writing() as connection:
+            return sum(self._add(connection, task) for task in new)
+
+    def _add(self, connection: Connection, task: Task) -> bool:
+        values = {
+            "id": task.id,
+            "project": task.project,
+            "kind": task.kind,
+            "prompt": [dict(message) for message in task.prompt],
+            "responses": list(task.responses),
+            "policies": list(task.policies or (None,) * len(task.responses)),
+            "columns": dict(task.columns),
+            "overlap": task.overlap,
+            "priority": task.priority,
+        }
+        known = connection.execute(select(tasks).where(tasks.c.id == task.id)).mappings().first()
+        if known is not None:
+            if any(known[name] != value for name, value in values.items()):
+                raise ConflictError(f"task {task.id!r}: another task has this id")
+            return False
+        connection.execute(tasks.insert().values(**values, created_at=self.now()))
+        connection.execute(
+            slots.insert(), [{"task_id": task.id, "number": n} for n in range(task.overlap)]
+        )
+        return True
+
+    def progress(self, project: str) -> Mapping[str, int]:
+        """Counts of tasks, slots, and slots that are free, leased and done."""
+        now = self.now()
+        is_done = slots.c.judgement_id.is_not(None)
+        is_leased = and_(~is_done, slots.c.leased_until > now)
+        with self.database.reading() as connection:
+            row = connection.execute(
+                select(
+                    func.count(slots.c.id).label("slots"),
+                    func.count(func.distinct(slots.c.task_id)).label("tasks"),
+                    func.count(slots.c.id).filter(is_done).label("done"),
+                    func.count(slots.c.id).filter(is_leased).label("leased"),
+                )
+                .join(tasks, tasks.c.id == slots.c.task_id)
+                .where(tasks.c.project == project)
+            ).one()
+        counts = {name: int(value) for name, value in row._mapping.items()}
+        return {**counts, "free": counts["slots"] - counts["done"] - counts["leased"]}
+
+
+def task_of(row: Any) -> Task:
+    """A row of `tasks` as a Task."""
+    return Task(
+        id=row.id,
+        project=row.project,
+        kind=row.kind,
+        prompt=tuple(Message(role=m["role"], content=m["content"]) for m in row.prompt),
+        responses=tuple(row.responses),
+        policies=tuple(row.policies),
+        columns=row.columns,
+        overlap=row.overlap,
+        priority=row.priority,
+    )

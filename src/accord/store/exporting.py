@@ -1,0 +1,143 @@
+"""From standing judgements to what training reads: comparisons, rankings, demonstrations."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from accord.annotation.labels import Labels, dawid_skene, mace, one_coin
+from accord.annotation.tables import Floats, Votes
+from accord.annotation.votes import vote_share
+from accord.core.errors import DataError
+from accord.core.types import Message, Task, Verdict
+from accord.store.judgements import Standing
+
+Aggregation = Literal["majority", "dawid_skene", "dawid_skene_by_side", "one_coin", "mace"]
+_LABELS: tuple[Verdict, ...] = ("a", "b", "tie")
+_SWAP = (1, 0, 2)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Rows in the columns that training reads, and the judgements that are in them."""
+
+    rows: list[dict[str, Any]]
+    judgement_ids: list[str]
+
+
+def comparisons(
+    standing: Sequence[Standing], *, aggregation: Aggregation, seed: int = 0
+) -> Exported:
+    """One row a judged pair, with the probability that `chosen` is the better.
+
+    p = P(a) + P(tie) / 2 of the aggregated label; "both bad" prefers neither, and is a tie here.
+    "majority" is the smoothed share of the votes. The others weigh annotators by what the votes say
+    of them; "dawid_skene_by_side" by the sides as they were displayed, which undoes a taste for the
+    left. Skips, flags, the unsure, surplus and what was erased are left out.
+
+    Raises:
+        DataError: no pair was judged.
+    """
+    used = [s for s in standing if _counts(s, "pairwise")]
+    if not used:
+        raise DataError("no pair was judged: nothing can be exported")
+    verdicts = [_verdict(s) for s in used]
+    votes = Votes.of(
+        [(s.task.id, s.annotator, v) for s, v in zip(used, verdicts, strict=True)],
+        categories=_LABELS,
+    )
+    p_a = _probabilities(votes, used, aggregation, seed)
+    tasks = {s.task.id: s.task for s in used}
+    counts = np.bincount(votes.task, minlength=len(votes.tasks))
+    rows = [
+        _comparison(tasks[str(name)], float(p), int(count))
+        for name, p, count in zip(votes.tasks, p_a, counts, strict=True)
+    ]
+    return Exported(rows, [s.id for s in used])
+
+
+def rankings(standing: Sequence[Standing]) -> Exported:
+    """One row a ranking: prompt, completions, ranks; who did not rank a response left None."""
+    used = [s for s in standing if _counts(s, "ranking")]
+    rows = []
+    for s in used:
+        assert s.answer is not None
+        rows.append(
+            {
+                **s.task.columns,
+                "prompt": _messages(s.task),
+                "completions": [_response(text) for text in s.task.responses],
+                "ranks": list(s.answer["ranks"]),
+                "task_id": s.task.id,
+            }
+        )
+    return Exported(rows, [s.id for s in used])
+
+
+def demonstrations(standing: Sequence[Standing]) -> Exported:
+    """One row a rewritten response: prompt and completion."""
+    used = [s for s in standing if _counts(s, "rewrite")]
+    rows = []
+    for s in used:
+        assert s.answer is not None
+        completion = [_response(str(s.answer["text"]))]
+        prompt = _messages(s.task)
+        rows.append(
+            {**s.task.columns, "prompt": prompt, "completion": completion, "task_id": s.task.id}
+        )
+    return Exported(rows, [s.id for s in used])
+
+
+def _counts(standing: Standing, kind: str) -> bool:
+    is_said = standing.action == "judge" and standing.answer is not None
+    return is_said and standing.task.kind == kind and not standing.is_surplus
+
+
+def _verdict(standing: Standing) -> Verdict:
+    assert standing.answer is not None
+    verdict = standing.answer["verdict"]
+    return "tie" if verdict == "both_bad" else verdict
+
+
+def _probabilities(
+    votes: Votes, used: Sequence[Standing], aggregation: Aggregation, seed: int
+) -> Floats:
+    """(tasks,) that a is the better."""
+    if aggregation == "majority":
+        by_task: dict[int, list[Verdict]] = {}
+        for task, label in zip(votes.task.tolist(), votes.label.tolist(), strict=True):
+            by_task.setdefault(task, []).append(_LABELS[label])
+        return np.array([vote_share(by_task[task]) for task in range(len(votes.tasks))])
+    flipped = np.array([s.order[0] == 1 for s in used], dtype=np.int64)
+    ways: Mapping[str, Callable[[], Labels]] = {
+        "dawid_skene": lambda: dawid_skene(votes),
+        "dawid_skene_by_side": lambda: dawid_skene(votes, flipped=flipped, swap=_SWAP),
+        "one_coin": lambda: one_coin(votes),
+        "mace": lambda: mace(votes, seed=seed),
+    }
+    found: Floats = ways[aggregation]().probabilities @ np.array([1.0, 0.0, 0.5])
+    return found
+
+
+def _comparison(task: Task, p_a: float, votes: int) -> dict[str, Any]:
+    a, b = task.responses
+    chosen, rejected = (a, b) if p_a >= 0.5 else (b, a)
+    return {
+        **task.columns,
+        "prompt": _messages(task),
+        "chosen": [_response(chosen)],
+        "rejected": [_response(rejected)],
+        "p_chosen": max(p_a, 1 - p_a),
+        "task_id": task.id,
+        "votes": votes,
+    }
+
+
+def _messages(task: Task) -> list[Message]:
+    return [Message(role=m["role"], content=m["content"]) for m in task.prompt]
+
+
+def _response(text: str) -> Message:
+    # As a message: a text that looks like a transcript stays one response.
+    return Message(role="assistant", content=text)
