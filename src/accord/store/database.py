@@ -56,8 +56,11 @@ class Database:
         database = cls(engine)
         try:
             database._migrate()
+        except ConfigError:
+            database.close()
+            raise
         except OperationalError as error:
-            engine.dispose()
+            database.close()
             shown = engine.url.render_as_string(hide_password=True)
             raise StorageError(
                 f"{shown}: the database cannot be used ({error.orig}); is it there, and may this "
