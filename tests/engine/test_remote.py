@@ -195,7 +195,10 @@ def test_bodies_have_limits(tiny_model_dir: Path, policy: Any, encoder: ChatEnco
     next(running, None)
 
 
-def test_the_command_serves_and_stops(tiny_model_dir: Path, policy: Any, encoder: Any) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_and_stops(
+    tiny_model_dir: Path, policy: Any, encoder: Any, stop: signal.Signals
+) -> None:
     command = [sys.executable, "-m", "accord.cli", "engine", "--port", "0"]
     command += ["--model_name_or_path", str(tiny_model_dir)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200"}
@@ -207,6 +210,7 @@ def test_the_command_serves_and_stops(tiny_model_dir: Path, policy: Any, encoder
             local = LocalEngine(policy, encoder)
             assert texts(engine, policy, 1) == texts(local, policy, 1)
             engine.close()
+            process.send_signal(stop)
+            assert process.wait(timeout=60) == 0
         finally:
-            process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
+            process.kill()

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +50,9 @@ def engine(arguments: list[str]) -> int:
     )
     console = Console()
     console.print(f"{options.engine} engine of {Path(str(name)).name}: {server.address}")
-    try:
-        server.serve()
-    except KeyboardInterrupt:
-        console.print("stopped")
+    for signal_ in (signal.SIGINT, signal.SIGTERM):
+        # From another thread: the server waits for itself to end.
+        signal.signal(signal_, lambda *_: threading.Thread(target=server.stop).start())
+    server.serve()
+    console.print("stopped")
     return 0
