@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 import accord
 from accord.core.errors import ConfigError
 from accord.core.run_dir import RunDir
+from accord.models import quantized
 from accord.models.heads import init_reward_model, load_reward_model
 from accord.models.loading import load_policy
 from accord.models.logprobs import token_logprobs
@@ -51,8 +52,10 @@ def policy(tiny_model_dir: Path) -> Any:
     return load_policy(str(tiny_model_dir), device=CPU, load_in_4bit=True)
 
 
-@pytest.mark.skipif(has_bitsandbytes, reason="bitsandbytes is installed")
-def test_it_says_what_to_install(tiny_model_dir: Path, tmp_path: Path) -> None:
+def test_it_says_what_to_install(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantized, "is_there", lambda: False)
     with pytest.raises(ConfigError, match=r"pip install 'accord\[qlora\]'"):
         accord.sft(tiny_model_dir, ROWS, output_dir=tmp_path / "run", eval_fraction=0.3, **QLORA)
     assert not (tmp_path / "run" / "manifest.json").exists()  # nothing was run

@@ -189,7 +189,8 @@ def test_undo_supersedes_and_gives_the_task_back(queue: SqlTaskQueue, log: SqlJu
     receipt = queue.submit(leased(queue, "ann"), says("a"))
     again = queue.undo("ann", receipt.judgement_id, key="u1")
     assert log.current() == [] and queue.progress("p")["leased"] == 1
-    assert queue.undo("ann", receipt.judgement_id, key="u1").task == again.task  # the same again
+    assert queue.undo("ann", receipt.judgement_id, key="u1") == again  # the same, and its lease
+    assert queue.lease("ann") == again
     with pytest.raises(ConflictError, match="was taken back before"):
         queue.undo("ann", receipt.judgement_id, key="u2")
     assert queue.lease("bob") is None

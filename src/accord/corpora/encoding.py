@@ -32,6 +32,9 @@ class Encoded:
     response_ids: tuple[int, ...]
     cut: int = 0  # tokens removed from the prompt's start to fit
 
+    def __len__(self) -> int:
+        return len(self.prompt_ids) + len(self.response_ids)
+
     @property
     def input_ids(self) -> tuple[int, ...]:
         """Prompt, then response."""

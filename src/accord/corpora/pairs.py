@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from accord.core.errors import DataError
 from accord.core.files import hash_json
-from accord.core.types import Comparison, Message
+from accord.core.types import Comparison, Message, Row
 from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.corpora.formats import to_comparisons
 from accord.corpora.readers import read_rows
@@ -49,11 +51,11 @@ class EncodedPairs:
     rejected: list[Encoded]
     cut_rows: int
 
-    @property
+    @cached_property
     def lengths(self) -> list[int]:
         """Tokens of each pair's longer side."""
         pairs = zip(self.chosen, self.rejected, strict=True)
-        return [max(len(a.input_ids), len(b.input_ids)) for a, b in pairs]
+        return [max(len(a), len(b)) for a, b in pairs]
 
 
 def encode_pairs(
@@ -81,6 +83,31 @@ def encode_pairs(
         chosen.append(Encoded(prompt[cut:], good, cut))
         rejected.append(Encoded(prompt[cut:], bad, cut))
     return EncodedPairs(chosen, rejected, cut_rows)
+
+
+def comparison_row(
+    columns: Row,
+    prompt: Sequence[Message],
+    sides: tuple[str, str],
+    p_first: float,
+    *,
+    task_id: str,
+    votes: int,
+) -> dict[str, Any]:
+    """A comparison in its columns; `chosen` is the side with the probability of 1/2 or more.
+
+    Responses are message lists: a text that looks like a transcript stays one response.
+    """
+    chosen, rejected = sides if p_first >= 0.5 else sides[::-1]
+    return {
+        **columns,
+        "prompt": list(prompt),
+        "chosen": [Message(role="assistant", content=chosen)],
+        "rejected": [Message(role="assistant", content=rejected)],
+        "p_chosen": max(p_first, 1 - p_first),
+        "task_id": task_id,
+        "votes": votes,
+    }
 
 
 def prompt_fraction(prompt: Sequence[Message], *, seed: int) -> float:

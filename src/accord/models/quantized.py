@@ -21,13 +21,18 @@ from torch import nn
 from accord.core.errors import ConfigError
 
 
+def is_there() -> bool:
+    """Whether bitsandbytes is installed."""
+    return importlib.util.find_spec("bitsandbytes") is not None
+
+
 def four_bit_arguments(device: torch.device) -> dict[str, Any]:
     """What `from_pretrained` is told, so that it loads a base in four bits.
 
     Raises:
         ConfigError: bitsandbytes is not installed.
     """
-    if importlib.util.find_spec("bitsandbytes") is None:
+    if not is_there():
         raise ConfigError(
             "load_in_4bit needs bitsandbytes, which is not installed: pip install 'accord[qlora]', "
             "or leave load_in_4bit out"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from accord.core.files import hash_json
 from accord.core.types import Receipt, Submission
@@ -85,8 +85,3 @@ def broken_at(connection: Connection) -> int | None:
             return int(row["sequence"])
         previous, expected = row["sha256"], expected + 1
     return None
-
-
-def count(connection: Connection) -> int:
-    """Events in the log."""
-    return int(connection.execute(select(func.count(judgements.c.id))).scalar() or 0)

@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from accord.annotation.labels import Labels, dawid_skene, mace, one_coin
+from accord.annotation.aggregation import Labels, dawid_skene, mace, one_coin
 from accord.annotation.tables import Floats, Votes
 from accord.annotation.votes import vote_share
 from accord.core.errors import DataError
 from accord.core.types import Message, Task, Verdict
+from accord.corpora.pairs import comparison_row
 from accord.store.judgements import Standing
 
 Aggregation = Literal["majority", "dawid_skene", "dawid_skene_by_side", "one_coin", "mace"]
@@ -66,7 +67,7 @@ def rankings(standing: Sequence[Standing]) -> Exported:
         rows.append(
             {
                 **s.task.columns,
-                "prompt": _messages(s.task),
+                "prompt": list(s.task.prompt),
                 "completions": [_response(text) for text in s.task.responses],
                 "ranks": list(s.answer["ranks"]),
                 "task_id": s.task.id,
@@ -82,7 +83,7 @@ def demonstrations(standing: Sequence[Standing]) -> Exported:
     for s in used:
         assert s.answer is not None
         completion = [_response(str(s.answer["text"]))]
-        prompt = _messages(s.task)
+        prompt = list(s.task.prompt)
         rows.append(
             {**s.task.columns, "prompt": prompt, "completion": completion, "task_id": s.task.id}
         )
@@ -122,20 +123,7 @@ def _probabilities(
 
 def _comparison(task: Task, p_a: float, votes: int) -> dict[str, Any]:
     a, b = task.responses
-    chosen, rejected = (a, b) if p_a >= 0.5 else (b, a)
-    return {
-        **task.columns,
-        "prompt": _messages(task),
-        "chosen": [_response(chosen)],
-        "rejected": [_response(rejected)],
-        "p_chosen": max(p_a, 1 - p_a),
-        "task_id": task.id,
-        "votes": votes,
-    }
-
-
-def _messages(task: Task) -> list[Message]:
-    return [Message(role=m["role"], content=m["content"]) for m in task.prompt]
+    return comparison_row(task.columns, task.prompt, (a, b), p_a, task_id=task.id, votes=votes)
 
 
 def _response(text: str) -> Message:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, Select, and_, or_, select, update
 
 from accord.core.errors import ConflictError, DataError
 from accord.core.files import hash_json
@@ -58,7 +58,8 @@ class SqlTaskQueue(SqlTaskBoard):
         with self.database.writing() as connection:
             who = _annotator_id(connection, annotator)
             now = self.now()
-            held = self._slot(connection, who, project, slots.c.leased_until > now, mine=True)
+            is_held = and_(slots.c.annotator_id == who, slots.c.leased_until > now)
+            held = self._slot(connection, project, is_held)
             slot = held or self._free_slot(connection, who, project, now)
             if slot is None:
                 return None
@@ -70,27 +71,18 @@ class SqlTaskQueue(SqlTaskBoard):
                     .where(slots.c.id == slot.slot_id)
                     .values(annotator_id=who, lease=lease, leased_until=until)
                 )
-            task = task_of(slot)
-            seed = display_seed(task.id, annotator)
-            return Lease(lease, task, annotator, shown_order(task, seed), seed, until)
+            return _lease(lease, task_of(slot), annotator, until)
 
     def _free_slot(self, connection: Connection, who: int, project: str | None, now: float) -> Any:
         taken = select(slots.c.task_id).where(slots.c.annotator_id == who)
-        judged = select(judgements.c.task_id).where(
-            judgements.c.annotator_id == who, judgements.c.action != "undo"
-        )
-        undone = select(judgements.c.supersedes).where(judgements.c.supersedes.is_not(None))
-        judged = judged.where(judgements.c.id.not_in(undone))
         is_free = or_(slots.c.leased_until.is_(None), slots.c.leased_until <= now)
         # His own expired lease he may take up again.
         others = or_(slots.c.annotator_id == who, tasks.c.id.not_in(taken))
-        return self._slot(
-            connection, who, project, and_(is_free, others, tasks.c.id.not_in(judged)), mine=False
-        )
+        is_new = tasks.c.id.not_in(_judged_tasks(who))
+        return self._slot(connection, project, and_(is_free, others, is_new))
 
-    def _slot(
-        self, connection: Connection, who: int, project: str | None, condition: Any, *, mine: bool
-    ) -> Any:
+    def _slot(self, connection: Connection, project: str | None, condition: Any) -> Any:
+        """The first open slot for which the condition holds, with its task."""
         query = (
             select(slots.c.id.label("slot_id"), slots.c.lease, slots.c.leased_until, tasks)
             .join(tasks, tasks.c.id == slots.c.task_id)
@@ -98,8 +90,6 @@ class SqlTaskQueue(SqlTaskBoard):
             .order_by(tasks.c.priority.desc(), tasks.c.created_at, tasks.c.id, slots.c.number)
             .limit(1)
         )
-        if mine:
-            query = query.where(slots.c.annotator_id == who)
         if project is not None:
             query = query.where(tasks.c.project == project)
         if not self.database.is_sqlite:
@@ -124,7 +114,8 @@ class SqlTaskQueue(SqlTaskBoard):
             if known is not None:
                 return known
             who = _annotator_id(connection, lease.annotator)
-            if _has_judged(connection, who, lease.task.id):
+            judged = _judged_tasks(who).where(judgements.c.task_id == lease.task.id)
+            if connection.execute(judged).first() is not None:
                 raise ConflictError(
                     f"task {lease.task.id!r}: {lease.annotator!r} has judged it; undo that first"
                 )
@@ -212,7 +203,6 @@ class SqlTaskQueue(SqlTaskBoard):
             seed = display_seed(task.id, annotator)
             submission = Submission(key, {"undone": judgement_id}, action="undo")
             body = hash_json([task.id, annotator, dataclasses.asdict(submission)])
-            until, lease = self.now() + self.lease_s, uuid.uuid4().hex
             if _receipt(connection, key, body) is None:
                 _refuse_second_undo(connection, judgement_id)
                 append(
@@ -231,9 +221,27 @@ class SqlTaskQueue(SqlTaskBoard):
                 connection.execute(
                     update(slots)
                     .where(slots.c.judgement_id == judgement_id)
-                    .values(judgement_id=None, lease=lease, leased_until=until)
+                    .values(
+                        judgement_id=None,
+                        lease=uuid.uuid4().hex,
+                        leased_until=self.now() + self.lease_s,
+                    )
                 )
-            return Lease(lease, task, annotator, shown_order(task, seed), seed, until)
+            held = connection.execute(
+                select(slots.c.lease, slots.c.leased_until).where(
+                    slots.c.task_id == task.id,
+                    slots.c.annotator_id == who,
+                    slots.c.judgement_id.is_(None),
+                )
+            ).first()
+            # A skip or a surplus had no slot to give back; what is handed in then looks for one.
+            lease, until = held or (uuid.uuid4().hex, self.now())
+            return _lease(lease, task, annotator, until)
+
+
+def _lease(lease: str, task: Task, annotator: str, until: float) -> Lease:
+    seed = display_seed(task.id, annotator)
+    return Lease(lease, task, annotator, shown_order(task, seed), seed, until)
 
 
 def display_seed(task_id: str, annotator: str) -> int:
@@ -255,15 +263,14 @@ def _annotator_id(connection: Connection, name: str) -> int:
     return int(found)
 
 
-def _has_judged(connection: Connection, who: int, task_id: str) -> bool:
+def _judged_tasks(who: int) -> Select[tuple[str]]:
+    """Tasks of which something that an annotator said still stands, a skip included."""
     later = judgements.alias()
-    standing = select(judgements.c.id).where(
-        judgements.c.task_id == task_id,
+    return select(judgements.c.task_id).where(
         judgements.c.annotator_id == who,
         judgements.c.action != "undo",
         ~select(later.c.id).where(later.c.supersedes == judgements.c.id).exists(),
     )
-    return connection.execute(standing).first() is not None
 
 
 def _receipt(connection: Connection, key: str, body: str) -> Receipt | None:

@@ -13,7 +13,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    Text,
     UniqueConstraint,
 )
 
@@ -37,18 +36,6 @@ annotators = Table(
     Column("kind", String(20), nullable=False),
     Column("created_at", Float, nullable=False),
     CheckConstraint("kind in ('person', 'model', 'simulated')", name="kind"),
-)
-
-guidelines = Table(
-    "guidelines",
-    metadata,
-    Column("id", _NUMBER, primary_key=True),
-    Column("project", String(200), nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("created_at", Float, nullable=False),
-    UniqueConstraint("project", "version"),
 )
 
 tasks = Table(

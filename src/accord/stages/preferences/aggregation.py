@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from accord.annotation.votes import vote_share
-from accord.core.types import Judgement, Message, Verdict
-from accord.corpora.pairs import prompt_fraction
+from accord.core.types import Judgement, Verdict
+from accord.corpora.pairs import comparison_row, prompt_fraction
 from accord.stages.preferences.events import P_A
 
 # Later stages split the comparisons by prompt again, with the same seed: were this the same hash,
@@ -41,29 +41,20 @@ def aggregate(group: Sequence[Judgement]) -> dict[str, Any]:
 
     p_chosen is the smoothed share of the votes; where every judgement came with a probability of
     its own (an imported comparison), their mean. Columns on which all judgements agree are kept.
-    Responses are message lists: a text that looks like a transcript stays one response.
     """
     first = group[0]
     p_a = _probability(group)
-    sides = (first.response_a, first.response_b)
-    is_a_chosen = p_a >= 0.5
-    chosen, rejected = sides if is_a_chosen else sides[::-1]
     columns = {
         key: value
         for key, value in first.columns.items()
         if key not in _RESERVED and all(j.columns.get(key) == value for j in group)
     }
-    if columns.get("margin") and not is_a_chosen:
+    if columns.get("margin") and p_a < 0.5:
         columns["margin"] = -columns["margin"]  # it came as a's margin over b
-    return {
-        **columns,
-        "prompt": list(first.prompt),
-        "chosen": [Message(role="assistant", content=chosen)],
-        "rejected": [Message(role="assistant", content=rejected)],
-        "p_chosen": max(p_a, 1 - p_a),
-        "task_id": first.task_id,
-        "votes": len(group),
-    }
+    sides = (first.response_a, first.response_b)
+    return comparison_row(
+        columns, first.prompt, sides, p_a, task_id=first.task_id, votes=len(group)
+    )
 
 
 def _probability(group: Sequence[Judgement]) -> float:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from accord.annotation.calibration import calibration_error, probabilities, reli
 from accord.core import processes
 from accord.core.device import default_device, seed_everything
 from accord.core.errors import DataError
-from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
 from accord.core.types import JudgedSteps
 from accord.corpora.encoding import ChatEncoder
@@ -27,16 +27,8 @@ from accord.models.process_reward import ProcessFormat
 from accord.models.sharding import whole
 from accord.objectives.process import step_loss
 from accord.stages.process_reward.config import Config
-from accord.training.batches import (
-    batch_at,
-    collate,
-    micro_batches,
-    steps_per_epoch,
-    total_steps,
-)
-from accord.training.interrupt import stop_on_signal
-from accord.training.state import Checkpoints, trained_weights
-from accord.training.step import fine_tuning
+from accord.training.batches import collate, micro_batches
+from accord.training.fitting import fit_to_minimum
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,16 @@ def run(config: Config, run_dir: RunDir) -> Result:
     )
     train, held_out = _read(config, encoder, within_context(config.max_length, fresh.config))
     model = adapted(fresh, config)
-    loss, steps = _fit(model, train, held_out, encoder, config, run_dir)
+    loss, steps = fit_to_minimum(
+        model,
+        config,
+        run_dir,
+        name="process reward",
+        lengths=train.lengths,
+        learn=lambda rows: _measure(model, train, rows, encoder, config),
+        validate=lambda: _measure(model, held_out, range(len(held_out.encoded)), encoder, config),
+        shown=("loss", "accuracy"),
+    )
     model = whole(model)
     sample = collate(
         [item.row for item in held_out.encoded[:8]], pad_id=encoder.pad_id, device=device
@@ -100,54 +101,10 @@ class Judged:
     encoded: list[EncodedSteps]
     labels: list[tuple[float, ...]]
 
-
-def _fit(
-    model: nn.Module,
-    train: Judged,
-    held_out: Judged,
-    encoder: ChatEncoder,
-    config: Config,
-    run_dir: RunDir,
-) -> tuple[float, int]:
-    """Train to the lowest held-out loss and leave these weights; returns it, and the steps."""
-    lengths = [len(item.row.input_ids) for item in train.encoded]
-    total = total_steps(len(lengths), config)
-    optimizations = {"model": fine_tuning(model, config, total_steps=total, dump_dir=run_dir.path)}
-    best: dict[str, Any] = {"loss": float("inf"), "weights": {}}
-    checkpoints = Checkpoints(
-        run_dir,
-        modules={"model": model},
-        optimizations=optimizations,
-        every=config.save_steps,
-        total=total,
-        keep=config.save_total_limit,
-    )
-    done, best = checkpoints.restore() or (0, best)
-
-    def evaluate() -> dict[str, float]:
-        with torch.no_grad():
-            found = _measure(model, held_out, range(len(held_out.encoded)), encoder, config)
-        if found["loss"] < best["loss"]:
-            best.update(loss=found["loss"], weights=trained_weights(model))
-        return {f"validation/{key}": value for key, value in found.items()}
-
-    with stop_on_signal() as stop, progress_bar("process reward", total) as bar:
-        if done == 0:
-            run_dir.log(0, evaluate())
-        for step in range(done, total):
-            rows = batch_at(lengths, step, config)
-            metrics = _measure(model, train, rows, encoder, config)
-            report = optimizations["model"].step(metrics["loss"], {"rows": rows})
-            done = step + 1
-            metrics |= {"grad_norm": report.grad_norm, "learning_rate": report.learning_rate}
-            metrics["epoch"] = done / steps_per_epoch(len(lengths), config)
-            if done % config.eval_steps == 0 or done == total:
-                metrics |= evaluate()
-            run_dir.log(done, metrics)
-            bar.update(done, {k: metrics[k] for k in ("loss", "accuracy")})
-            checkpoints.after(done, best, stop, metrics)
-    model.load_state_dict(best["weights"], strict=False)
-    return best["loss"], total
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of each response, with its prompt."""
+        return [len(item.row) for item in self.encoded]
 
 
 def _read(config: Config, encoder: ChatEncoder, longest: int) -> tuple[Judged, Judged]:
@@ -184,9 +141,8 @@ def _measure(
 ) -> dict[str, float]:
     """Means over the steps of `rows`; with gradients enabled, those of the loss too."""
     count = float(sum(len(judged.labels[i]) for i in rows))
-    lengths = [len(item.row.input_ids) for item in judged.encoded]
     totals = dict.fromkeys(("loss", "right", "decided"), 0.0)
-    for piece in micro_batches(rows, lengths, token_budget=config.tokens_per_micro_batch):
+    for piece in micro_batches(rows, judged.lengths, token_budget=config.tokens_per_micro_batch):
         scores = _step_scores(model, judged, piece, encoder, config)
         labels = torch.tensor([y for i in piece for y in judged.labels[i]], device=scores.device)
         out = step_loss(scores, labels, denominator=count)
@@ -224,10 +180,8 @@ def _all_scores(
     """Every response's step scores, in order."""
     starts = np.cumsum([0, *(len(labels) for labels in judged.labels)])
     found = torch.zeros(int(starts[-1]))
-    lengths = [len(item.row.input_ids) for item in judged.encoded]
-    for piece in micro_batches(
-        range(len(lengths)), lengths, token_budget=config.tokens_per_micro_batch
-    ):
+    everything, budget = range(len(judged.encoded)), config.tokens_per_micro_batch
+    for piece in micro_batches(everything, judged.lengths, token_budget=budget):
         scores = _step_scores(model, judged, piece, encoder, config).cpu()
         places = [p for i in piece for p in range(starts[i], starts[i + 1])]
         found[places] = scores

@@ -10,7 +10,6 @@ from accord.annotation.calibration import Floats
 from accord.core import processes
 from accord.core.device import default_device
 from accord.core.errors import ConfigError
-from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
 from accord.corpora.encoding import ChatEncoder
 from accord.models.heads import (
@@ -26,15 +25,8 @@ from accord.objectives.length_disentangled import length_disentangling_loss
 from accord.stages.reward_modeling.config import Config
 from accord.stages.reward_modeling.encoded import Pairs, head_layout, pair_batch
 from accord.stages.reward_modeling.probe import fit_head
-from accord.training.batches import (
-    batch_at,
-    micro_batches,
-    steps_per_epoch,
-    total_steps,
-)
-from accord.training.interrupt import stop_on_signal
-from accord.training.state import Checkpoints, trained_weights
-from accord.training.step import fine_tuning
+from accord.training.batches import micro_batches
+from accord.training.fitting import fit_to_minimum
 
 
 def fit(
@@ -58,43 +50,22 @@ def fit(
     if config.head_ridge is not None:
         fit_head(fresh, train, encoder, config, ridge=config.head_ridge)
     model = adapted(fresh, config)
-    count, unit_lengths = len(train.units), train.unit_lengths
-    total = total_steps(count, config)
-    optimizations = {"model": fine_tuning(model, config, total_steps=total, dump_dir=run_dir.path)}
-    best: dict[str, Any] = {"loss": float("inf"), "weights": {}}
-    checkpoints = Checkpoints(
+
+    def learn(units: Sequence[int]) -> dict[str, float]:
+        rows = [row for unit in units for row in train.units[unit]]
+        return measure(model, train, rows, encoder, config, learn=torch.Tensor.backward)
+
+    _, steps = fit_to_minimum(
+        model,
+        config,
         run_dir,
-        modules={"model": model},
-        optimizations=optimizations,
-        every=config.save_steps,
-        total=total,
-        keep=config.save_total_limit,
+        name="reward model",
+        lengths=train.unit_lengths,
+        learn=learn,
+        validate=lambda: heldout_figures(model, validation, encoder, config),
+        shown=("loss", "reward/accuracy", "reward/margin"),
     )
-    done, best = checkpoints.restore() or (0, best)
-
-    def evaluate() -> dict[str, float]:
-        found = heldout_figures(model, validation, encoder, config)
-        if found["loss"] < best["loss"]:
-            best.update(loss=found["loss"], weights=trained_weights(model))
-        return {f"validation/{key}": value for key, value in found.items()}
-
-    with stop_on_signal() as stop, progress_bar("reward model", total) as bar:
-        if done == 0:
-            run_dir.log(0, evaluate())
-        for step in range(done, total):
-            batch = [i for unit in batch_at(unit_lengths, step, config) for i in train.units[unit]]
-            metrics = measure(model, train, batch, encoder, config, learn=torch.Tensor.backward)
-            report = optimizations["model"].step(metrics["loss"], {"rows": batch})
-            done = step + 1
-            metrics |= {"grad_norm": report.grad_norm, "learning_rate": report.learning_rate}
-            metrics["epoch"] = done / steps_per_epoch(count, config)
-            if done % config.eval_steps == 0 or done == total:
-                metrics |= evaluate()
-            run_dir.log(done, metrics)
-            bar.update(done, {k: metrics[k] for k in ("loss", "reward/accuracy", "reward/margin")})
-            checkpoints.after(done, best, stop, metrics)
-    model.load_state_dict(best["weights"], strict=False)
-    return whole(model), total
+    return whole(model), steps
 
 
 @torch.no_grad()

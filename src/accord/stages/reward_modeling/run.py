@@ -92,7 +92,9 @@ def run(config: Config, run_dir: RunDir) -> Result:
     readings = all_readings(fitted, held_out, encoder, config)
     layout = head_layout(config)
     members = layout.members_of(readings, torch.tensor(layout.weights))
-    validation_readings = all_readings(fitted, validation, encoder, config)
+    validation_readings = readings
+    if config.test_comparisons:
+        validation_readings = all_readings(fitted, validation, encoder, config)
     model, heads = folded(fitted, layout)
     heads = replace(
         heads,

@@ -15,13 +15,13 @@ _HASH = sa.String(64)
 
 def upgrade() -> None:
     """The first schema."""
-    _people_and_guidelines()
+    _annotators()
     _tasks_and_slots()
     _judgements()
     _exports()
 
 
-def _people_and_guidelines() -> None:
+def _annotators() -> None:
     op.create_table(
         "annotators",
         sa.Column("id", _NUMBER, primary_key=True),
@@ -29,16 +29,6 @@ def _people_and_guidelines() -> None:
         sa.Column("kind", sa.String(20), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.CheckConstraint("kind in ('person', 'model', 'simulated')", name="kind"),
-    )
-    op.create_table(
-        "guidelines",
-        sa.Column("id", _NUMBER, primary_key=True),
-        sa.Column("project", sa.String(200), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
-        sa.Column("sha256", _HASH, nullable=False),
-        sa.Column("created_at", sa.Float(), nullable=False),
-        sa.UniqueConstraint("project", "version"),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accord.annotation.labels import Labels, dawid_skene, mace, majority, one_coin
+from accord.annotation.aggregation import Labels, dawid_skene, mace, majority, one_coin
 from accord.annotation.tables import Votes
 
 

@@ -1,0 +1,1 @@
+"""The annotation app: pages and a REST API, thin, over the store."""
