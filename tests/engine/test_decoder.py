@@ -16,13 +16,18 @@ from transformers import (
 )
 
 from accord.core.types import GenerationRequest, SamplingParams
+from accord.engine import decoder as decoder_module
 from accord.engine import spans
-from accord.engine.columns import new_cache
 from accord.engine.decoder import Decoder
 from accord.engine.generate import generate
+from accord.engine.kernels import NativeKernels
 from accord.engine.local import LocalEngine
+from accord.engine.native import native_library
+from accord.engine.requests import CooperativeGeneration
+from accord.engine.rows import Rows
 from accord.models.loading import load_policy, load_tokenizer
 from accord.models.lora import add_lora
+from accord.models.packing import use_packing
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -58,12 +63,16 @@ def build(config: Any) -> Any:
         (GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=300), False),
     ],
 )
-@pytest.mark.parametrize("call_bytes", [0, 2**19])
+@pytest.mark.parametrize("kernels", ["native", "one call a row", "one call"])
 def test_a_step_is_the_forward(
-    config: Any, is_known: bool, call_bytes: int, monkeypatch: pytest.MonkeyPatch
+    config: Any, is_known: bool, kernels: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After left-padded prompts of unequal length, several tokens in a row."""
-    monkeypatch.setattr(spans, "CALL_BYTES", call_bytes)
+    if kernels != "native":
+        monkeypatch.setattr(spans, "CALL_BYTES", 0 if kernels == "one call a row" else 2**19)
+        monkeypatch.setattr(NativeKernels, "of", lambda _: None)
+    elif native_library() is None:
+        pytest.skip("no compiler")
     model = build(config)
     decoder = Decoder.of(model)
     assert (decoder is not None) is is_known
@@ -73,8 +82,9 @@ def test_a_step_is_the_forward(
     mask = torch.ones_like(ids)
     mask[1, :4], mask[2, :2] = 0, 0
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    reads = decoder.spans(mask, room=12)
-    cache = new_cache(float32=True)
+    assert isinstance(decoder._kernels, NativeKernels) is (kernels == "native")
+    reads = decoder.reads(mask, room=12)
+    cache = decoder.new_cache()
     with torch.no_grad():
         model.base_model(
             input_ids=ids[:, :6], attention_mask=mask[:, :6], position_ids=positions[:, :6],
@@ -87,6 +97,34 @@ def test_a_step_is_the_forward(
                 position_ids=positions[:, : t + 1], use_cache=False,
             ).logits[:, -1]  # fmt: skip
             torch.testing.assert_close(decoder.logits(hidden), whole, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("longest", [0, 1024])
+def test_prompts_that_share_a_start_give_the_padded_forward(
+    longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the decoder, or by the model's own forward where a prompt is too long for it."""
+    monkeypatch.setattr(decoder_module, "_LONG", longest)
+    model = build(LlamaConfig(**SMALL))
+    use_packing(model)
+    assert model.packs_rows
+    draw = torch.Generator().manual_seed(2)
+    start = torch.randint(4, 300, (20,), generator=draw).tolist()
+    others = [torch.randint(4, 300, (n,), generator=draw).tolist() for n in (5, 1, 9, 30)]
+    prompts = [(*start, *others[0]), (*start, *others[1]), tuple(others[2]), tuple(others[3])]
+    requests = [GenerationRequest(p, SamplingParams(3, 0.0), 0) for p in prompts]
+    generations = [CooperativeGeneration(request, lambda _: None) for request in requests]
+    with torch.no_grad():
+        rows, hidden = Rows.prefill(model, generations, decoder=Decoder.of(model))
+        for row, prompt in enumerate(prompts):
+            alone = model.base_model(input_ids=torch.tensor([prompt]), use_cache=False)
+            torch.testing.assert_close(hidden[row], alone.last_hidden_state[0, -1])
+        rows.last = torch.tensor([7, 8, 9, 10])
+        stepped = rows.step(model, Decoder.of(model))
+        for row, prompt in enumerate(prompts):
+            ids = torch.tensor([[*prompt, 7 + row]])
+            alone = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0, -1]
+            torch.testing.assert_close(stepped[row], alone)
 
 
 def test_changed_weights_and_adapters_are_seen(tiny_model_dir: Path) -> None:
@@ -119,9 +157,12 @@ def test_equal_prompts_are_run_once(tiny_model_dir: Path) -> None:
     policy.base_model.register_forward_pre_hook(
         lambda _module, _args, kwargs: tokens.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
+    decoder: Any = engine._decoder
+    step = decoder.step
+    decoder.step = lambda ids, *others: tokens.append(len(ids)) or step(ids, *others)
     prompts = [(5, 6, 7), (8, 9), (5, 6, 7), (5, 6, 7)]
     together = generate(engine, prompts, SamplingParams(6), seed=3)
-    assert tokens == [5]
+    assert tokens == [5] + [4] * 5
     assert len({result.response_ids for result in together}) == 4
     seeds = [generation.seed for generation in _requests(prompts)]
     for prompt, seed, result in zip(prompts, seeds, together, strict=True):

@@ -11,12 +11,14 @@ from accord.core.errors import DataError
 from accord.core.types import GenerationRequest, SamplingParams
 from accord.corpora.encoding import Encoded
 from accord.engine.generate import generate
-from accord.engine.local import LocalEngine, sample
+from accord.engine.kernels import Kernels, NativeKernels, TorchKernels
+from accord.engine.local import LocalEngine
 from accord.models.loading import load_policy
 from accord.models.logprobs import token_logprobs
 from accord.training.batches import collate
 
 CPU = torch.device("cpu")
+DRAWS = [k for k in (TorchKernels(), NativeKernels.of(torch.float32)) if k is not None]
 PROMPTS = [(5, 6, 7), (8,), tuple(range(10, 30)), (40, 41), (9, 9, 9, 9, 9), (3, 50)] * 3
 
 
@@ -118,13 +120,52 @@ def test_greedy_reports_logprobs_at_temperature_one(tiny_model_dir: Path) -> Non
         (0.99, 0.0, 1, 0.5),  # the likeliest, reported at temperature 1
     ],
 )
-def test_sample_by_hand(uniform: float, temperature: float, token: int, probability: float) -> None:
+@pytest.mark.parametrize("kernels", DRAWS)
+def test_draw_by_hand(
+    kernels: Kernels, uniform: float, temperature: float, token: int, probability: float
+) -> None:
     logits = torch.tensor([[0.0, 0.5, 0.3, 0.2, 0.0]]).log() + 3
-    tokens, logprobs = sample(
+    tokens, logprobs = kernels.draw(
         logits, torch.tensor([temperature]), torch.tensor([uniform], dtype=torch.float64)
     )
     assert tokens.tolist() == [token]
     assert logprobs.exp().item() == pytest.approx(probability, abs=1e-6)
+
+
+@pytest.mark.skipif(len(DRAWS) == 1, reason="needs a C++ compiler")
+def test_the_native_draw_is_the_other() -> None:
+    """But for draws within rounding of a border; with tokens that cannot be, and rare ones."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(2000, 1111, generator=generator)
+    logits[:, 100:400] = float("-inf")
+    logits[:500, 1111 - 87 :] = float("-inf")  # the last block holds nothing
+    logits[7, 3], logits[9, 1000] = float("nan"), float("inf")
+    temperatures = torch.rand(2000, generator=generator) + 0.5
+    temperatures[::5] = 0
+    uniforms = torch.rand(2000, generator=generator, dtype=torch.float64)
+    uniforms[1::7], uniforms[2::7] = 0.0, 1 - 2**-53
+    (tokens, logprobs), (expected, logprobs_expected) = (
+        kernels.draw(logits, temperatures, uniforms) for kernels in DRAWS
+    )
+    assert (tokens != expected).float().mean() < 2e-3
+    same = tokens == expected
+    torch.testing.assert_close(
+        logprobs[same], logprobs_expected[same], atol=1e-5, rtol=1e-6, equal_nan=True
+    )
+    finite = torch.ones(2000, dtype=torch.bool)
+    finite[[7, 9]] = False
+    assert logprobs[~finite].isnan().all() and logprobs[finite].isfinite().all()
+
+
+@pytest.mark.parametrize("kernels", DRAWS)
+def test_what_cannot_be_is_never_drawn(kernels: Kernels) -> None:
+    """Whatever the sums round to: probabilities over 70 powers of two, at the largest uniform."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 8 * torch.randn(5000, 700, generator=generator)
+    logits[:, 660:] = float("-inf")
+    uniforms = torch.full((5000,), 1 - 2**-53, dtype=torch.float64)
+    tokens, _ = kernels.draw(logits, torch.ones(5000), uniforms)
+    assert tokens.max() < 660
 
 
 def test_frequencies_are_the_softmax(tiny_model_dir: Path) -> None:

@@ -1,6 +1,6 @@
 """Keys and values of running rows, in memory that is written in place and seldom moved."""
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -34,6 +34,27 @@ class Columns(DynamicLayer):  # type: ignore[no-untyped-call]
         self._show(end)
         # A model's own forward reads back what it writes; the same tensors where nothing differs.
         return self.keys.to(key_states.dtype), self.values.to(value_states.dtype)
+
+    @classmethod
+    def empty(cls, heads: int, columns: int, dim: int, dtype: torch.dtype) -> Self:
+        """Room for `columns` tokens of one row."""
+        made = cls()
+        like = torch.empty(1, heads, 0, dim, dtype=dtype)
+        made.lazy_initialization(like, like)
+        made._reserve(like, like, 0, columns)
+        return made
+
+    def extend(self, count: int) -> tuple[Tensor, Tensor, int]:
+        """`count` more columns, to be written by the caller.
+
+        Returns:
+            keys and values (R, heads, T, D) with all their room, and the first new column's place.
+        """
+        start = self._end
+        if start + count > self._room[0].shape[2]:
+            self._reserve(self.keys, self.values, start, 2 * (start + count))
+        self._show(start + count)
+        return self._room[0], self._room[1], start
 
     def _reserve(self, keys: Tensor, values: Tensor, used: int, columns: int) -> None:
         """Room for `columns`, of which the first `used` keep what they hold."""
@@ -76,7 +97,8 @@ class Columns(DynamicLayer):  # type: ignore[no-untyped-call]
     def _with_room(columns: Tensor, left: int) -> Tensor:
         """The columns with zeros before them, and as much room again behind."""
         end = left + columns.shape[2]
-        room = columns.new_zeros(*columns.shape[:2], 2 * end, columns.shape[3])
+        room = columns.new_empty(*columns.shape[:2], 2 * end, columns.shape[3])
+        room[:, :, :left] = 0  # padding is masked, and a mask does not hide a NaN
         room[:, :, left:end] = columns
         return room
 
@@ -91,7 +113,6 @@ def new_cache(*, float32: bool = False) -> Cache:
     """An empty cache, for any model that keeps keys and values.
 
     Args:
-        float32: keep them so. On CPUs attention of one query reads float32 at the memory's rate,
-            and bfloat16 at a fifth of that.
+        float32: keep them so, whatever the model computes in.
     """
     return Cache(layer_class_to_replicate=Float32Columns if float32 else Columns)

@@ -11,39 +11,38 @@ from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, rms_norm, scaled_dot_product_attention, silu
+from torch.nn.functional import embedding
 
-from accord.engine.columns import new_cache
-from accord.engine.spans import Span, spans
+from accord.engine.columns import Columns, new_cache
+from accord.engine.kernels import Heads, Kernels, NativeKernels, TorchKernels
 from accord.models.linear import Laid
 from accord.models.logprobs import LogitTransform, bare_model, float32_head
+from accord.models.packing import Packed
 
 _PROBE_ROWS, _PROBE_COLUMNS = 3, 7
+_LONG = 1024
+"""Tokens of a prompt beyond which PyTorch's blocked attention is the faster one."""
 
 
 class _Layer(NamedTuple):
     attention_norm: Tensor
     query_key_value: Laid
-    query_norm: Tensor | None
-    key_norm: Tensor | None
+    heads: Heads
     output: Laid
     mlp_norm: Tensor
     gate_up: Laid
     down: Laid
-    scaling: float
 
 
 class Decoder:
     """The step of one policy; `refresh` reads its weights again when they have changed."""
 
-    def __init__(self, policy: nn.Module) -> None:
+    def __init__(self, policy: nn.Module, kernels: Kernels) -> None:
         self._policy = policy
+        self._kernels = kernels
         base: Any = bare_model(policy)
         self._model = base.base_model
         self._config = self._model.config
-        self._head_dim = int(self._model.layers[0].self_attn.head_dim)
-        half = self._head_dim // 2
-        self._sign = torch.cat([-torch.ones(half), torch.ones(half)])
         self._base = base
         self._head: Laid | None = None
         self._read: Any = None  # what `refresh` saw last
@@ -54,13 +53,20 @@ class Decoder:
         """A decoder whose step was seen to be the policy's own, or None."""
         if next(policy.parameters()).device.type != "cpu":
             return None
-        try:
-            decoder = cls(policy)
-            if _has_windows(decoder._config):  # beyond what a short probe can see
-                return None
-            return decoder if decoder._agrees() else None
-        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
-            return None  # another kind of model
+        dtypes = {p.dtype for p in policy.parameters()}
+        native = NativeKernels.of(dtypes.pop()) if len(dtypes) == 1 else None
+        for kernels in (native, TorchKernels()):
+            if kernels is None:
+                continue
+            try:
+                decoder = cls(policy, kernels)
+                if _has_windows(decoder._config):  # beyond what a short probe can see
+                    return None
+                if decoder._agrees():
+                    return decoder
+            except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+                continue  # another kind of model
+        return None
 
     def refresh(self) -> None:
         """Lay the weights out again if an optimizer or `load_weights` wrote to them."""
@@ -77,60 +83,65 @@ class Decoder:
             self._head = Laid(weight.detach(), bias)
             self._read = state
 
+    def draw(self, hidden: Tensor, temperatures: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        """The next tokens of (R, H) states, and their log-probs; see `draw`."""
+        return self._kernels.draw(self.logits(hidden), temperatures, uniforms)
+
     def logits(self, hidden: Tensor) -> Tensor:
         """(R, V) float32 logits of (R, H) states, at temperature 1."""
         assert self._head is not None, "refresh comes first"
         return LogitTransform.of(self._base.config).apply_(self._head(hidden.float()))
 
-    def spans(self, mask: Tensor, *, room: int) -> list[Span]:
+    def new_cache(self) -> Any:
+        """An empty cache, as `step` wants it."""
+        return new_cache(float32=self._kernels.stores_float32)
+
+    def reads(self, mask: Tensor, *, room: int) -> Any:
         """What `step` reads of rows with this (R, T) mask, left-padded, while they are the same.
 
         Args:
             mask: 1 on the cache's real columns.
             room: columns that there will be at most.
         """
-        heads = self._config.num_key_value_heads
-        return spans(
-            mask.argmax(dim=1).tolist(), room=room, column_bytes=2 * 4 * heads * self._head_dim
-        )
+        return self._kernels.reads(mask, self._layers[0].heads, room=room)
 
-    def step(self, tokens: Tensor, positions: Tensor, reads: list[Span], cache: Any) -> Tensor:
+    def step(self, tokens: Tensor, positions: Tensor, reads: Any, cache: Any) -> Tensor:
         """(R, H) hidden states after one more token a row, whose keys and values join the cache.
 
         Args:
             tokens: (R,) ids.
             positions: (R,).
-            reads: of `spans`, with room for the new column.
-            cache: of `Float32Columns`.
+            reads: of `reads`, with room for the new column; or of a packed row's kind.
+            cache: of `new_cache`.
         """
+        kernels, eps = self._kernels, self._config.rms_norm_eps
         hidden = embedding(tokens, self._model.embed_tokens.weight)
-        rows, size = hidden.shape
-        eps = self._config.rms_norm_eps
-        cos, sin = (t[:, 0, None] for t in self._model.rotary_emb(hidden, positions[:, None]))
-        sin = sin * self._sign.to(sin.dtype)
-        for index, layer in enumerate(self._layers):
-            joint = layer.query_key_value(rms_norm(hidden, (size,), layer.attention_norm, eps))
-            heads = joint.view(rows, -1, self._head_dim)
-            groups = self._config.num_key_value_heads
-            query, key, value = heads.tensor_split([-2 * groups, -groups], dim=1)
-            if layer.query_norm is not None and layer.key_norm is not None:
-                query = rms_norm(query, (self._head_dim,), layer.query_norm, eps)
-                key = rms_norm(key, (self._head_dim,), layer.key_norm, eps)
-            query, key = (self._rotate(t, cos, sin).float() for t in (query, key))
-            keys, values = cache.update(key[:, :, None], value[:, :, None].float(), index)
-            # Heads that share keys stand beside each other, as so many queries of one head.
-            query = query.reshape(rows, groups, -1, self._head_dim)
-            found = [_attend(query, keys, values, span, layer.scaling) for span in reads]
-            attended = torch.cat(found).reshape(rows, -1).to(hidden.dtype)
-            hidden = hidden + layer.output(attended)
-            gate_up = layer.gate_up(rms_norm(hidden, (size,), layer.mlp_norm, eps))
-            gate, up = gate_up.chunk(2, dim=-1)
-            hidden = hidden + layer.down(silu(gate) * up)
-        return rms_norm(hidden, (size,), self._model.norm.weight, eps)
+        cos, sin = self._model.rotary_emb(hidden.float(), positions[None])
+        turn = cos[0].contiguous(), sin[0].contiguous()
+        delta: Tensor | None = None
+        for layer, columns in zip(self._layers, cache.layers, strict=True):
+            hidden, normed = kernels.add_norm(hidden, delta, layer.attention_norm, eps)
+            joint = layer.query_key_value(normed)
+            attended = kernels.attend(joint, turn, layer.heads, eps, columns, reads)
+            delta = layer.output(attended)
+            hidden, normed = kernels.add_norm(hidden, delta, layer.mlp_norm, eps)
+            delta = layer.down(kernels.gate(layer.gate_up(normed)))
+        return kernels.add_norm(hidden, delta, self._model.norm.weight, eps)[1]
 
-    def _rotate(self, heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Rotary positions of (R, heads, D); `sin` carries the sign of the swapped halves."""
-        return heads * cos + heads.roll(self._head_dim // 2, dims=-1) * sin
+    def reads_prompts(self, packed: Packed) -> bool:
+        """Whether `prefill` is the faster way; attention to thousands of tokens is not its own."""
+        longest = max(piece.length for piece in packed.pieces)
+        return isinstance(self._kernels, NativeKernels) and longest <= _LONG
+
+    def prefill(self, packed: Packed, cache: Any) -> Tensor:
+        """(T, H) hidden states of a packed row, whose keys and values fill an empty cache."""
+        assert isinstance(self._kernels, NativeKernels)
+        tokens, positions = packed.input_ids[0], packed.position_ids[0]
+        dtype = self._model.embed_tokens.weight.dtype
+        for layer in self._layers:
+            heads = layer.heads
+            cache.layers.append(Columns.empty(heads.groups, len(tokens), heads.dim, dtype))
+        return self.step(tokens, positions, self._kernels.reads_of(packed.pieces), cache)
 
     @torch.no_grad()
     def _agrees(self) -> bool:
@@ -146,24 +157,15 @@ class Decoder:
         whole = self._model(
             input_ids=ids, attention_mask=mask, position_ids=positions, **arguments
         ).last_hidden_state[:, -1]
-        cache = new_cache(float32=True)
+        cache = self.new_cache()
         self._model(
             input_ids=ids[:, :-1], attention_mask=mask[:, :-1], position_ids=positions[:, :-1],
             past_key_values=cache, **arguments,
         )  # fmt: skip
-        reads = self.spans(mask, room=_PROBE_COLUMNS)
+        reads = self.reads(mask, room=_PROBE_COLUMNS)
         found = self.step(ids[:, -1], positions[:, -1], reads, cache)
         tolerance = 1e-4 if whole.dtype == torch.float32 else 5e-2
         return bool((found - whole).abs().max() <= tolerance * whole.abs().max().clamp(min=1.0))
-
-
-def _attend(query: Tensor, keys: Tensor, values: Tensor, span: Span, scaling: float) -> Tensor:
-    """Attention of a span's rows to the columns that are theirs."""
-    bias = None if span.bias is None else span.bias[..., : keys.shape[2] - span.start]
-    read, weighed = (t[span.rows, :, span.start :] for t in (keys, values))
-    return scaled_dot_product_attention(
-        query[span.rows], read, weighed, attn_mask=bias, scale=scaling
-    )
 
 
 def _has_windows(config: Any) -> bool:
@@ -175,17 +177,22 @@ def _read_layer(layer: Any) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
     if not isinstance(mlp.act_fn, nn.SiLU) and type(mlp.act_fn).__name__ != "SiLUActivation":
         raise TypeError("the MLP's gate is not SiLU")
+    heads = Heads(
+        attention.k_proj.out_features // int(attention.head_dim),
+        int(attention.head_dim),
+        getattr(getattr(attention, "q_norm", None), "weight", None),
+        getattr(getattr(attention, "k_norm", None), "weight", None),
+        float(attention.scaling),
+    )
     # A layer that adds more norms than these two is of another kind, and the probe would show it.
     return _Layer(
         layer.input_layernorm.weight,
         _joined(attention.q_proj, attention.k_proj, attention.v_proj),
-        getattr(getattr(attention, "q_norm", None), "weight", None),
-        getattr(getattr(attention, "k_norm", None), "weight", None),
+        heads,
         _joined(attention.o_proj),
         layer.post_attention_layernorm.weight,
         _joined(mlp.gate_proj, mlp.up_proj),
         _joined(mlp.down_proj),
-        float(attention.scaling),
     )
 
 

@@ -17,6 +17,7 @@ from accord.core.errors import ModelError
 from accord.core.types import GeneratedToken, GenerationRequest
 from accord.corpora.encoding import ChatEncoder
 from accord.engine.decoder import Decoder
+from accord.engine.draw import draw
 from accord.engine.requests import CooperativeGeneration, refuse_unfit
 from accord.engine.rows import Rows
 from accord.engine.weights import take_weights
@@ -25,10 +26,6 @@ from accord.models.logprobs import bare_model, float32_logits
 
 PREFILL_TOKENS = 16_384
 """Prompt tokens, padding included, that are run at one time; bounds the memory of activations."""
-
-
-_BLOCK = 128
-"""Tokens whose probabilities are added up before the sampler looks at each."""
 
 
 class LocalEngine:
@@ -157,12 +154,13 @@ class LocalEngine:
 
     def _take_tokens(self, rows: Rows, hidden: Tensor) -> None:
         """Sample from (R, H) hidden states and hand every unfinished row its token."""
+        temperatures, uniforms = rows.temperatures, rows.take_uniforms()
         if self._decoder is not None:
-            logits = self._decoder.logits(hidden)
+            rows.last, logprobs = self._decoder.draw(hidden, temperatures, uniforms)
         else:
             base: Any = bare_model(self.policy)
             logits = float32_logits(base.get_output_embeddings(), base.config, hidden)
-        rows.last, logprobs = sample(logits, rows.temperatures, rows.take_uniforms())
+            rows.last, logprobs = draw(logits, temperatures, uniforms)
         # The only wait for the device in a step; token ids are exact in float64.
         tokens, values = torch.stack([rows.last.double(), logprobs.double()]).tolist()
         for generation, token, logprob in zip(rows.generations, tokens, values, strict=True):
@@ -175,44 +173,6 @@ class LocalEngine:
                 )
             taken = GeneratedToken(int(token), logprob, self._version)
             generation.take(taken, end_of_turn_id=self._end_of_turn_id)
-
-
-def sample(logits: Tensor, temperatures: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens by inverse CDF from the full distribution, and their log-probs.
-
-    The CDF is summed in float64, first over blocks of tokens, then inside the block that is hit: in
-    float32 the sum's rounding would be larger than rare tokens.
-
-    Args:
-        logits: (R, V) float32.
-        temperatures: (R,); 0 takes the likeliest token and reports its log-prob at temperature 1.
-        uniforms: (R,) float64 in [0, 1).
-
-    Returns:
-        (R,) ids and (R,) float32 log-probs in nats at the sampling temperature.
-    """
-    is_greedy = temperatures == 0
-    logits = logits / torch.where(is_greedy, 1.0, temperatures)[:, None]
-    probabilities = torch.softmax(logits, dim=-1)
-    rows, size = logits.shape
-    whole = nn.functional.pad(probabilities, (0, -size % _BLOCK)).view(rows, -1, _BLOCK)
-    up_to = whole.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
-    total = up_to[:, -1:]
-    # Below the total, whatever the rounding: a token of probability zero is never taken.
-    target = torch.minimum(uniforms[:, None] * total, total.nextafter(torch.zeros_like(total)))
-    block = torch.searchsorted(up_to, target, right=True).clamp(max=up_to.shape[1] - 1)
-    inside = whole[torch.arange(rows, device=logits.device), block[:, 0]]
-    inside = inside.cumsum(dim=-1, dtype=torch.float64)
-    target = target - nn.functional.pad(up_to, (1, 0)).gather(-1, block)
-    # The two sums round apart: what is left of the target may reach the block's own total.
-    target = torch.minimum(target, inside[:, -1:].nextafter(torch.zeros_like(target)))
-    offset = torch.searchsorted(inside, target, right=True)
-    drawn = (block * _BLOCK + offset).clamp(max=size - 1)  # beyond only for NaN, which is refused
-    if bool(is_greedy.any()):
-        drawn = torch.where(is_greedy[:, None], logits.argmax(dim=-1, keepdim=True), drawn)
-    # The largest probability is never 0, so the normaliser is finite where the logits are.
-    normaliser = logits.amax(dim=-1, keepdim=True) - probabilities.amax(-1, keepdim=True).log()
-    return drawn.squeeze(-1), (logits.gather(-1, drawn) - normaliser).squeeze(-1)
 
 
 def _prefill_groups(

@@ -11,9 +11,8 @@ from accord.core.errors import ModelError
 from accord.engine.columns import new_cache
 from accord.engine.decoder import Decoder
 from accord.engine.requests import CooperativeGeneration
-from accord.engine.spans import Span
 from accord.models.logprobs import bare_model
-from accord.models.packing import packed_prefill, packs_rows
+from accord.models.packing import pack_prompts, packed_states, packs_rows
 
 
 class Rows:
@@ -43,7 +42,7 @@ class Rows:
         self.last = torch.zeros(len(generations), dtype=torch.long, device=device)
         self._cache = cache
         self._mask = mask  # (R, T), 1 on real tokens of the cache
-        self._reads: list[Span] | None = None  # made anew when the rows have changed
+        self._reads: Any = None  # a decoder's, made anew when the rows have changed
         self._positions = mask.sum(dim=1)  # (R,) of `last`
         lengths = torch.tensor([p.max_new_tokens for p in params], dtype=torch.long)
         # Rows that have finished are run along: without a limit they would leave the context.
@@ -64,9 +63,9 @@ class Rows:
         device = next(policy.parameters()).device
         prompts = [g.request.prompt_ids for g in generations]
         place = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
-        cache: Any = new_cache(float32=decoder is not None)
+        cache: Any = new_cache() if decoder is None else decoder.new_cache()
         if packs_rows(bare_model(policy)):
-            hidden, mask = _prefill_packed(policy, cache, list(place))
+            hidden, mask = _prefill_packed(policy, decoder, cache, list(place))
         else:
             hidden, mask = _prefill_padded(policy, cache, list(place))
         if len(place) < len(prompts):
@@ -85,7 +84,7 @@ class Rows:
         if decoder is not None:
             if self._reads is None:
                 room = self._mask.shape[1] + self.uniforms.shape[1]
-                self._reads = decoder.spans(self._mask, room=room)
+                self._reads = decoder.reads(self._mask, room=room)
             return decoder.step(self.last, positions, self._reads, self._cache)
         return _run(policy, self._cache, self.last[:, None], self._mask, positions[:, None])
 
@@ -143,13 +142,16 @@ def _prefill_padded(
 
 
 def _prefill_packed(
-    policy: nn.Module, cache: Any, prompts: list[tuple[int, ...]]
+    policy: nn.Module, decoder: Decoder | None, cache: Any, prompts: list[tuple[int, ...]]
 ) -> tuple[Tensor, Tensor]:
     """The same without computing padding, or a start that prompts share more than once."""
-    trunk: Any = bare_model(policy)
-    packed = packed_prefill(trunk, prompts, cache)
-    assert packed.states is not None
-    _refuse_foreign_cache(policy, cache, len(packed.states))
+    packed = pack_prompts(prompts)
+    if decoder is not None and decoder.reads_prompts(packed):
+        states = decoder.prefill(packed, cache)
+    else:
+        trunk: Any = bare_model(policy)
+        states = packed_states(trunk, packed, cache)
+    _refuse_foreign_cache(policy, cache, len(states))
     width = packed.place.shape[1]
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     last = packed.place[torch.arange(len(prompts)), lengths - 1]
@@ -158,7 +160,7 @@ def _prefill_packed(
     place = packed.place.gather(1, columns.clamp(min=0))
     for layer in cache.layers:
         layer.spread(place)
-    return packed.states[last], (columns >= 0).long()
+    return states[last], (columns >= 0).long()
 
 
 def _run(policy: nn.Module, cache: Any, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:

@@ -44,7 +44,6 @@ class Packed(NamedTuple):
     position_ids: Tensor  # (1, T)
     pieces: list[Piece]
     place: Tensor
-    states: Tensor | None = None  # (T, H), once they have been computed
 
 
 def pack(input_ids: Tensor, attention_mask: Tensor) -> Packed:
@@ -219,30 +218,26 @@ def packed_hidden_states(
         attention_mask: (B, L), 1 on real tokens; each row has one.
     """
     packed = pack(input_ids, attention_mask)
-    states = _states_of(model, packed)
+    states = packed_states(model, packed)
     return states.index_select(0, packed.place.flatten()).view(*input_ids.shape, -1)
 
 
-def packed_prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]], cache: Any) -> Packed:
-    """Run prompts into a cache without padding, equal starts once.
-
-    Args:
-        model: a trunk for which `packs_rows` is true.
-        prompts: ids, of any lengths.
-        cache: empty; its layers then hold the packed row (1, heads, T, D).
-
-    Returns:
-        where each prompt's tokens are, with their hidden states.
-    """
+def pack_prompts(prompts: Sequence[Sequence[int]]) -> Packed:
+    """Pack prompts of any lengths, equal starts once."""
     width = max(map(len, prompts))
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     ids = torch.tensor([[*prompt, *(0,) * (width - len(prompt))] for prompt in prompts])
-    packed = pack(ids, (torch.arange(width) < lengths[:, None]).long())
-    return packed._replace(states=_states_of(model, packed, cache))
+    return pack(ids, (torch.arange(width) < lengths[:, None]).long())
 
 
-def _states_of(model: PreTrainedModel, packed: Packed, cache: Any = None) -> Tensor:
-    """(T, H) last hidden states of a packed row."""
+def packed_states(model: PreTrainedModel, packed: Packed, cache: Any = None) -> Tensor:
+    """(T, H) last hidden states of a packed row.
+
+    Args:
+        model: a trunk for which `packs_rows` is true.
+        packed: of `pack` or `pack_prompts`.
+        cache: empty; its layers then hold the packed row (1, heads, T, D).
+    """
     with _attending(model, packed.pieces):
         outputs = model.base_model(
             input_ids=packed.input_ids,
