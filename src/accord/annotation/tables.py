@@ -66,6 +66,14 @@ class Votes:
         np.add.at(found, (self.task, self.label), 1)
         return found
 
+    def mean_by_annotator(self, values: Floats) -> Floats:
+        """(annotators,) means of (N,) values, one a vote; NaN for whoever has no vote."""
+        size = len(self.annotators)
+        count = np.bincount(self.annotator, minlength=size)
+        total = np.bincount(self.annotator, values, size)
+        found: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return found
+
     def without(self, label: Hashable) -> Self:
         """The votes that are not `label` (ties, say), with every task and annotator kept."""
         place = self.categories.index(label)
