@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-krippendorff = pytest.importorskip("krippendorff")
-inter_rater = pytest.importorskip("statsmodels.stats.inter_rater")
-
 from accord.annotation.agreement import Level, cohen_kappa, fleiss_kappa, krippendorff_alpha
 from accord.annotation.intervals import wilson_interval
+
+krippendorff = pytest.importorskip("krippendorff")
+inter_rater = pytest.importorskip("statsmodels.stats.inter_rater")
 
 pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore")]
 
