@@ -1,0 +1,239 @@
+"""Whose values: what groups of annotators prefer, how far they agree, and who loses by which rule.
+
+A group is what annotators declared themselves, if they did. Small ones are never shown, so that no
+figure is one person's. Where two people disagree, it may be a slip (noise) or a difference of
+values that no more votes would settle (plural): a test tells which.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from accord.annotation.agreement import krippendorff_alpha
+from accord.annotation.social_choice import Rule, under_every_rule
+from accord.annotation.tables import Floats, Ints, Votes
+
+OTHER = "other"
+Finding = Literal["agreed", "noise", "plural"]
+
+
+def shown_groups(declared: Mapping[str, str | None], *, k: int = 5) -> dict[str, str]:
+    """The group that each annotator may be shown under: of k people at least.
+
+    Smaller groups are pooled as "other"; a pool of fewer than k is withheld, like those who
+    declared nothing: they are in no group, and count in the figures of everybody.
+
+    Args:
+        declared: annotator to group; None for whoever declared none.
+        k: the fewest people of whom a figure may be shown.
+
+    Raises:
+        ValueError: k is below 2, where a group may be one person.
+    """
+    if k < 2:
+        raise ValueError(f"a group of {k} is no group: expected 2 or more")
+    sizes = Counter(group for group in declared.values() if group is not None)
+    pooled = {
+        annotator: group if sizes[group] >= k and group != OTHER else OTHER
+        for annotator, group in declared.items()
+        if group is not None
+    }
+    final = Counter(pooled.values())
+    return {annotator: group for annotator, group in pooled.items() if final[group] >= k}
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Votes of annotators who are in a group; `group` (N,) numbers the `names`, vote by vote."""
+
+    votes: Votes
+    group: Ints
+    names: list[str]
+
+    @classmethod
+    def of(cls, votes: Votes, shown: Mapping[str, str]) -> "Groups":
+        """Of all votes, those by annotators in `shown` (annotator to group).
+
+        Raises:
+            ValueError: none is.
+        """
+        names = sorted(set(shown.values()))
+        places = {name: place for place, name in enumerate(names)}
+        of_annotator = np.array([places.get(shown.get(str(a), ""), -1) for a in votes.annotators])
+        group = of_annotator[votes.annotator]
+        kept = group >= 0
+        if not kept.any():
+            raise ValueError("no vote is by an annotator of a group that may be shown")
+        return cls(votes.where(kept), group[kept], names)
+
+    def counts(self, group: int) -> Floats:
+        """(tasks, categories) of one group."""
+        return self.votes.where(self.group == group).counts()
+
+
+def group_agreement(groups: Groups) -> Floats:
+    """(groups, groups) agreement beyond chance: alpha within a group, and between each two.
+
+    Within is Krippendorff's, nominal. Between, only pairs of votes from different groups count:
+
+        1 - D_o / D_e,  D_o the mean over shared tasks of P(a vote of g != a vote of h),
+                        D_e the same were labels drawn from each group's shares on those tasks
+
+    each task weighing by its number of votes. With one person a group and every task done by both
+    it is Cohen's kappa. Within far above between: the groups see it differently.
+
+    Source: Wong et al. 2021, arXiv:2106.07393 (cross-replication reliability).
+
+    Returns:
+        Symmetric; NaN where a figure is not defined.
+    """
+    tables = [groups.counts(g) for g in range(len(groups.names))]
+    found = np.full((len(tables), len(tables)), np.nan)
+    for g, own in enumerate(tables):
+        found[g, g] = krippendorff_alpha(own)
+        for h in range(g):
+            found[g, h] = found[h, g] = between(own, tables[h])
+    return found
+
+
+def between(first: Floats, second: Floats) -> float:
+    """Agreement of two groups' (tasks, categories) counts, as `group_agreement` says."""
+    shared = (first.sum(1) > 0) & (second.sum(1) > 0)
+    if not shared.any():
+        return float("nan")
+    a, b = first[shared], second[shared]
+    weight = a.sum(1) + b.sum(1)
+    weight /= weight.sum()
+    p, q = a / a.sum(1, keepdims=True), b / b.sum(1, keepdims=True)
+    seen = 1 - float(weight @ (p * q).sum(1))
+    by_chance = 1 - float((weight @ p) @ (weight @ q))
+    return 1 - seen / by_chance if by_chance else float("nan")
+
+
+@dataclass(frozen=True)
+class DisagreementMap:
+    """What each group prefers on each task, and what sort of disagreement that is.
+
+    `preference` is (tasks, groups), the mean worth of the group's votes, NaN where it has none.
+    `p_values` is (tasks,), of no difference between groups; NaN where fewer than two voted, or all
+    votes are alike.
+    """
+
+    preference: Floats
+    p_values: Floats
+    findings: list[Finding]
+
+
+def disagreement_map(
+    groups: Groups,
+    worth: Sequence[float],
+    *,
+    seed: int,
+    false_share: float = 0.1,
+    shuffles: int = 999,
+) -> DisagreementMap:
+    """Tasks on which all agree, people differ ("noise"), or groups differ ("plural").
+
+    A task's votes are shuffled among its voters: by chance the groups' means would differ as much
+    with probability p. Of the tasks called plural, at most `false_share` are expected to be noise
+    (Benjamini and Hochberg 1995).
+
+    Args:
+        groups: the votes; one by each annotator on a task.
+        worth: of each category: 1 for a, 1/2 for a tie, 0 for b.
+        seed: of the shuffles.
+        false_share: of what is called plural, in (0, 1).
+        shuffles: how many; no p is below 1 / (shuffles + 1).
+    """
+    value = np.array(worth, dtype=np.float64)[groups.votes.label]
+    rng = np.random.default_rng(seed)
+    tasks, count = len(groups.votes.tasks), len(groups.names)
+    preference, p_values = np.full((tasks, count), np.nan), np.full(tasks, np.nan)
+    is_mixed = np.zeros(tasks, dtype=bool)
+    for task in range(tasks):
+        here = groups.votes.task == task
+        x, group = value[here], groups.group[here]
+        size = np.bincount(group, minlength=count)
+        sums = np.bincount(group, x, count)
+        preference[task] = np.where(size > 0, sums / np.maximum(size, 1), np.nan)
+        is_mixed[task] = len(np.unique(x)) > 1
+        # Shuffling equal votes changes nothing: such a task is no test, and is not counted as one.
+        if is_mixed[task] and (size > 0).sum() > 1:
+            p_values[task] = _shuffled(x, group, count, shuffles, rng)
+    is_plural = _discoveries(p_values, false_share)
+    kinds: list[Finding] = [
+        "plural" if plural else "noise" if mixed else "agreed"
+        for plural, mixed in zip(is_plural, is_mixed, strict=True)
+    ]
+    return DisagreementMap(preference, p_values, kinds)
+
+
+def _shuffled(x: Floats, group: Ints, count: int, shuffles: int, rng: np.random.Generator) -> float:
+    """P(the groups' means spread as much), their votes being shuffled."""
+    belongs = (group[:, None] == np.arange(count)).astype(np.float64)
+    size = np.maximum(belongs.sum(0), 1)
+    drawn = rng.permuted(np.tile(x, (shuffles, 1)), axis=1)
+    # The total is fixed, so that the spread between groups is this but for a constant.
+    spread = np.square(np.vstack([x, drawn]) @ belongs) @ (1 / size)
+    return float((spread >= spread[0] - 1e-9).mean())
+
+
+def _discoveries(p_values: Floats, false_share: float) -> npt.NDArray[np.bool_]:
+    tested = np.flatnonzero(~np.isnan(p_values))
+    order = tested[np.argsort(p_values[tested], kind="stable")]
+    allowed = false_share * np.arange(1, len(order) + 1) / max(len(order), 1)
+    passing = np.flatnonzero(p_values[order] <= allowed)
+    found = np.zeros(len(p_values), dtype=bool)
+    if len(passing):
+        found[order[: passing[-1] + 1]] = True
+    return found
+
+
+def group_preferences(
+    first: Ints, second: Ints, p_first: Floats, group: Ints, *, options: int, groups: int
+) -> Floats:
+    """(groups, options, options) shares of votes, as the rules of social choice want them.
+
+    Args:
+        first: (N,) places of the first options.
+        second: (N,) of the second ones.
+        p_first: (N,) 1 where first was preferred, 1/2 for a tie, 0 where second was.
+        group: (N,) of the annotator.
+        options: how many there are; a pair that a group did not judge is 1/2.
+        groups: how many groups.
+    """
+    wins, total = np.zeros((2, groups, options, options))
+    np.add.at(wins, (group, first, second), p_first)
+    np.add.at(wins, (group, second, first), 1 - p_first)
+    np.add.at(total, (group, first, second), 1)
+    np.add.at(total, (group, second, first), 1)
+    return np.where(total > 0, wins / np.maximum(total, 1), 0.5)
+
+
+def losses_by_rule(
+    prompts: Sequence[Floats], sizes: Floats, *, quotas: Floats | None = None
+) -> Mapping[Rule, Floats]:
+    """What each group loses by each rule, a mean over prompts: (groups,) a rule.
+
+    A loss is the utility (the mean share of the group's votes) of the group's own best response
+    less that of the rule's choice; 0 where the group gets what it wants.
+
+    Args:
+        prompts: (groups, options, options) of each, as `group_preferences` gives it.
+        sizes: (groups,) people.
+        quotas: (groups,) that were decided on; None gives every group the same.
+
+    Raises:
+        ValueError: there is no prompt, or preferences are no shares.
+    """
+    if not len(prompts):
+        raise ValueError("no prompt has responses to choose among")
+    outcomes = [under_every_rule(preferences, sizes, quotas=quotas) for preferences in prompts]
+    return {
+        rule: np.mean([outcome[rule].losses for outcome in outcomes], axis=0)
+        for rule in outcomes[0]
+    }
