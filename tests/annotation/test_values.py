@@ -134,6 +134,14 @@ def test_the_map_by_hand() -> None:
     assert found.findings[1:] == ["noise", "agreed"]
 
 
+def test_groups_of_unequal_size_by_hand() -> None:
+    """One against four: the odd vote is the lone one's in one of five ways to deal them out."""
+    rows = [(0, "g0", "a")] + [(0, f"h{i}", "b") for i in range(4)]
+    rows += [(1, "g0", "b"), (1, "h0", "a")] + [(1, f"h{i}", "b") for i in range(1, 4)]
+    found = disagreement_map(two_groups(rows), [1.0, 0.5, 0.0], seed=1, shuffles=20_000)
+    assert found.p_values == pytest.approx([0.2, 1.0], abs=0.01)
+
+
 def test_chance_is_called_plural_no_more_often_than_stated() -> None:
     """Where no group differs, any finding is false; that may happen in a tenth of the studies."""
     alarms = 0
