@@ -39,7 +39,13 @@ class Strengths(NamedTuple):
 
 
 def bradley_terry(
-    first: Ints, second: Ints, outcomes: Floats, *, items: int, weights: Floats | None = None
+    first: Ints,
+    second: Ints,
+    outcomes: Floats,
+    *,
+    items: int,
+    weights: Floats | None = None,
+    ridge: float = _RIDGE,
 ) -> Strengths:
     """Maximum likelihood of Bradley-Terry with ties, by Davidson.
 
@@ -54,6 +60,7 @@ def bradley_terry(
         outcomes: (N,) 1 where the first won, 0 where the second, 1/2 for a tie.
         items: how many things there are.
         weights: (N,) of the comparisons; None means 1 each.
+        ridge: times the squares of the strengths.
 
     Raises:
         ValueError: an outcome is none of the three.
@@ -72,12 +79,12 @@ def bradley_terry(
         log_z = top + np.log(np.exp(logits - top).sum(0))
         shares = np.exp(logits - log_z)
         chosen = np.where(is_tie, logits[2] if has_ties else 0.0, (2 * outcomes - 1) * half)
-        value = -(w * (chosen - log_z)).sum() + _RIDGE * (scores**2).sum()
+        value = -(w * (chosen - log_z)).sum() + ridge * (scores**2).sum()
         slope = -w * ((2 * outcomes - 1) - (shares[0] - shares[1])) / 2
         gradient = np.zeros(items + 1)
         np.add.at(gradient, first, slope)
         np.add.at(gradient, second, -slope)
-        gradient[:items] += 2 * _RIDGE * scores
+        gradient[:items] += 2 * ridge * scores
         gradient[items] = -(w * (is_tie - shares[2])).sum() if has_ties else 0.0
         return float(value), gradient
 
@@ -115,7 +122,7 @@ def noisy_bradley_terry(
     Args:
         left: (N,) places of what was shown on the left.
         right: (N,) and on the right.
-        left_wins: (N,) 1 where left was chosen, 0 where right was.
+        left_wins: (N,) 1 where left was chosen, 0 where right was; 1/2, a tie, is half of each.
         annotator: (N,) who chose.
         items: how many things there are.
         annotators: how many annotators.
@@ -180,7 +187,7 @@ def crowd_bradley_terry(
     Args:
         first: (N,) places of the first things.
         second: (N,) of the second ones.
-        first_wins: (N,) 1 where first was chosen, 0 where second was.
+        first_wins: (N,) 1 where first was chosen, 0 where second was; 1/2, a tie, half of each.
         annotator: (N,) who chose.
         items: how many things there are.
         annotators: how many annotators.

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from accord.annotation.aggregation import Labels, dawid_skene, mace, one_coin, p_chosen
+from accord.annotation.aggregation import Labels, dawid_skene, mace, one_coin
 from accord.annotation.tables import Floats, Votes
 from accord.annotation.votes import vote_share
 from accord.core.errors import DataError
@@ -117,7 +117,8 @@ def _probabilities(
         "one_coin": lambda: one_coin(votes),
         "mace": lambda: mace(votes, seed=seed),
     }
-    return p_chosen(votes, ways[aggregation](), chosen="a", rejected="b")
+    found: Floats = ways[aggregation]().probabilities @ np.array([1.0, 0.0, 0.5])
+    return found
 
 
 def _comparison(task: Task, p_a: float, votes: int) -> dict[str, Any]:
