@@ -17,8 +17,10 @@ from accord.annotation.selection import (
 
 
 def test_disagreement_by_hand() -> None:
-    margins = np.array([[1.0, 0.0], [3.0, 0.0]])
-    assert disagreement(margins).tolist() == [2.0, 0.0]
+    """Odds of 3 and 1/3: probabilities of 3/4 and 1/4. All sure of a side: nothing to learn."""
+    odds = np.array([[3.0, 1.0, 1e4], [1 / 3, 1.0, 1e9]])
+    margins = np.log(odds)
+    assert disagreement(margins) == pytest.approx([0.125, 0.0, 0.0], abs=1e-6)
     with pytest.raises(ValueError, match="two members"):
         disagreement(margins[:1])
 
@@ -90,6 +92,16 @@ def test_inverse_propensity_has_no_bias(draws: list[Any]) -> None:
     error = np.std(estimates) / DRAWS**0.5
     assert np.mean(estimates) == pytest.approx(values.mean(), abs=4 * error)
     assert plain > 1.5 * values.mean()
+
+
+def test_scores_count_squared() -> None:
+    """Ten of a hundred, two at random: of the eight by score, twice the score has four times."""
+    scores = np.repeat([2.0, 1.0], 50)
+    by_score = 8 * np.array([4.0, 1.0]) / 250
+    found = select_pairs(scores, 10, seed=0)
+    for pair, propensity in zip(found.chosen, found.propensity, strict=True):
+        q = by_score[0] if pair < 50 else by_score[1]
+        assert propensity == pytest.approx(q + (1 - q) * 2 / 92)
 
 
 def test_the_seed_decides_and_bad_arguments_are_refused() -> None:

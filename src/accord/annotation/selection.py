@@ -7,6 +7,7 @@ propensity) is known, so that means over the pool can be estimated without bias 
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
 from accord.annotation.tables import Floats, Ints
 
@@ -25,14 +26,20 @@ class Selection(NamedTuple):
 
 
 def disagreement(margins: Floats) -> Floats:
-    """(N,) variance of the ensemble's margins (members, N), score of a less score of b.
+    """(N,) variance over the members of an ensemble of sigmoid(margin), that a is the better.
+
+    Of the margins themselves it would be largest where all are sure of the same side: such pairs
+    teach little (benchmarks/active_choice.py).
+
+    Args:
+        margins: (members, N) score of a less score of b, in log-odds.
 
     Raises:
         ValueError: one member cannot disagree.
     """
     if margins.ndim != 2 or len(margins) < 2:
         raise ValueError(f"expected (members, N) margins of two members or more: {margins.shape}")
-    found: Floats = margins.var(0, ddof=1)
+    found: Floats = expit(margins).var(0, ddof=1)
     return found
 
 
@@ -59,9 +66,9 @@ def diversity(features: Floats, asked: Floats | None = None) -> Floats:
 def select_pairs(
     scores: Floats, count: int, *, seed: int, random_share: float = LEAST_RANDOM
 ) -> Selection:
-    """Draw `count` pairs: most in proportion to their scores, the others evenly from the rest.
+    """Draw `count` pairs: most by their squared scores, the others evenly from the rest.
 
-    Of the first m, pair i is among them with probability q_i = min(1, c score_i), sum_i q_i = m, by
+    Pair i is among the first m with probability q_i = min(1, c score_i^2), sum_i q_i = m, by
     systematic sampling in a random order (Madow 1949); then the remaining ones are drawn alike, so
 
         propensity_i = q_i + (1 - q_i) (count - m) / (N - m)
@@ -87,7 +94,7 @@ def select_pairs(
         return Selection(np.arange(size), np.ones(size), [False] * size)
     rng = np.random.default_rng(seed)
     by_score = count - int(np.ceil(random_share * count - 1e-9))
-    q = inclusion(scores, by_score)
+    q = inclusion(np.square(scores), by_score)
     first = _systematic(q, by_score, rng)
     rest = np.setdiff1d(np.arange(size), first)
     others = rng.choice(rest, count - by_score, replace=False)
@@ -100,17 +107,17 @@ def select_pairs(
     )
 
 
-def inclusion(scores: Floats, count: int) -> Floats:
-    """(N,) probabilities min(1, c score) that sum to `count`; fewer scores above 0 than that are
-    all certain, and the others share what is left.
+def inclusion(weights: Floats, count: int) -> Floats:
+    """(N,) probabilities min(1, c weight) that sum to `count`; where fewer weights are above 0,
+    these are certain, and the others share what is left.
     """
-    is_certain = np.zeros(len(scores), dtype=bool)
+    is_certain = np.zeros(len(weights), dtype=bool)
     while True:
         left = count - int(is_certain.sum())
-        open_scores = np.where(is_certain, 0.0, scores)
-        if not open_scores.any():
-            open_scores = np.where(is_certain, 0.0, 1.0)
-        relative = open_scores / open_scores.max()
+        still_open = np.where(is_certain, 0.0, weights)
+        if not still_open.any():
+            still_open = np.where(is_certain, 0.0, 1.0)
+        relative = still_open / still_open.max()
         q = np.where(is_certain, 1.0, left * relative / relative.sum())
         if not (q > 1).any():
             return q
