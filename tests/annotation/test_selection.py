@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.active_choice import curve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,3 +116,10 @@ def test_the_seed_decides_and_bad_arguments_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match="finite|random share"):
             select_pairs(scores, count, seed=0, random_share=random_share)
+
+
+def test_the_benchmark_runs_and_learns() -> None:
+    """benchmarks/active_choice.py at its smallest: no claim of what is saved, see its results."""
+    for active in (False, True):
+        found = curve(0, active=active, pool=500, budget=150)
+        assert len(found) == 3 and found[0] > 0.6 and found[-1] > found[0]

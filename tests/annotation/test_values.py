@@ -17,6 +17,7 @@ from accord.annotation.values import (
     between,
     disagreement_map,
     group_agreement,
+    group_agreement_interval,
     group_preferences,
     losses_by_rule,
     shown_groups,
@@ -94,6 +95,25 @@ def test_groups_that_agree_within_and_not_between() -> None:
     assert everybody < 0
     with pytest.raises(ValueError, match="no vote"):
         Groups.of(groups.votes, {})
+
+
+def test_intervals_hold_the_value_and_resample_prompts() -> None:
+    """As many votes again on the same prompts, all the same, say no more than one round of them."""
+    rng = np.random.default_rng(0)
+    labels = {(t, w): str(rng.choice(["a", "b"])) for t in range(40) for w in ("g0", "g1", "h0")}
+    once = two_groups([(t, w, label) for (t, w), label in labels.items()])
+    rows = [(t + 40 * n, w, label) for n in range(3) for (t, w), label in labels.items()]
+    thrice = two_groups(rows)
+    low, high = group_agreement_interval(once, range(40), seed=1)
+    found = group_agreement(once)
+    assert (low[0] < found[0]).all() and (found[0] < high[0]).all()
+    assert np.isnan(low[1, 1])  # one person alone agrees with nobody
+    same = group_agreement_interval(thrice, [t % 40 for t in thrice.votes.tasks], seed=1)  # type: ignore[operator]
+    assert same[0][0, 1] == pytest.approx(low[0, 1]) and same[1][0, 1] == pytest.approx(high[0, 1])
+    doubled = group_agreement(once, np.full(40, 2.0))
+    assert doubled[0, 1] == pytest.approx(found[0, 1])
+    with pytest.raises(ValueError, match="clusters"):
+        group_agreement_interval(once, [1], seed=0)
 
 
 # Noise or plural ---------------------------------------------------------------------------------

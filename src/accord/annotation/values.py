@@ -6,7 +6,7 @@ values that no more votes would settle (plural): a test tells which.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,7 +75,7 @@ class Groups:
         return self.votes.where(self.group == group).counts()
 
 
-def group_agreement(groups: Groups) -> Floats:
+def group_agreement(groups: Groups, weights: Floats | None = None) -> Floats:
     """(groups, groups) agreement beyond chance: alpha within a group, and between each two.
 
     Within is Krippendorff's, nominal. Between, only pairs of votes from different groups count:
@@ -88,26 +88,71 @@ def group_agreement(groups: Groups) -> Floats:
 
     Source: Wong et al. 2021, arXiv:2106.07393 (cross-replication reliability).
 
+    Args:
+        groups: the votes.
+        weights: (tasks,) that count a task several times, or not at all; None means once.
+
     Returns:
         Symmetric; NaN where a figure is not defined.
     """
     tables = [groups.counts(g) for g in range(len(groups.names))]
     found = np.full((len(tables), len(tables)), np.nan)
     for g, own in enumerate(tables):
-        found[g, g] = krippendorff_alpha(own)
+        found[g, g] = krippendorff_alpha(own, weights)
         for h in range(g):
-            found[g, h] = found[h, g] = between(own, tables[h])
+            found[g, h] = found[h, g] = between(own, tables[h], weights)
     return found
 
 
-def between(first: Floats, second: Floats) -> float:
+def group_agreement_interval(
+    groups: Groups,
+    clusters: Sequence[Hashable],
+    *,
+    seed: int,
+    level: float = 0.95,
+    resamples: int = 500,
+) -> tuple[Floats, Floats]:
+    """(groups, groups) lower and upper ends of `group_agreement`, resampling whole prompts.
+
+    Args:
+        groups: the votes.
+        clusters: (tasks,) the prompt that a task belongs to.
+        seed: of the resampling.
+        level: of each interval.
+        resamples: how many.
+
+    Returns:
+        NaN where the agreement is defined in no resample.
+
+    Raises:
+        ValueError: not one cluster a task.
+    """
+    if len(clusters) != len(groups.votes.tasks):
+        raise ValueError(f"{len(clusters)} clusters of {len(groups.votes.tasks)} tasks")
+    names: dict[Hashable, int] = {}
+    index = np.array([names.setdefault(cluster, len(names)) for cluster in clusters])
+    rng = np.random.default_rng(seed)
+    found = np.stack(
+        [
+            group_agreement(groups, np.bincount(drawn, minlength=len(names))[index].astype(float))
+            for drawn in rng.integers(len(names), size=(resamples, len(names)))
+        ]
+    )
+    is_defined = ~np.isnan(found).all(0)
+    ends = np.full((2, *is_defined.shape), np.nan)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    ends[:, is_defined] = np.nanquantile(found[:, is_defined], tails, axis=0)
+    return ends[0], ends[1]
+
+
+def between(first: Floats, second: Floats, weights: Floats | None = None) -> float:
     """Agreement of two groups' (tasks, categories) counts, as `group_agreement` says."""
     shared = (first.sum(1) > 0) & (second.sum(1) > 0)
     if not shared.any():
         return float("nan")
     a, b = first[shared], second[shared]
-    weight = a.sum(1) + b.sum(1)
-    weight /= weight.sum()
+    weight = (a.sum(1) + b.sum(1)) * (1.0 if weights is None else weights[shared])
+    weight /= max(weight.sum(), 1e-300)
     p, q = a / a.sum(1, keepdims=True), b / b.sum(1, keepdims=True)
     seen = 1 - float(weight @ (p * q).sum(1))
     by_chance = 1 - float((weight @ p) @ (weight @ q))
@@ -154,8 +199,9 @@ def disagreement_map(
     tasks, count = len(groups.votes.tasks), len(groups.names)
     preference, p_values = np.full((tasks, count), np.nan), np.full(tasks, np.nan)
     is_mixed = np.zeros(tasks, dtype=bool)
-    for task in range(tasks):
-        here = groups.votes.task == task
+    by_task = np.argsort(groups.votes.task, kind="stable")
+    ends = np.cumsum(np.bincount(groups.votes.task, minlength=tasks))
+    for task, here in enumerate(np.split(by_task, ends[:-1])):
         x, group = value[here], groups.group[here]
         size = np.bincount(group, minlength=count)
         sums = np.bincount(group, x, count)
