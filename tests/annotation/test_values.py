@@ -15,7 +15,6 @@ from accord.annotation.values import (
     OTHER,
     Groups,
     between,
-    disagreement_map,
     group_agreement,
     group_agreement_interval,
     group_preferences,
@@ -114,62 +113,6 @@ def test_intervals_hold_the_value_and_resample_prompts() -> None:
     assert doubled[0, 1] == pytest.approx(found[0, 1])
     with pytest.raises(ValueError, match="clusters"):
         group_agreement_interval(once, [1], seed=0)
-
-
-# Noise or plural ---------------------------------------------------------------------------------
-
-
-def crowd(p_by_group: Any, seed: int, *, tasks: int, people: int) -> Groups:
-    rng = np.random.default_rng(seed)
-    rows = [
-        (task, f"{name}{who}", "a" if rng.random() < p[task % len(p)] else "b")
-        for task in range(tasks)
-        for name, p in p_by_group.items()
-        for who in range(people)
-    ]
-    return two_groups(rows)
-
-
-def test_noise_is_told_from_plurality() -> None:
-    """Tasks of three kinds in turn: all for a; coins; g for a and h for b."""
-    groups = crowd({"g": [1, 0.5, 0.95], "h": [1, 0.5, 0.05]}, 0, tasks=90, people=8)
-    found = disagreement_map(groups, [1.0, 0.5, 0.0], seed=0)
-    kinds = np.array(found.findings).reshape(30, 3)
-    assert set(kinds[:, 0]) == {"agreed"}
-    assert (kinds[:, 1] == "plural").mean() <= 0.1
-    assert (kinds[:, 2] == "plural").mean() >= 0.9
-    assert found.preference[2, 0] > 0.7 > 0.3 > found.preference[2, 1]
-    again = disagreement_map(groups, [1.0, 0.5, 0.0], seed=0)
-    assert again.findings == found.findings
-
-
-def test_the_map_by_hand() -> None:
-    """Three against three: one of 20 ways to deal the votes out is this, one its mirror."""
-    rows = [(0, f"g{i}", "a") for i in range(3)] + [(0, f"h{i}", "b") for i in range(3)]
-    rows += [(1, "g0", "a"), (1, "g1", "tie"), (2, "g0", "a"), (2, "h0", "a")]
-    found = disagreement_map(two_groups(rows), [1.0, 0.5, 0.0], seed=1, shuffles=20_000)
-    assert found.p_values[0] == pytest.approx(0.1, abs=0.01)
-    assert np.isnan(found.p_values[1:]).all()
-    assert found.preference[1, 0] == 0.75 and np.isnan(found.preference[1, 1])
-    assert found.findings[1:] == ["noise", "agreed"]
-
-
-def test_groups_of_unequal_size_by_hand() -> None:
-    """One against four: the odd vote is the lone one's in one of five ways to deal them out."""
-    rows = [(0, "g0", "a")] + [(0, f"h{i}", "b") for i in range(4)]
-    rows += [(1, "g0", "b"), (1, "h0", "a")] + [(1, f"h{i}", "b") for i in range(1, 4)]
-    found = disagreement_map(two_groups(rows), [1.0, 0.5, 0.0], seed=1, shuffles=20_000)
-    assert found.p_values == pytest.approx([0.2, 1.0], abs=0.01)
-
-
-def test_chance_is_called_plural_no_more_often_than_stated() -> None:
-    """Where no group differs, any finding is false; that may happen in a tenth of the studies."""
-    alarms = 0
-    for seed in range(60):
-        groups = crowd({"g": [0.5], "h": [0.5]}, seed, tasks=10, people=6)
-        found = disagreement_map(groups, [1.0, 0.5, 0.0], seed=seed, shuffles=199)
-        alarms += "plural" in found.findings
-    assert alarms <= 12  # 60 at a tenth: above 12 with probability .005
 
 
 # Rules -------------------------------------------------------------------------------------------

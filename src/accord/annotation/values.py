@@ -1,24 +1,20 @@
 """Whose values: what groups of annotators prefer, how far they agree, and who loses by which rule.
 
 A group is what annotators declared themselves, if they did. Small ones are never shown, so that no
-figure is one person's. Where two people disagree, it may be a slip (noise) or a difference of
-values that no more votes would settle (plural): a test tells which.
+figure is one person's.
 """
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from accord.annotation.agreement import krippendorff_alpha
 from accord.annotation.social_choice import Rule, under_every_rule
 from accord.annotation.tables import Floats, Ints, Votes
 
 OTHER = "other"
-Finding = Literal["agreed", "noise", "plural"]
 
 
 def shown_groups(declared: Mapping[str, str | None], *, k: int = 5) -> dict[str, str]:
@@ -157,86 +153,6 @@ def between(first: Floats, second: Floats, weights: Floats | None = None) -> flo
     seen = 1 - float(weight @ (p * q).sum(1))
     by_chance = 1 - float((weight @ p) @ (weight @ q))
     return 1 - seen / by_chance if by_chance else float("nan")
-
-
-@dataclass(frozen=True)
-class DisagreementMap:
-    """What each group prefers on each task, and what sort of disagreement that is.
-
-    `preference` is (tasks, groups), the mean worth of the group's votes, NaN where it has none.
-    `p_values` is (tasks,), of no difference between groups; NaN where fewer than two voted, or all
-    votes are alike.
-    """
-
-    preference: Floats
-    p_values: Floats
-    findings: list[Finding]
-
-
-def disagreement_map(
-    groups: Groups,
-    worth: Sequence[float],
-    *,
-    seed: int,
-    false_share: float = 0.1,
-    shuffles: int = 999,
-) -> DisagreementMap:
-    """Tasks on which all agree, people differ ("noise"), or groups differ ("plural").
-
-    A task's votes are shuffled among its voters: by chance the groups' means would differ as much
-    with probability p. Of the tasks called plural, at most `false_share` are expected to be noise
-    (Benjamini and Hochberg 1995).
-
-    Args:
-        groups: the votes; one by each annotator on a task.
-        worth: of each category: 1 for a, 1/2 for a tie, 0 for b.
-        seed: of the shuffles.
-        false_share: of what is called plural, in (0, 1).
-        shuffles: how many; no p is below 1 / (shuffles + 1).
-    """
-    value = np.array(worth, dtype=np.float64)[groups.votes.label]
-    rng = np.random.default_rng(seed)
-    tasks, count = len(groups.votes.tasks), len(groups.names)
-    preference, p_values = np.full((tasks, count), np.nan), np.full(tasks, np.nan)
-    is_mixed = np.zeros(tasks, dtype=bool)
-    by_task = np.argsort(groups.votes.task, kind="stable")
-    ends = np.cumsum(np.bincount(groups.votes.task, minlength=tasks))
-    for task, here in enumerate(np.split(by_task, ends[:-1])):
-        x, group = value[here], groups.group[here]
-        size = np.bincount(group, minlength=count)
-        sums = np.bincount(group, x, count)
-        preference[task] = np.where(size > 0, sums / np.maximum(size, 1), np.nan)
-        is_mixed[task] = len(np.unique(x)) > 1
-        # Shuffling equal votes changes nothing: such a task is no test, and is not counted as one.
-        if is_mixed[task] and (size > 0).sum() > 1:
-            p_values[task] = _shuffled(x, group, count, shuffles, rng)
-    is_plural = _discoveries(p_values, false_share)
-    kinds: list[Finding] = [
-        "plural" if plural else "noise" if mixed else "agreed"
-        for plural, mixed in zip(is_plural, is_mixed, strict=True)
-    ]
-    return DisagreementMap(preference, p_values, kinds)
-
-
-def _shuffled(x: Floats, group: Ints, count: int, shuffles: int, rng: np.random.Generator) -> float:
-    """P(the groups' means spread as much), their votes being shuffled."""
-    belongs = (group[:, None] == np.arange(count)).astype(np.float64)
-    size = np.maximum(belongs.sum(0), 1)
-    drawn = rng.permuted(np.tile(x, (shuffles, 1)), axis=1)
-    # The total is fixed, so that the spread between groups is this but for a constant.
-    spread = np.square(np.vstack([x, drawn]) @ belongs) @ (1 / size)
-    return float((spread >= spread[0] - 1e-9).mean())
-
-
-def _discoveries(p_values: Floats, false_share: float) -> npt.NDArray[np.bool_]:
-    tested = np.flatnonzero(~np.isnan(p_values))
-    order = tested[np.argsort(p_values[tested], kind="stable")]
-    allowed = false_share * np.arange(1, len(order) + 1) / max(len(order), 1)
-    passing = np.flatnonzero(p_values[order] <= allowed)
-    found = np.zeros(len(p_values), dtype=bool)
-    if len(passing):
-        found[order[: passing[-1] + 1]] = True
-    return found
 
 
 def group_preferences(
