@@ -1,6 +1,6 @@
 """How many labels active choice saves, on simulated pairs with a linear reward.
 
-    python benchmarks/active_choice.py --seeds 0 1 2
+    python -m benchmarks.active_choice --seeds 0 1 2
 
 Prompts come in clusters of unequal size; each round asks `batch` pairs, by score or at random, of
 the same noisy annotators, and refits a small ensemble (bootstraps of the pairs asked). Labels are

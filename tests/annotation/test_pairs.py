@@ -39,6 +39,13 @@ def test_three_of_three_by_hand() -> None:
     assert p == pytest.approx(0.853, abs=1e-3)
 
 
+def test_a_tie_is_half() -> None:
+    """40 for a, 10 for b, 50 ties: .65, and not the .8 of those who took a side."""
+    labels = ["a"] * 40 + ["b"] * 10 + ["tie"] * 50
+    (p,) = p_first(of([("t", who, x) for who, x in enumerate(labels)]), way="bradley_terry")
+    assert p == pytest.approx(0.65, abs=0.01)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_sides_and_letters_do_not_matter(way: Way) -> None:
     """With a and b exchanged, in votes, displays and responses: the probability's mirror image."""
