@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 PYTHON := python3.14 python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint test-marked bench format lock clean
+.PHONY: help quickstart test check lint test-marked oracles bench format lock clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -31,6 +31,16 @@ lint: $(VENV)/.installed-dev  ## ruff (rules and format), mypy --strict on src, 
 # Tests whose server, browser or device is absent skip themselves.
 test-marked: $(VENV)/.installed-dev  ## the tests the default run leaves out, as far as this machine can; CI runs them too
 	$(PYTEST) -m "slow or gpu or postgres or browser or oracle" --timeout 1800
+
+# Their packages are kept out of .venv: one is under the GPL, one asks for what it does not use.
+ORACLES := build/oracles
+oracles: $(ORACLES)/.installed  ## annotation statistics beside crowd-kit, choix, krippendorff and statsmodels
+	$(ORACLES)/bin/python -m pytest -m oracle tests/annotation
+
+$(ORACLES)/.installed: $(VENV)/.created benchmarks/oracles/requirements-annotation.txt
+	$(BIN)/python -m venv --clear $(ORACLES)
+	$(ORACLES)/bin/python -m pip --disable-pip-version-check install --no-deps -r benchmarks/oracles/requirements-annotation.txt
+	touch $@
 
 # The peers have environments of their own. ACCORD_DATA names the folder of real rows. Some works only:
 # make bench BENCH_ARGS="--only sft dpo"; does everything run: make bench BENCH_ARGS=--quick.

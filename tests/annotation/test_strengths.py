@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from accord.annotation.strengths import bradley_terry, noisy_bradley_terry, plackett_luce
+from accord.annotation.strengths import (
+    bradley_terry,
+    crowd_bradley_terry,
+    noisy_bradley_terry,
+    p_chosen,
+    plackett_luce,
+)
 
 TRUE = np.array([1.2, 0.4, 0.0, -0.5, -1.1])
 
@@ -67,6 +73,69 @@ def test_who_does_not_look_is_found_and_undone() -> None:
     plain = bradley_terry(left, right, wins, items=5)
     truth = TRUE - TRUE.mean()
     assert np.abs(found.scores - truth).max() < 0.2 < np.abs(plain.scores - truth).max()
+
+
+def test_who_says_the_reverse_is_read_backwards() -> None:
+    """Two of six are against: plain strengths shrink by two thirds, and theirs do not."""
+    rng, left, right = comparisons(6000, 4)
+    annotator = rng.integers(6, size=6000)
+    honest = rng.random(6000) < expit(TRUE[left] - TRUE[right])
+    wins = np.where(annotator < 2, ~honest, honest).astype(float)
+    found = crowd_bradley_terry(left, right, wins, annotator, items=5, annotators=6)
+    plain = bradley_terry(left, right, wins, items=5)
+    truth = TRUE - TRUE.mean()
+    assert found.reliability[:2].max() < 0.15 < 0.85 < found.reliability[2:].min()
+    assert np.abs(found.scores - truth).max() < 0.25
+    assert plain.scores[0] < 0.5 * truth[0]
+
+
+def test_crowd_bradley_terry_is_the_likeliest() -> None:
+    """Against the penalised likelihood written out, at the optimum and beside it."""
+    rng, first, second = comparisons(300, 5)
+    annotator = rng.integers(3, size=300)
+    skill = np.array([0.95, 0.7, 0.5])[annotator]
+    wins = (rng.random(300) < np.where(TRUE[first] > TRUE[second], skill, 1 - skill)).astype(float)
+
+    def posterior(scores: Any, reliability: Any) -> float:
+        total = 0.0
+        for i, j, won, who in zip(first, second, wins, annotator, strict=True):
+            p = 1 / (1 + math.exp(scores[j] - scores[i]))
+            says = reliability[who] * p + (1 - reliability[who]) * (1 - p)
+            total += math.log(says if won else 1 - says)
+        pulled = [math.log(r / (1 - r)) - 2 for r in reliability]
+        return total - 0.05 * (sum(s * s for s in scores) + sum(x * x for x in pulled))
+
+    found = crowd_bradley_terry(first, second, wins, annotator, items=5, annotators=3)
+    best = posterior(found.scores, found.reliability)
+    for item, step in itertools.product(range(5), (-0.02, 0.02)):
+        beside = found.scores.copy()
+        beside[item] += step
+        assert posterior(beside, found.reliability) < best
+    for who, step in itertools.product(range(3), (-0.01, 0.01)):
+        other = found.reliability.copy()
+        other[who] += step * other[who] * (1 - other[who])
+        assert posterior(found.scores, other) < best
+
+
+def test_p_chosen_by_hand() -> None:
+    """Odds of e^2 against 1; with a nu of 3 and equals, P(tie) = 3/5 and its half is nobody's."""
+    scores, zero, one = np.array([2.0, 0.0]), np.array([0]), np.array([1])
+    p = math.exp(2) / (math.exp(2) + 1)
+    assert p_chosen(scores, zero, one) == pytest.approx([p])
+    assert p_chosen(scores, one, zero, ties=3.0) == pytest.approx(
+        [(math.exp(-1) + 1.5) / (math.exp(1) + math.exp(-1) + 3)]
+    )
+    assert p_chosen(scores, zero, zero, ties=3.0) == pytest.approx([0.5])
+    assert p_chosen(np.array([2000.0, 0.0]), zero, one, ties=1.0).tolist() == [1.0]
+
+
+def test_p_chosen_of_ties_is_the_mean_outcome() -> None:
+    """4 wins, 1 loss, 5 ties: what was fitted says (4 + 5 / 2) / 10."""
+    outcomes = np.array([1.0] * 4 + [0.0] + [0.5] * 5)
+    zero = np.zeros(10, dtype=int)
+    found = bradley_terry(zero, zero + 1, outcomes, items=2)
+    p = p_chosen(found.scores, zero[:1], zero[:1] + 1, ties=found.ties)
+    assert p == pytest.approx([0.65], abs=1e-5)
 
 
 def test_plackett_luce_of_two_is_bradley_terry() -> None:

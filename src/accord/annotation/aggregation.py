@@ -5,6 +5,7 @@ expectation and maximisation, starting from the majority: an annotator is good w
 good ones say.
 """
 
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,17 @@ class Labels(NamedTuple):
     steps: int
 
 
+def p_chosen(votes: Votes, found: Labels, *, chosen: Hashable, rejected: Hashable) -> Floats:
+    """(tasks,) that `chosen` is the better: its probability, and half of what is neither's.
+
+    A tie, or "both bad", prefers neither.
+    """
+    first, second = votes.categories.index(chosen), votes.categories.index(rejected)
+    probabilities = found.probabilities
+    either: Floats = (1 + probabilities[:, first] - probabilities[:, second]) / 2
+    return either
+
+
 def majority(votes: Votes) -> Labels:
     """(tasks, labels) shares of the votes; quality is how often one votes with the majority.
 
@@ -34,7 +46,7 @@ def majority(votes: Votes) -> Labels:
     shares = _shares(votes)
     top = shares == shares.max(1, keepdims=True)
     agreed = (top / top.sum(1, keepdims=True))[votes.task, votes.label]
-    return Labels(shares, _mean_by_annotator(votes, agreed), 0)
+    return Labels(shares, votes.mean_by_annotator(agreed), 0)
 
 
 def dawid_skene(
@@ -81,7 +93,7 @@ def dawid_skene(
         if np.abs(probabilities - before).max() < tolerance:
             break
     right = np.take_along_axis(probabilities[votes.task], votes.label[:, None], 1)[:, 0]
-    return Labels(probabilities, _mean_by_annotator(votes, right), step)
+    return Labels(probabilities, votes.mean_by_annotator(right), step)
 
 
 def one_coin(votes: Votes, *, max_steps: int = 1000, tolerance: float = 1e-9) -> Labels:
@@ -98,14 +110,14 @@ def one_coin(votes: Votes, *, max_steps: int = 1000, tolerance: float = 1e-9) ->
     while step < max_steps:
         step += 1
         right = probabilities[votes.task, votes.label]
-        skill = np.clip(_mean_by_annotator(votes, right), _TINY, 1 - _TINY)[votes.annotator]
+        skill = np.clip(votes.mean_by_annotator(right), _TINY, 1 - _TINY)[votes.annotator]
         likelihood = np.repeat(((1 - skill) / (size - 1))[:, None], size, 1)
         likelihood[np.arange(len(skill)), votes.label] = skill
         before, probabilities = probabilities, _posterior(votes, probabilities, np.log(likelihood))
         if np.abs(probabilities - before).max() < tolerance:
             break
     right = probabilities[votes.task, votes.label]
-    return Labels(probabilities, _mean_by_annotator(votes, right), step)
+    return Labels(probabilities, votes.mean_by_annotator(right), step)
 
 
 def mace(
@@ -115,7 +127,7 @@ def mace(
     restarts: int = 10,
     max_steps: int = 200,
     smoothing: float = 0.01,
-    tolerance: float = 1e-9,
+    tolerance: float = 1e-6,
 ) -> Labels:
     """An annotator either knows, or guesses by a habit: which, is learned.
 
@@ -130,7 +142,8 @@ def mace(
         restarts: how many.
         max_steps: of each.
         smoothing: added to every count, times the annotators' mean number of votes.
-        tolerance: change of the log-likelihood, a vote, that ends a start.
+        tolerance: largest change of a probability that ends a start; the smoothed likelihood
+            need not rise with every step.
     """
     rng = np.random.default_rng(seed)
     found = [_mace_from(votes, rng, max_steps, smoothing, tolerance) for _ in range(restarts)]
@@ -144,7 +157,7 @@ def _mace_from(
     trust = rng.uniform(0.3, 0.9, count)
     habit = rng.dirichlet(np.ones(size), count)
     added = smoothing * len(votes.task) / count
-    before, step = -np.inf, 0
+    before, step = _shares(votes), 0
     while True:
         step += 1
         guess = (1 - trust)[votes.annotator] * habit[votes.annotator, votes.label]
@@ -156,9 +169,9 @@ def _mace_from(
         total = float((top[:, 0] + np.log(np.exp(logs - top).mean(1))).sum())
         probabilities = np.exp(logs - top)
         probabilities /= probabilities.sum(1, keepdims=True)
-        if step >= max_steps or total - before < tolerance * len(votes.task):
+        if step >= max_steps or np.abs(probabilities - before).max() < tolerance:
             return total, Labels(probabilities, trust, step)
-        before = total
+        before = probabilities
         is_true = probabilities[votes.task, votes.label]
         knew = is_true * trust[votes.annotator] / (trust[votes.annotator] + guess + _TINY)
         known = np.bincount(votes.annotator, knew, count) + added
@@ -183,14 +196,6 @@ def _posterior(votes: Votes, before: Floats, log_likelihood: Floats) -> Floats:
     np.add.at(logs, votes.task, log_likelihood)
     found: Floats = np.exp(logs - logs.max(1, keepdims=True))
     found /= found.sum(1, keepdims=True)
-    return found
-
-
-def _mean_by_annotator(votes: Votes, values: Floats) -> Floats:
-    size = len(votes.annotators)
-    count = np.bincount(votes.annotator, minlength=size)
-    total = np.bincount(votes.annotator, values, size)
-    found: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return found
 
 

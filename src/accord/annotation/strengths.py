@@ -13,6 +13,24 @@ _RIDGE = 1e-6
 """Times the squared log-strengths: what never loses would have none else."""
 
 
+_PRECISE = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 5000}
+
+
+def p_chosen(scores: Floats, first: Ints, second: Ints, *, ties: float = 0.0) -> Floats:
+    """(N,) that `first` is the better, by log-strengths; a tie, where there are some, is half.
+
+        p = (e^{d / 2} + nu / 2) / (e^{d / 2} + e^{-d / 2} + nu),  d = s_first - s_second
+
+    Without ties (nu = 0) it is sigmoid(d).
+    """
+    half = (scores[first] - scores[second]) / 2
+    # Divided by the larger of the two exponentials, so that neither is infinite.
+    near, far = np.exp(half - np.abs(half)), np.exp(-half - np.abs(half))
+    nu = ties * np.exp(-np.abs(half))
+    found: Floats = (near + nu / 2) / (near + far + nu)
+    return found
+
+
 class Strengths(NamedTuple):
     """Log-strengths with a mean of 0, and how often equals tie: P(tie) = ties / (2 + ties)."""
 
@@ -21,7 +39,13 @@ class Strengths(NamedTuple):
 
 
 def bradley_terry(
-    first: Ints, second: Ints, outcomes: Floats, *, items: int, weights: Floats | None = None
+    first: Ints,
+    second: Ints,
+    outcomes: Floats,
+    *,
+    items: int,
+    weights: Floats | None = None,
+    ridge: float = _RIDGE,
 ) -> Strengths:
     """Maximum likelihood of Bradley-Terry with ties, by Davidson.
 
@@ -36,6 +60,7 @@ def bradley_terry(
         outcomes: (N,) 1 where the first won, 0 where the second, 1/2 for a tie.
         items: how many things there are.
         weights: (N,) of the comparisons; None means 1 each.
+        ridge: times the squares of the strengths.
 
     Raises:
         ValueError: an outcome is none of the three.
@@ -54,16 +79,16 @@ def bradley_terry(
         log_z = top + np.log(np.exp(logits - top).sum(0))
         shares = np.exp(logits - log_z)
         chosen = np.where(is_tie, logits[2] if has_ties else 0.0, (2 * outcomes - 1) * half)
-        value = -(w * (chosen - log_z)).sum() + _RIDGE * (scores**2).sum()
+        value = -(w * (chosen - log_z)).sum() + ridge * (scores**2).sum()
         slope = -w * ((2 * outcomes - 1) - (shares[0] - shares[1])) / 2
         gradient = np.zeros(items + 1)
         np.add.at(gradient, first, slope)
         np.add.at(gradient, second, -slope)
-        gradient[:items] += 2 * _RIDGE * scores
+        gradient[:items] += 2 * ridge * scores
         gradient[items] = -(w * (is_tie - shares[2])).sum() if has_ties else 0.0
         return float(value), gradient
 
-    found = minimize(negative, np.zeros(items + 1), jac=True, method="L-BFGS-B", tol=1e-12).x
+    found = minimize(negative, np.zeros(items + 1), jac=True, method="L-BFGS-B", options=_PRECISE).x
     scores = found[:items] - found[:items].mean()
     return Strengths(scores, float(np.exp(found[items])) if has_ties else 0.0)
 
@@ -97,7 +122,7 @@ def noisy_bradley_terry(
     Args:
         left: (N,) places of what was shown on the left.
         right: (N,) and on the right.
-        left_wins: (N,) 1 where left was chosen, 0 where right was.
+        left_wins: (N,) 1 where left was chosen, 0 where right was; 1/2, a tie, is half of each.
         annotator: (N,) who chose.
         items: how many things there are.
         annotators: how many annotators.
@@ -125,13 +150,73 @@ def noisy_bradley_terry(
 
     start = np.zeros(items + 2 * annotators)
     start[sizes[0] : sizes[1]] = _LOOKS
-    found = minimize(negative, start, jac=True, method="L-BFGS-B").x
+    found = minimize(negative, start, jac=True, method="L-BFGS-B", options=_PRECISE).x
     scores, looks, biases = np.split(found, sizes)
     return NoisyStrengths(scores - scores.mean(), expit(looks), biases)
 
 
+class CrowdStrengths(NamedTuple):
+    """Log-strengths with a mean of 0; of each annotator the probability, in (0, 1), of saying what
+    the strengths say: 1/2 tosses a coin, less than that is against.
+    """
+
+    scores: Floats
+    reliability: Floats
+
+
+def crowd_bradley_terry(
+    first: Ints,
+    second: Ints,
+    first_wins: Floats,
+    annotator: Ints,
+    *,
+    items: int,
+    annotators: int,
+    ridge: float = 0.05,
+) -> CrowdStrengths:
+    """Bradley-Terry among annotators of whom some say the reverse of what they see.
+
+        P(a says first) = r_a sigmoid(s_first - s_second) + (1 - r_a) sigmoid(s_second - s_first)
+
+    The mirror image (all strengths and reliabilities reversed) is as likely; the prior of
+    reliability, that most people mean what they say, decides between them.
+
+    Source: Chen et al. 2013, "Pairwise ranking aggregation in a crowdsourced setting" (Crowd-BT);
+    a ridge stands for their virtual item, and for their prior of reliability.
+
+    Args:
+        first: (N,) places of the first things.
+        second: (N,) of the second ones.
+        first_wins: (N,) 1 where first was chosen, 0 where second was; 1/2, a tie, half of each.
+        annotator: (N,) who chose.
+        items: how many things there are.
+        annotators: how many annotators.
+        ridge: times the squares of strengths and of reliability's log-odds less 2.
+    """
+
+    def negative(parameters: Floats) -> tuple[float, Floats]:
+        scores, looks = np.split(parameters, [items])
+        honest, r = expit(scores[first] - scores[second]), expit(looks[annotator])
+        p = np.clip(r * honest + (1 - r) * (1 - honest), 1e-12, 1 - 1e-12)
+        value = -(first_wins * np.log(p) + (1 - first_wins) * np.log1p(-p)).sum()
+        slope = -(first_wins / p - (1 - first_wins) / (1 - p))
+        of_score = slope * (2 * r - 1) * honest * (1 - honest)
+        centred = parameters.copy()
+        centred[items:] -= _LOOKS
+        gradient = 2 * ridge * centred
+        np.add.at(gradient, first, of_score)
+        np.add.at(gradient, second, -of_score)
+        np.add.at(gradient, items + annotator, slope * (2 * honest - 1) * r * (1 - r))
+        return float(value + ridge * np.square(centred).sum()), gradient
+
+    start = np.append(np.zeros(items), np.full(annotators, _LOOKS))
+    found = minimize(negative, start, jac=True, method="L-BFGS-B", options=_PRECISE).x
+    scores, looks = np.split(found, [items])
+    return CrowdStrengths(scores - scores.mean(), expit(looks))
+
+
 _LOOKS = 2.0
-"""Log-odds of looking that the ridge pulls to: most people do."""
+"""Log-odds, of looking or of meaning it, that the ridge pulls to: most people do."""
 
 
 def plackett_luce(rankings: Sequence[Sequence[int]], *, items: int) -> Floats:
@@ -164,6 +249,6 @@ def plackett_luce(rankings: Sequence[Sequence[int]], *, items: int) -> Floats:
             np.add.at(gradient, order, shares - 1)
         return value, gradient
 
-    found = minimize(negative, np.zeros(items), jac=True, method="L-BFGS-B", tol=1e-12).x
+    found = minimize(negative, np.zeros(items), jac=True, method="L-BFGS-B", options=_PRECISE).x
     centred: Floats = found - found.mean()
     return centred

@@ -1,7 +1,7 @@
 """Votes as arrays: who said what of which task."""
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -66,17 +66,23 @@ class Votes:
         np.add.at(found, (self.task, self.label), 1)
         return found
 
+    def mean_by_annotator(self, values: Floats) -> Floats:
+        """(annotators,) means of (N,) values, one a vote; NaN for whoever has no vote."""
+        size = len(self.annotators)
+        count = np.bincount(self.annotator, minlength=size)
+        total = np.bincount(self.annotator, values, size)
+        found: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return found
+
+    def where(self, kept: npt.NDArray[np.bool_]) -> Self:
+        """The votes for which (N,) `kept` is true; all names keep their numbers."""
+        return replace(
+            self, task=self.task[kept], annotator=self.annotator[kept], label=self.label[kept]
+        )
+
     def without(self, label: Hashable) -> Self:
         """The votes that are not `label` (ties, say), with every task and annotator kept."""
         place = self.categories.index(label)
-        kept = self.label != place
-        moved = self.label - (self.label > place)
+        rest = self.where(self.label != place)
         others = [c for c in self.categories if c != label]
-        return type(self)(
-            self.task[kept],
-            self.annotator[kept],
-            moved[kept],
-            self.tasks,
-            self.annotators,
-            others,
-        )
+        return replace(rest, label=rest.label - (rest.label > place), categories=others)

@@ -1,0 +1,63 @@
+"""Scalable oversight: what an AI critique, shown after a first vote, does to the votes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from accord.annotation.intervals import cluster_bootstrap
+from accord.annotation.monitoring import Share, share
+from accord.annotation.tables import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Revisions:
+    """Shares of votes, with intervals, where the truth is known and the critique took a side."""
+
+    accuracy_before: Share
+    accuracy_after: Share
+    gain: tuple[float, float, float]
+    """accuracy after less before: value, low, high, resampling tasks"""
+    help: Share
+    """of the wrong votes whose critique was right: those that were put right"""
+    over_trust: Share
+    """of the right votes whose critique was wrong: those that were given up"""
+    stubborn: Share
+    """of the wrong votes whose critique was right: those that stayed"""
+    switched: Share
+    """of all votes: those that changed"""
+
+
+def revisions(
+    before: Ints, after: Ints, critique: Ints, truth: Ints, task: Ints, *, seed: int
+) -> Revisions:
+    """How votes moved between the first, unaided one and the one after the critique.
+
+    A critique that helps and one that is merely believed both move votes; they differ where it is
+    wrong, so keep some tasks on which it is known to be.
+
+    Args:
+        before: (N,) labels that were voted first.
+        after: (N,) and after the critique was shown.
+        critique: (N,) label that the critique argues for.
+        truth: (N,) of gold or adjudicated tasks.
+        task: (N,) which task, for the interval of the gain.
+        seed: of its resampling.
+
+    Raises:
+        ValueError: there are no votes, or the lengths differ.
+    """
+    if not len(before) or len({len(x) for x in (before, after, critique, truth, task)}) > 1:
+        raise ValueError("expected at least one vote, and a label of each kind for every vote")
+    was_right, is_right, is_good = before == truth, after == truth, critique == truth
+    difference: Floats = is_right.astype(np.float64) - was_right
+    low, high = cluster_bootstrap(difference, task.tolist(), seed=seed)
+    could_help, could_harm = ~was_right & is_good, was_right & ~is_good
+    return Revisions(
+        accuracy_before=share(int(was_right.sum()), len(truth)),
+        accuracy_after=share(int(is_right.sum()), len(truth)),
+        gain=(float(difference.mean()), low, high),
+        help=share(int((could_help & is_right).sum()), int(could_help.sum())),
+        over_trust=share(int((could_harm & ~is_right).sum()), int(could_harm.sum())),
+        stubborn=share(int((could_help & (after == before)).sum()), int(could_help.sum())),
+        switched=share(int((after != before).sum()), len(truth)),
+    )
