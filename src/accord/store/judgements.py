@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, true, update
+from sqlalchemy import ColumnElement, Connection, func, select, true, update
 
 from accord.core.errors import DataError
 from accord.core.files import hash_json
@@ -88,7 +88,7 @@ class SqlJudgements:
         """
         with self.database.reading() as connection:
             found = connection.execute(
-                select(exports.c.id).where(exports.c.sha256 == export_sha256)
+                select(exports.c.id).where(exports.c.sha256 == export_sha256).order_by(exports.c.id)
             ).scalars()
             numbers = list(found)
             if not numbers:
@@ -97,6 +97,35 @@ class SqlJudgements:
                 exported_judgements.c.export_id == numbers[-1]
             )
             return sorted(connection.execute(query).scalars())
+
+    def query_of(self, export_sha256: str) -> dict[str, Any]:
+        """What was asked for when an export was made.
+
+        Raises:
+            DataError: there is no such export.
+        """
+        query = (
+            select(exports.c.query)
+            .where(exports.c.sha256 == export_sha256)
+            .order_by(exports.c.id.desc())
+        )
+        with self.database.reading() as connection:
+            found = connection.execute(query).scalar()
+        if found is None:
+            raise DataError(f"no export has the hash {export_sha256}")
+        return dict(found)
+
+    def erased_among(self, ids: Sequence[str]) -> int:
+        """How many of some judgements have been erased."""
+        total = 0
+        with self.database.reading() as connection:
+            for start in range(0, len(ids), _PIECE):
+                piece = ids[start : start + _PIECE]
+                query = select(func.count()).where(
+                    judgements.c.id.in_(piece), judgements.c.erased_at.is_not(None)
+                )
+                total += int(connection.execute(query).scalar_one())
+        return total
 
     def erase(self, *, annotator: str | None = None, ids: Sequence[str] = ()) -> list[str]:
         """Delete what was said, and leave that something was: answers go, events and hashes stay.
