@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from accord.commands import store
 from accord.core.assets import resolve_asset
 from accord.core.errors import ConfigError, describe_choice
 
@@ -37,4 +38,11 @@ def inspect(arguments: list[str]) -> int:
     return 0
 
 
-_ACTIONS: dict[str, Callable[[list[str]], int]] = {"inspect": inspect}
+_ACTIONS: dict[str, Callable[[list[str]], int]] = {
+    "inspect": inspect,
+    "import": store.import_,
+    "export": store.export,
+    "migrate": store.migrate,
+    "backup": store.backup,
+    "erase": store.erase,
+}

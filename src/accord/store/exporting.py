@@ -32,7 +32,8 @@ def comparisons(
     """One row a judged pair, with the probability that `chosen` is the better.
 
     p = P(a) + P(tie) / 2 of the aggregated label; "both bad" prefers neither, and is a tie here.
-    "majority" is the smoothed share of the votes. The others weigh annotators by what the votes say
+    "majority" is the smoothed share of the votes, or the mean of the probabilities where all of a
+    pair's judgements came with one. The others weigh annotators by what the votes say
     of them; "dawid_skene_by_side" by the sides as they were displayed, which undoes a taste for the
     left. Skips, flags, the unsure, surplus and what was erased are left out.
 
@@ -200,10 +201,7 @@ def _probabilities(
 ) -> Floats:
     """(tasks,) that a is the better."""
     if aggregation == "majority":
-        by_task: dict[int, list[Verdict]] = {}
-        for task, label in zip(votes.task.tolist(), votes.label.tolist(), strict=True):
-            by_task.setdefault(task, []).append(_LABELS[label])
-        return np.array([vote_share(by_task[task]) for task in range(len(votes.tasks))])
+        return np.array([_share(said) for said in _by_task(used).values()])
     flipped = np.array([s.order[0] == 1 for s in used], dtype=np.int64)
     ways: Mapping[str, Callable[[], Labels]] = {
         "dawid_skene": lambda: dawid_skene(votes),
@@ -213,6 +211,15 @@ def _probabilities(
     }
     found: Floats = ways[aggregation]().probabilities @ np.array([1.0, 0.0, 0.5])
     return found
+
+
+def _share(said: Sequence[Standing]) -> float:
+    """The smoothed share of the votes for a; of those that are probabilities already, the mean."""
+    own = [s.answer.get("p_a") for s in said if s.answer]
+    given = [float(p) for p in own if p is not None]
+    if len(given) == len(said):
+        return sum(given) / len(given)
+    return vote_share([verdict_of(s) for s in said])
 
 
 def _comparison(task: Task, p_a: float, votes: int) -> dict[str, Any]:
