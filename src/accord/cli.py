@@ -31,7 +31,7 @@ _HELP = {
     "simpo": "learn from comparisons by mean log-probs, without a reference",
     "evaluate": "compare policies on the same prompts",
     "engine": "serve an engine to trainers elsewhere (--engine remote)",
-    "data": "data inspect FILE: what is trained on; import, export, migrate, backup, erase",
+    "data": "data inspect FILE: what is trained on; check, import, export, migrate ...",
     "lineage": "lineage RUN/STEP: from a model back to its data and judgements",
     "report": "report RUN: write report.html and summary.json again",
 }
