@@ -63,6 +63,8 @@ class _Printer:
         result = _json(step / "result.json")
         if result.get("export_sha256"):
             self._export(result["export_sha256"], result["store"], step, depth)
+        elif values["stage"] == "preferences":
+            self._judgements(_ids_beside(step), depth)
         for parent in parents:
             self.step(parent, depth + 1)
 
@@ -87,6 +89,13 @@ class _Printer:
             self._line(depth, f"    query: {escape(asked)}")
             gone = f", {erased} of them erased since" if erased else ""
             self._line(depth, f"    judgements: {len(ids)}{gone}")
+        self._judgements(ids, depth)
+
+    def _judgements(self, ids: list[str], depth: int) -> None:
+        """Their ids, or the first of them."""
+        if not ids:
+            return
+        self._line(depth, "    ids of the judgements:")
         named = ids if self.names_all else ids[:_FEW]
         for judgement in named:
             self._line(depth, f"      {judgement}")
