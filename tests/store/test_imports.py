@@ -214,12 +214,13 @@ def test_columns_and_transcripts(tmp_path: Path) -> None:
     ]
     vote = {"task_id": "t", "annotator": "s1", "annotator_kind": "simulated", "prompt": "Q",
             "response_a": "A", "response_b": "B", "verdict": "a"}  # fmt: skip
-    (entry,) = entries(tmp_path, [vote])
-    (said,) = entry.said
-    assert entry.responses["ab".index(said.answer["verdict"])] == "A"
-    assert (
-        said.order and entry.responses[said.order[0]] == "A" and said.annotator_kind == "simulated"
-    )
+    swapped = {**vote, "response_a": "B", "response_b": "A"}
+    for row in (vote, swapped):  # of one of them, the task has the responses the other way round
+        (entry,) = entries(tmp_path, [row])
+        (said,) = entry.said
+        assert entry.responses["ab".index(said.answer["verdict"])] == row["response_a"]
+        assert said.order and entry.responses[said.order[0]] == row["response_a"]
+        assert said.annotator_kind == "simulated"
 
 
 @pytest.mark.parametrize(

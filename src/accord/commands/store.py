@@ -16,7 +16,7 @@ def import_(arguments: list[str]) -> int:
     parser = _parser("import", import_)
     parser.add_argument("file", help=".jsonl(.gz), .json, .parquet, or a dataset's name")
     _add_store(parser)
-    parser.add_argument("--format", default="auto", help="auto, or one that an error would name")
+    parser.add_argument("--format", default="auto", help=_FORMATS)
     parser.add_argument("--annotator", default="imported", help="who judged rows that name nobody")
     parser.add_argument(
         "--annotator_kind", choices=["person", "model", "simulated"], default="person"
@@ -69,7 +69,7 @@ def export(arguments: list[str]) -> int:
     """Write what stands in a project to a file, and remember which judgements went in."""
     parser = _parser("export", export)
     _add_store(parser)
-    parser.add_argument("--what", default="comparisons", choices=_WHAT, help=" (comparisons)")
+    parser.add_argument("--what", default="comparisons", choices=_WHAT, help="default: comparisons")
     parser.add_argument("--aggregation", default="majority", choices=get_args(Aggregation))
     parser.add_argument("--seed", type=int, default=0, help="of aggregations that draw")
     parser.add_argument("--output", type=Path, required=True, help=".jsonl(.gz), .json, .parquet")
@@ -152,10 +152,15 @@ def erase(arguments: list[str]) -> int:
     if not given.yes:
         print("nothing was changed; say --yes to erase")
     elif steps:
-        print("models among them were trained on what is gone: train them again, or retire them")
+        print("models among them were trained on what is gone: train them again, or retire them;")
+        print("judgements.jsonl and exported files hold copies: delete them, or export anew")
     return 0
 
 
+_FORMATS = (
+    "judgements, votes, pairs, rankings, ratings, labels, argilla, label_studio; auto looks at the "
+    "first row's columns"
+)
 _WHAT = [
     "comparisons", "rankings", "demonstrations", "ratings", "labels", "judgements", "argilla",
     "label_studio",

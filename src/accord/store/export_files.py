@@ -46,7 +46,13 @@ def export_file(
     exported = _rows(log.current(project), what, aggregation, seed)
     if not exported.rows:
         raise DataError(f"{shown(database)}, project {project!r}: there are no {what} to export")
-    query = {"what": what, "project": project, "aggregation": aggregation, "seed": seed}
+    query = {
+        "what": what,
+        "project": project,
+        "aggregation": aggregation,
+        "seed": seed,
+        "file": str(output.resolve()),
+    }
     # The file first: what is recorded exists.
     writer(output, exported.rows)
     sha256 = log.record_export(exported.rows, exported.judgement_ids, query)

@@ -175,6 +175,8 @@ def _fill(connection: Connection, task_id: str, who: int, key: str, now: float) 
         .order_by(slots.c.number)
         .limit(1)
     )
+    if connection.dialect.name != "sqlite":  # there a writer is alone anyway
+        free = free.with_for_update(skip_locked=True)
     place = connection.execute(mine).scalar() or connection.execute(free).scalar()
     filled = {"annotator_id": who, "judgement_id": key, "lease": None, "leased_until": None}
     if place is not None:

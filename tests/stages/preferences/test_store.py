@@ -144,3 +144,38 @@ def test_a_model_leads_back_to_its_judgements(
     moved = ["--database", str(store.with_name("moved.db"))]
     assert cli.main(["lineage", str(trained.path), *moved]) == 0
     assert "query: what comparisons" in capsys.readouterr().out
+
+
+def test_a_pipeline_from_the_store(
+    store: Path, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        f"""
+name = "from-people"
+[inputs]
+model = "{tiny_model_dir}"
+[[step]]
+name = "votes"
+stage = "preferences"
+project = "p"
+database = "{store}"
+aggregation = "one_coin"
+[[step]]
+name = "reward"
+stage = "reward"
+max_steps = 2
+max_length = 64
+eval_fraction = 0.2
+inputs = {{ model_name_or_path = "inputs.model", comparisons = ["votes.comparisons"] }}
+"""
+    )
+    run = ["run", "--config", str(file), "--output_dir", str(tmp_path / "run"), "--quiet"]
+    assert cli.main(run) == 0
+    assert "project p" in (tmp_path / "run" / "report.html").read_text()
+    capsys.readouterr()
+    assert cli.main(run) == 0
+    assert capsys.readouterr().out.count("unchanged, skipped") == 2
+    assert cli.main(["lineage", str(tmp_path / "run" / "reward" / "model")]) == 0
+    shown = capsys.readouterr().out
+    assert "aggregation one_coin" in shown and "judgements: 121" in shown
