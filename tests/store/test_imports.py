@@ -208,6 +208,10 @@ def test_columns_and_transcripts(tmp_path: Path) -> None:
     )
     ranked = {"prompt": "Q", "completions": ["A", "B", "C"], "ranks": [0.5, None, -1]}
     assert answers(entries(tmp_path, [ranked]))[0][3] == {"ranks": [2, None, 1]}
+    rated = {"prompt": "Q", "completions": ["A", "B"]}
+    for ratings in ({"x": [7, None], "y": None}, '{"x": [7, null]}'):
+        (found,) = answers(entries(tmp_path, [{**rated, "ratings": ratings}]))
+        assert found == ("likert", "imported", "judge", {"ratings": {"x": [7, None]}})
     label = {"prompt": "Q", "completion": "A", "label": False}
     assert answers(entries(tmp_path, [label])) == [
         ("success", "imported", "judge", {"success": False})

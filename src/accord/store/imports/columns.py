@@ -51,9 +51,7 @@ def ranking(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
 def rating(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
     """`prompt`+`completions`+`ratings`: by attribute, a number of 1 to 7 a response, or null."""
     prompt, responses = _prompt(row, where), _completions(row, where)
-    given = row["ratings"]
-    if not isinstance(given, dict):
-        raise DataError(f"{where}: expected ratings by attribute, got {given!r:.80}")
+    given = _object(row["ratings"], "ratings", where)
     # Parquet gives every row every attribute.
     ratings = {name: values for name, values in given.items() if values is not None}
     said = by(options, {"ratings": ratings}, row.get("annotator"))
