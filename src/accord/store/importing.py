@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Select, bindparam, func, select, update
 
 from accord.core.errors import ConflictError, DataError
 from accord.core.files import hash_json
@@ -188,20 +188,28 @@ def _fill(connection: Connection, task_id: str, who: int, key: str, now: float) 
     connection.execute(update(tasks).where(tasks.c.id == task_id).values(overlap=number + 1))
 
 
-def _standing_answer(connection: Connection, task_id: str, annotator: str) -> str | None:
-    """A hash of what somebody's standing judgement of a task says."""
+def _standing_query() -> Select[tuple[str, str]]:
     later = judgements.alias()
-    row = connection.execute(
+    return (
         select(judgements.c.action, judgements.c.answer_sha256)
         .join(annotators, annotators.c.id == judgements.c.annotator_id)
         .outerjoin(later, later.c.supersedes == judgements.c.id)
         .where(
-            judgements.c.task_id == task_id,
-            annotators.c.name == annotator,
+            judgements.c.task_id == bindparam("task"),
+            annotators.c.name == bindparam("annotator"),
             judgements.c.action != "undo",
             later.c.id.is_(None),
         )
-    ).first()
+    )
+
+
+# Making it costs more than asking it, and it is asked for every judgement.
+_STANDING = _standing_query()
+
+
+def _standing_answer(connection: Connection, task_id: str, annotator: str) -> str | None:
+    """A hash of what somebody's standing judgement of a task says."""
+    row = connection.execute(_STANDING, {"task": task_id, "annotator": annotator}).first()
     return None if row is None else hash_json([row.action, row.answer_sha256])
 
 
