@@ -31,8 +31,8 @@ _HELP = {
     "simpo": "learn from comparisons by mean log-probs, without a reference",
     "evaluate": "compare policies on the same prompts",
     "engine": "serve an engine to trainers elsewhere (--engine remote)",
-    "data": "data inspect FILE --model M: counts, lengths, and what is trained on",
-    "lineage": "lineage RUN/STEP: from a model back to its data",
+    "data": "data inspect FILE: what is trained on; check, import, export, migrate ...",
+    "lineage": "lineage RUN/STEP: from a model back to its data and judgements",
     "report": "report RUN: write report.html and summary.json again",
 }
 

@@ -24,7 +24,7 @@ from accord.core.manifest import strings_in
 from accord.core.run_dir import RunDir
 from accord.core.train_config import TrainConfig
 from accord.publishing.model_card import write_model_card
-from accord.wiring import protocols_for, stage_config, stage_outputs, stage_run
+from accord.wiring import protocols_for, stage_config, stage_outputs, stage_run, stored_inputs
 
 
 class RunConfig(BaseModel):
@@ -229,7 +229,7 @@ def _execute(
 ) -> Outcome:
     from accord.training import memory  # imports torch
 
-    inputs = manifests.describe_inputs(config)
+    inputs = {**manifests.describe_inputs(config), **stored_inputs(config)}
     fresh = manifests.new_manifest(stage, config, inputs, list(parents))
     run_dir = RunDir(path)
     with run_dir.locked():

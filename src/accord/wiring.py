@@ -9,6 +9,7 @@ from typing import Any
 from accord.core.config import StageConfig
 from accord.core.errors import ConfigError, describe_choice
 from accord.core.sampling_config import SamplingConfig
+from accord.core.store_config import StoreConfig
 from accord.stages import STAGES
 
 
@@ -37,13 +38,40 @@ def stage_outputs(stage: str) -> list[str]:
 
 def protocols_for(config: StageConfig) -> dict[str, Any]:
     """Concrete implementations of the protocols that the stage's `run` asks for by keyword."""
-    if not isinstance(config, SamplingConfig):
+    wanted: dict[str, Any] = {}
+    if isinstance(config, SamplingConfig):
+        wanted["engine_factory"] = _engine_factory_of(config)
+    if isinstance(config, StoreConfig):
+        wanted["source"] = preference_source(config)
+    return wanted
+
+
+def preference_source(config: StoreConfig) -> Any:
+    """The `PreferenceSource` that a config names, None where it names no project."""
+    if config.project is None:
+        return None
+    from accord.store.source import StoredPreferences
+
+    return StoredPreferences(config.project, config.database)
+
+
+def stored_inputs(config: StageConfig) -> dict[str, list[dict[str, str | None]]]:
+    """What a stage takes from a store, as `manifest.describe_inputs` has files: a hash of what
+    stands in place of a file's, so that new judgements are another input.
+    """
+    source = preference_source(config) if isinstance(config, StoreConfig) else None
+    if source is None:
         return {}
+    value = f"{source.location} project {source.project}"
+    return {"database": [{"value": value, "sha256": source.state()}]}
+
+
+def _engine_factory_of(config: SamplingConfig) -> Any:
     if config.engine_url is not None:  # engine is "remote"
         from accord.engine.remote import RemoteEngine
 
-        return {"engine_factory": functools.partial(RemoteEngine, url=config.engine_url)}
-    return {"engine_factory": engine_factory(config.engine)}
+        return functools.partial(RemoteEngine, url=config.engine_url)
+    return engine_factory(config.engine)
 
 
 def engine_factory(name: str) -> Any:

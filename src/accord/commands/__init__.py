@@ -13,10 +13,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from accord.commands.data import data
+from accord.commands.lineage import lineage
 from accord.commands.serving import engine
-from accord.core.assets import ASSETS, resolve_asset
+from accord.core.assets import ASSETS
 from accord.core.config import StageConfig, read_config_file
-from accord.core.errors import AccordError, ConfigError
+from accord.core.errors import ConfigError
 
 __all__ = ["data", "engine", "lineage", "quickstart", "report", "run", "run_stage"]
 
@@ -235,47 +237,6 @@ def _print_headline(console: Console, summary: dict[str, Any]) -> None:
 
 def _cell(figure: dict[str, float] | None) -> str:
     return "" if figure is None else f"{figure['mean']:.3f}"
-
-
-def data(arguments: list[str]) -> int:
-    """accord data inspect: what a file would train."""
-    parser = argparse.ArgumentParser(prog="accord data", description=data.__doc__)
-    parser.add_argument("action", choices=["inspect"])
-    parser.add_argument("file", help="a data file or dataset name")
-    parser.add_argument("--model", required=True, help="whose tokenizer and chat template to use")
-    parser.add_argument("--max_length", "--max-length", type=int, default=1024)
-    options = parser.parse_args(arguments)
-    from accord.corpora.encoding import ChatEncoder
-    from accord.corpora.inspection import inspect
-    from accord.models.loading import load_tokenizer
-
-    encoder = ChatEncoder(load_tokenizer(resolve_asset(options.model)))
-    inspect(options.file, encoder, options.max_length, Console())
-    return 0
-
-
-def lineage(arguments: list[str]) -> int:
-    """accord lineage: the steps and files that a run's step stands on."""
-    parser = argparse.ArgumentParser(prog="accord lineage", description=lineage.__doc__)
-    parser.add_argument("step", type=Path, help="a step's directory, RUN/STEP")
-    options = parser.parse_args(arguments)
-    _print_lineage(Console(), options.step, depth=0)
-    return 0
-
-
-def _print_lineage(console: Console, step: Path, depth: int) -> None:
-    manifest = step / "manifest.json"
-    if not manifest.is_file():
-        raise AccordError(f"{step}: expected a step's directory with a manifest.json")
-    values = json.loads(manifest.read_text())
-    indent = "  " * depth
-    console.print(f"{indent}[bold]{step.name}[/bold] ({values['stage']}), {values['status']}")
-    for field, entries in values["inputs"].items():
-        for entry in entries:
-            digest = (entry["sha256"] or "no hash")[:12]
-            console.print(f"{indent}  {field} = {entry['value']}  [dim]{digest}[/dim]")
-    for parent in values["parents"]:
-        _print_lineage(console, step.parent / parent, depth + 1)
 
 
 def report(arguments: list[str]) -> int:

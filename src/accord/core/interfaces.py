@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from accord.core.types import (
+    Aggregation,
+    ExportedComparisons,
     GeneratedToken,
     GenerationRequest,
     GenerationResult,
@@ -104,3 +106,17 @@ class TaskBoard(Protocol):
 
     def progress(self, project: str) -> Mapping[str, int]:
         """Counts of tasks, slots, and slots that are free, leased and done."""
+
+
+class PreferenceSource(Protocol):
+    """A project whose standing judgements become comparisons; what went in is remembered."""
+
+    @property
+    def location(self) -> str:
+        """Which database, without a password."""
+
+    def state(self) -> str:
+        """A hash of what stands: it changes with every judgement, undo and erasure."""
+
+    def export(self, *, aggregation: Aggregation, seed: int, run: str) -> ExportedComparisons:
+        """Aggregate what stands, and record it as an export for `run`."""

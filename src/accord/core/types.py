@@ -142,6 +142,25 @@ class Receipt:
     is_surplus: bool = False
 
 
+Aggregation = Literal["majority", "dawid_skene", "dawid_skene_by_side", "one_coin", "mace"]
+"""How several judgements of a pair become one probability."""
+
+
+@dataclass(frozen=True)
+class ExportedComparisons:
+    """Comparisons (and rankings) of a store's project, in the columns that training reads.
+
+    `judgements` has a row each of what went in, with its id; `verdicts` the votes on every pair;
+    `sha256` is the hash of `rows`, under which the store remembers `judgement_ids`.
+    """
+
+    rows: list[dict[str, Any]]
+    judgements: list[dict[str, Any]]
+    judgement_ids: list[str]
+    verdicts: list[list[Verdict]]
+    sha256: str
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """How to sample: the full distribution at `temperature`; 0 takes the likeliest token."""

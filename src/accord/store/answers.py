@@ -57,7 +57,13 @@ def _pairwise(_: Task, answer: Row, where: str) -> None:
         raise DataError(f"{where}: verdict must be {', '.join(VERDICTS)}; got {verdict!r}")
     if strength is not None and (verdict not in ("a", "b") or strength not in STRENGTHS):
         raise DataError(f"{where}: a strength of 1 to 4 goes with a or b; got {strength!r}")
-    _only(answer, {"verdict", "strength"}, where)
+    p_a = answer.get("p_a")
+    if p_a is not None:
+        is_probability = isinstance(p_a, int | float) and 0 <= p_a <= 1
+        said = {"a": "a", "b": "b"}.get(str(verdict), "tie")
+        if not is_probability or said != ("tie" if p_a == 0.5 else "a" if p_a > 0.5 else "b"):
+            raise DataError(f"{where}: p_a {p_a!r} is not the probability of {verdict!r}")
+    _only(answer, {"verdict", "strength", "p_a"}, where)
 
 
 def _ranking(task: Task, answer: Row, where: str) -> None:

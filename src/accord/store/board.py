@@ -55,27 +55,20 @@ class SqlTaskBoard:
             return sum(self._add(connection, task) for task in new)
 
     def _add(self, connection: Connection, task: Task) -> bool:
-        values = {
-            "id": task.id,
-            "project": task.project,
-            "kind": task.kind,
-            "prompt": [dict(message) for message in task.prompt],
-            "responses": list(task.responses),
-            "policies": list(task.policies or (None,) * len(task.responses)),
-            "columns": dict(task.columns),
-            "overlap": task.overlap,
-            "priority": task.priority,
-        }
         known = connection.execute(select(tasks).where(tasks.c.id == task.id)).mappings().first()
         if known is not None:
-            if any(known[name] != value for name, value in values.items()):
+            if any(known[name] != value for name, value in _values(task).items()):
                 raise ConflictError(f"task {task.id!r}: another task has this id")
             return False
-        connection.execute(tasks.insert().values(**values, created_at=self.now()))
+        self.insert(connection, task)
+        return True
+
+    def insert(self, connection: Connection, task: Task) -> None:
+        """A new task with its slots, in a transaction that writes."""
+        connection.execute(tasks.insert().values(**_values(task), created_at=self.now()))
         connection.execute(
             slots.insert(), [{"task_id": task.id, "number": n} for n in range(task.overlap)]
         )
-        return True
 
     def progress(self, project: str) -> Mapping[str, int]:
         """Counts of tasks, slots, and slots that are free, leased and done."""
@@ -95,6 +88,20 @@ class SqlTaskBoard:
             ).one()
         counts = {name: int(value) for name, value in row._mapping.items()}
         return {**counts, "free": counts["slots"] - counts["done"] - counts["leased"]}
+
+
+def _values(task: Task) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "project": task.project,
+        "kind": task.kind,
+        "prompt": [dict(message) for message in task.prompt],
+        "responses": list(task.responses),
+        "policies": list(task.policies or (None,) * len(task.responses)),
+        "columns": dict(task.columns),
+        "overlap": task.overlap,
+        "priority": task.priority,
+    }
 
 
 def task_of(row: Any) -> Task:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +10,10 @@ from accord.annotation.aggregation import Labels, dawid_skene, mace, one_coin
 from accord.annotation.tables import Floats, Votes
 from accord.annotation.votes import vote_share
 from accord.core.errors import DataError
-from accord.core.types import Message, Task, Verdict
+from accord.core.types import Aggregation, Message, Task, Verdict
 from accord.corpora.pairs import comparison_row
 from accord.store.judgements import Standing
 
-Aggregation = Literal["majority", "dawid_skene", "dawid_skene_by_side", "one_coin", "mace"]
 _LABELS: tuple[Verdict, ...] = ("a", "b", "tie")
 _SWAP = (1, 0, 2)
 
@@ -33,34 +32,35 @@ def comparisons(
     """One row a judged pair, with the probability that `chosen` is the better.
 
     p = P(a) + P(tie) / 2 of the aggregated label; "both bad" prefers neither, and is a tie here.
-    "majority" is the smoothed share of the votes. The others weigh annotators by what the votes say
+    "majority" is the smoothed share of the votes, or the mean of the probabilities where all of a
+    pair's judgements came with one. The others weigh annotators by what the votes say
     of them; "dawid_skene_by_side" by the sides as they were displayed, which undoes a taste for the
     left. Skips, flags, the unsure, surplus and what was erased are left out.
 
     Raises:
         DataError: no pair was judged.
     """
-    used = [s for s in standing if _counts(s, "pairwise")]
+    used = [s for s in standing if counts(s, "pairwise")]
     if not used:
         raise DataError("no pair was judged: nothing can be exported")
-    verdicts = [_verdict(s) for s in used]
+    verdicts = [verdict_of(s) for s in used]
     votes = Votes.of(
         [(s.task.id, s.annotator, v) for s, v in zip(used, verdicts, strict=True)],
         categories=_LABELS,
     )
     p_a = _probabilities(votes, used, aggregation, seed)
     tasks = {s.task.id: s.task for s in used}
-    counts = np.bincount(votes.task, minlength=len(votes.tasks))
+    voters = np.bincount(votes.task, minlength=len(votes.tasks))
     rows = [
         _comparison(tasks[str(name)], float(p), int(count))
-        for name, p, count in zip(votes.tasks, p_a, counts, strict=True)
+        for name, p, count in zip(votes.tasks, p_a, voters, strict=True)
     ]
     return Exported(rows, [s.id for s in used])
 
 
 def rankings(standing: Sequence[Standing]) -> Exported:
     """One row a ranking: prompt, completions, ranks; who did not rank a response left None."""
-    used = [s for s in standing if _counts(s, "ranking")]
+    used = [s for s in standing if counts(s, "ranking")]
     rows = []
     for s in used:
         assert s.answer is not None
@@ -78,7 +78,7 @@ def rankings(standing: Sequence[Standing]) -> Exported:
 
 def demonstrations(standing: Sequence[Standing]) -> Exported:
     """One row a rewritten response: prompt and completion."""
-    used = [s for s in standing if _counts(s, "rewrite")]
+    used = [s for s in standing if counts(s, "rewrite")]
     rows = []
     for s in used:
         assert s.answer is not None
@@ -90,12 +90,107 @@ def demonstrations(standing: Sequence[Standing]) -> Exported:
     return Exported(rows, [s.id for s in used])
 
 
-def _counts(standing: Standing, kind: str) -> bool:
+def ratings(standing: Sequence[Standing]) -> Exported:
+    """One row a rated task: by attribute, each response's mean rating, None where nobody rated."""
+    used = [s for s in standing if counts(s, "likert")]
+    rows = []
+    for said in _by_task(used).values():
+        task, answers = said[0].task, [s.answer["ratings"] for s in said if s.answer]
+        attributes = dict.fromkeys(name for answer in answers for name in answer)
+        rows.append(
+            {
+                **task.columns,
+                "prompt": list(task.prompt),
+                "completions": [_response(text) for text in task.responses],
+                "ratings": {
+                    name: _means([answer[name] for answer in answers if name in answer])
+                    for name in attributes
+                },
+                "task_id": task.id,
+                "votes": len(said),
+            }
+        )
+    return Exported(rows, [s.id for s in used])
+
+
+def successes(standing: Sequence[Standing]) -> Exported:
+    """One row a judged attempt: prompt, completion, and a label, true where most said success.
+
+    Attempts on which the votes are split evenly are left out: they have no label.
+    """
+    used, rows = [], []
+    for said in _by_task([s for s in standing if counts(s, "success")]).values():
+        task, votes = said[0].task, [bool(s.answer["success"]) for s in said if s.answer]
+        if 2 * sum(votes) == len(votes):
+            continue
+        used += said
+        rows.append(
+            {
+                **task.columns,
+                "prompt": list(task.prompt),
+                "completion": [_response(task.responses[0])],
+                "label": 2 * sum(votes) > len(votes),
+                "task_id": task.id,
+                "votes": len(votes),
+            }
+        )
+    return Exported(rows, [s.id for s in used])
+
+
+def judgement_rows(standing: Sequence[Standing]) -> list[dict[str, Any]]:
+    """One row a standing judgement of any kind, with all that is known of it; import reads them.
+
+    What was erased is left out.
+    """
+    return [
+        {
+            "id": s.id,
+            "task_id": s.task.id,
+            "kind": s.task.kind,
+            "prompt": list(s.task.prompt),
+            "responses": list(s.task.responses),
+            "policies": list(s.task.policies),
+            "columns": dict(s.task.columns),
+            "overlap": s.task.overlap,
+            "annotator": s.annotator,
+            "annotator_kind": s.annotator_kind,
+            "action": s.action,
+            "answer": dict(s.answer),
+            "display_order": list(s.order),
+            "display_seed": s.seed,
+            "guideline_version": s.guideline_version,
+            "time_on_task_s": s.time_on_task_s,
+            "is_surplus": s.is_surplus,
+            "created_at": s.created_at,
+        }
+        for s in standing
+        if s.answer is not None
+    ]
+
+
+def _by_task(standing: Sequence[Standing]) -> dict[str, list[Standing]]:
+    groups: dict[str, list[Standing]] = {}
+    for s in standing:
+        groups.setdefault(s.task.id, []).append(s)
+    return groups
+
+
+def _means(columns: Sequence[Sequence[float | None]]) -> list[float | None]:
+    """Means over annotators, a response each, of those who rated it."""
+    given = [
+        [value for value in values if value is not None] for values in zip(*columns, strict=True)
+    ]
+    return [sum(values) / len(values) if values else None for values in given]
+
+
+def counts(standing: Standing, kind: str) -> bool:
+    """Whether an export of that kind of task has this in it."""
     is_said = standing.action == "judge" and standing.answer is not None
     return is_said and standing.task.kind == kind and not standing.is_surplus
 
 
-def _verdict(standing: Standing) -> Verdict:
+def verdict_of(standing: Standing) -> Verdict:
+    """A pair's verdict; "both bad" prefers neither."""
     assert standing.answer is not None
     verdict = standing.answer["verdict"]
     return "tie" if verdict == "both_bad" else verdict
@@ -106,10 +201,7 @@ def _probabilities(
 ) -> Floats:
     """(tasks,) that a is the better."""
     if aggregation == "majority":
-        by_task: dict[int, list[Verdict]] = {}
-        for task, label in zip(votes.task.tolist(), votes.label.tolist(), strict=True):
-            by_task.setdefault(task, []).append(_LABELS[label])
-        return np.array([vote_share(by_task[task]) for task in range(len(votes.tasks))])
+        return np.array([_share(said) for said in _by_task(used).values()])
     flipped = np.array([s.order[0] == 1 for s in used], dtype=np.int64)
     ways: Mapping[str, Callable[[], Labels]] = {
         "dawid_skene": lambda: dawid_skene(votes),
@@ -119,6 +211,15 @@ def _probabilities(
     }
     found: Floats = ways[aggregation]().probabilities @ np.array([1.0, 0.0, 0.5])
     return found
+
+
+def _share(said: Sequence[Standing]) -> float:
+    """The smoothed share of the votes for a; of those that are probabilities already, the mean."""
+    own = [s.answer.get("p_a") for s in said if s.answer]
+    given = [float(p) for p in own if p is not None]
+    if len(given) == len(said):
+        return sum(given) / len(given)
+    return vote_share([verdict_of(s) for s in said])
 
 
 def _comparison(task: Task, p_a: float, votes: int) -> dict[str, Any]:

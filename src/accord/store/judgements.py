@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, true, update
+from sqlalchemy import ColumnElement, Connection, func, select, true, update
 
 from accord.core.errors import DataError
 from accord.core.files import hash_json
@@ -88,7 +88,7 @@ class SqlJudgements:
         """
         with self.database.reading() as connection:
             found = connection.execute(
-                select(exports.c.id).where(exports.c.sha256 == export_sha256)
+                select(exports.c.id).where(exports.c.sha256 == export_sha256).order_by(exports.c.id)
             ).scalars()
             numbers = list(found)
             if not numbers:
@@ -97,6 +97,35 @@ class SqlJudgements:
                 exported_judgements.c.export_id == numbers[-1]
             )
             return sorted(connection.execute(query).scalars())
+
+    def query_of(self, export_sha256: str) -> dict[str, Any]:
+        """What was asked for when an export was made.
+
+        Raises:
+            DataError: there is no such export.
+        """
+        query = (
+            select(exports.c.query)
+            .where(exports.c.sha256 == export_sha256)
+            .order_by(exports.c.id.desc())
+        )
+        with self.database.reading() as connection:
+            found = connection.execute(query).scalar()
+        if found is None:
+            raise DataError(f"no export has the hash {export_sha256}")
+        return dict(found)
+
+    def erased_among(self, ids: Sequence[str]) -> int:
+        """How many of some judgements have been erased."""
+        total = 0
+        with self.database.reading() as connection:
+            for start in range(0, len(ids), _PIECE):
+                piece = ids[start : start + _PIECE]
+                query = select(func.count()).where(
+                    judgements.c.id.in_(piece), judgements.c.erased_at.is_not(None)
+                )
+                total += int(connection.execute(query).scalar_one())
+        return total
 
     def erase(self, *, annotator: str | None = None, ids: Sequence[str] = ()) -> list[str]:
         """Delete what was said, and leave that something was: answers go, events and hashes stay.
@@ -109,25 +138,54 @@ class SqlJudgements:
             hashes of the exports that hold some of it: they, and what was trained on them, are for
             whoever asked for the erasure to know of.
         """
+        wanted = self.ids_of(annotator=annotator, ids=ids)
         with self.database.writing() as connection:
-            wanted = list(ids)
-            if annotator is not None:
-                query = (
-                    select(judgements.c.id)
-                    .join(annotators, annotators.c.id == judgements.c.annotator_id)
-                    .where(annotators.c.name == annotator)
-                )
-                wanted += connection.execute(query).scalars()
-            touched: set[str] = set()
             for start in range(0, len(wanted), _PIECE):
-                piece = wanted[start : start + _PIECE]
                 connection.execute(
                     update(judgements)
-                    .where(judgements.c.id.in_(piece), judgements.c.erased_at.is_(None))
+                    .where(
+                        judgements.c.id.in_(wanted[start : start + _PIECE]),
+                        judgements.c.erased_at.is_(None),
+                    )
                     .values(answer=None, erased_at=self.now())
                 )
-                touched |= set(_exports_with(connection, piece))
-            return sorted(touched)
+        return self.exports_with(wanted)
+
+    def ids_of(self, *, annotator: str | None = None, ids: Sequence[str] = ()) -> list[str]:
+        """Ids of all events of an annotator, and of those that are named, oldest first.
+
+        Raises:
+            DataError: there is no such annotator, or no such judgement.
+        """
+        known: dict[str, None] = {}
+        with self.database.reading() as connection:
+            if annotator is not None:
+                who = connection.execute(
+                    select(annotators.c.id).where(annotators.c.name == annotator)
+                ).scalar()
+                if who is None:
+                    raise DataError(f"nobody is known as annotator {annotator!r}")
+                query = select(judgements.c.id).where(judgements.c.annotator_id == who)
+                known |= dict.fromkeys(
+                    connection.execute(query.order_by(judgements.c.sequence)).scalars()
+                )
+            for start in range(0, len(ids), _PIECE):
+                named = select(judgements.c.id).where(
+                    judgements.c.id.in_(ids[start : start + _PIECE])
+                )
+                known |= dict.fromkeys(connection.execute(named).scalars())
+        missing = [name for name in ids if name not in known]
+        if missing:
+            raise DataError(f"there is no judgement {missing[0]!r}")
+        return list(known)
+
+    def exports_with(self, ids: Sequence[str]) -> list[str]:
+        """Hashes of the exports that hold some of these judgements."""
+        touched: set[str] = set()
+        with self.database.reading() as connection:
+            for start in range(0, len(ids), _PIECE):
+                touched |= set(_exports_with(connection, ids[start : start + _PIECE]))
+        return sorted(touched)
 
 
 def _exports_with(connection: Connection, ids: Sequence[str]) -> Iterable[str]:

@@ -7,10 +7,11 @@ from pydantic import Field, model_validator
 from accord.core.config import InputPath
 from accord.core.errors import ConfigError
 from accord.core.sampling_config import SamplingConfig
+from accord.core.store_config import StoreConfig
 
 
-class Config(SamplingConfig):
-    """Sampled pairs judged by annotators, and judgements made elsewhere, as comparisons."""
+class Config(SamplingConfig, StoreConfig):
+    """Comparisons from sampled pairs, from judgements made elsewhere, or from the store."""
 
     model_name_or_path: InputPath | None = None
     """policy to sample from; without it only judgements made elsewhere are exported"""
@@ -42,6 +43,10 @@ class Config(SamplingConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.project is not None:
+            self._store_alone()
+        elif self.database is not None:
+            raise ConfigError("preferences: a database has many projects; name one with project")
         sampling = {"prompts": self.prompts, "annotators": self.annotators}
         if self.model_name_or_path:
             missing = [name for name, value in sampling.items() if not value]
@@ -53,10 +58,10 @@ class Config(SamplingConfig):
             raise ConfigError(
                 "preferences: prompts and annotators are for sampling; give model_name_or_path too"
             )
-        elif not (self.judgements or self.dataset_name):
+        elif not (self.judgements or self.dataset_name or self.project):
             raise ConfigError(
                 "preferences: nothing to judge; give model_name_or_path with prompts and "
-                "annotators, or judgements, or dataset_name"
+                "annotators, or judgements, or dataset_name, or a project of the store"
             )
         if self.heldout_fraction + self.judge_fraction >= 1:
             raise ConfigError(
@@ -64,3 +69,12 @@ class Config(SamplingConfig):
                 f"{self.judge_fraction} leave nothing to train on; their sum must stay below 1"
             )
         return self
+
+    def _store_alone(self) -> None:
+        others = ("model_name_or_path", "prompts", "annotators", "judgements", "dataset_name")
+        given = [name for name in others if getattr(self, name)]
+        if given:
+            raise ConfigError(
+                f"preferences: project takes everything from the store, so {given[0]} has no "
+                "place beside it; put other judgements there with `accord data import`"
+            )

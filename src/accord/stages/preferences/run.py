@@ -1,14 +1,16 @@
 """Preferences: what annotators said of pairs, as append-only judgements, and what follows."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from accord.annotation.votes import percent_agreement
 from accord.core import files
 from accord.core.errors import DataError
-from accord.core.interfaces import EngineFactory
+from accord.core.interfaces import EngineFactory, PreferenceSource
 from accord.core.run_dir import RunDir
+from accord.core.types import Verdict
 from accord.corpora.prompts import load_prompts
 from accord.stages.preferences.aggregation import aggregate, group_by_pair, split, verdicts_of
 from accord.stages.preferences.config import Config
@@ -21,6 +23,9 @@ from accord.training.interrupt import stop_on_signal
 @dataclass(frozen=True)
 class Result:
     """What the stage leaves. No prompt is in two of the three files of comparisons.
+
+    From a store come `export_sha256`, under which it remembers the export, and `store`, where it
+    is; `judgements` then has rows of any kind, as `accord data export --what judgements` writes.
 
     `agreement` is the share of equal verdicts among pairs of annotators of one pair, None when no
     pair has two; `ties` counts comparisons whose p_chosen is exactly 1/2.
@@ -44,25 +49,38 @@ class Result:
     ties: int
     agreement: float | None
     comparisons_sha256: str
+    export_sha256: str | None = None
+    store: str | None = None
 
 
-def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Result:
-    """Gather judgements from every source and export comparisons."""
-    # What can be refused is refused before anything is sampled.
-    imported = [event for name in config.judgements for event in read_judgements(name)]
-    pairs_elsewhere, bad_rows = imported_comparisons(
-        config.dataset_name, max_bad_rows=config.max_bad_rows
-    )
-    imported += pairs_elsewhere
-    log = JudgementLog(run_dir.path / "judgements.jsonl")
-    pairs, cut = Pairs([], 0, 0, 0), 0
-    if config.model_name_or_path:
-        pairs, cut = _sample_and_judge(config, run_dir, engine_factory, log)
-    log.append(imported)
+@dataclass(frozen=True)
+class _Gathered:
+    """Comparisons before they are split, the judgements behind them, and what was left out."""
 
-    events = log.events()
-    groups = group_by_pair(events)
-    rows = [aggregate(group) for group in groups]
+    rows: list[dict[str, Any]]
+    judgements: Path
+    kinds: list[str]
+    verdicts: list[list[Verdict]]
+    pairs: Pairs = field(default_factory=lambda: Pairs([], 0, 0, 0))
+    cut_prompts: int = 0
+    bad_rows: int = 0
+    export_sha256: str | None = None
+    store: str | None = None
+
+
+def run(
+    config: Config,
+    run_dir: RunDir,
+    *,
+    engine_factory: EngineFactory,
+    source: PreferenceSource | None = None,
+) -> Result:
+    """Gather judgements from every source, or from the store alone, and export comparisons."""
+    if source is not None:
+        gathered = _from_store(config, run_dir, source)
+    else:
+        gathered = _from_sources(config, run_dir, engine_factory)
+    rows = gathered.rows
     parts = split(
         rows, heldout=config.heldout_fraction, judge=config.judge_fraction, seed=config.seed
     )
@@ -75,25 +93,68 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     for name, part in parts.items():
         files.write_jsonl(paths[name], part)
     result = Result(
-        judgements=log.path,
+        judgements=gathered.judgements,
         **paths,
-        sampled_pairs=len(pairs.pairs),
-        cut_prompts=cut,
-        skipped_prompts=pairs.skipped_prompts,
-        skipped_rows=bad_rows,
-        dropped_identical_candidates=pairs.dropped_identical,
-        dropped_empty_candidates=pairs.dropped_empty,
-        judgement_count=len(events),
-        judgements_by_kind=dict(Counter(event.annotator_kind for event in events)),
+        sampled_pairs=len(gathered.pairs.pairs),
+        cut_prompts=gathered.cut_prompts,
+        skipped_prompts=gathered.pairs.skipped_prompts,
+        skipped_rows=gathered.bad_rows,
+        dropped_identical_candidates=gathered.pairs.dropped_identical,
+        dropped_empty_candidates=gathered.pairs.dropped_empty,
+        judgement_count=len(gathered.kinds),
+        judgements_by_kind=dict(Counter(gathered.kinds)),
         comparison_count=len(parts["comparisons"]),
         heldout_count=len(parts["heldout_comparisons"]),
         judge_count=len(parts["judge_comparisons"]),
-        ties=sum(row["p_chosen"] == 0.5 for row in rows),
-        agreement=percent_agreement([verdicts_of(group) for group in groups]),
+        ties=sum(row.get("p_chosen") == 0.5 for row in rows),
+        agreement=percent_agreement(gathered.verdicts),
         comparisons_sha256=files.hash_path(paths["comparisons"]),
+        export_sha256=gathered.export_sha256,
+        store=gathered.store,
     )
     _log_metrics(run_dir, result)
     return result
+
+
+def _from_sources(config: Config, run_dir: RunDir, engine_factory: EngineFactory) -> _Gathered:
+    # What can be refused is refused before anything is sampled.
+    imported = [event for name in config.judgements for event in read_judgements(name)]
+    pairs_elsewhere, bad_rows = imported_comparisons(
+        config.dataset_name, max_bad_rows=config.max_bad_rows
+    )
+    imported += pairs_elsewhere
+    log = JudgementLog(run_dir.path / "judgements.jsonl")
+    pairs, cut = Pairs([], 0, 0, 0), 0
+    if config.model_name_or_path:
+        pairs, cut = _sample_and_judge(config, run_dir, engine_factory, log)
+    log.append(imported)
+    events = log.events()
+    groups = group_by_pair(events)
+    return _Gathered(
+        rows=[aggregate(group) for group in groups],
+        judgements=log.path,
+        kinds=[event.annotator_kind for event in events],
+        verdicts=[verdicts_of(group) for group in groups],
+        pairs=pairs,
+        cut_prompts=cut,
+        bad_rows=bad_rows,
+    )
+
+
+def _from_store(config: Config, run_dir: RunDir, source: PreferenceSource) -> _Gathered:
+    exported = source.export(
+        aggregation=config.aggregation, seed=config.seed, run=str(run_dir.path.resolve())
+    )
+    path = run_dir.path / "judgements.jsonl"
+    files.write_jsonl(path, exported.judgements)
+    return _Gathered(
+        rows=exported.rows,
+        judgements=path,
+        kinds=[row["annotator_kind"] for row in exported.judgements],
+        verdicts=exported.verdicts,
+        export_sha256=exported.sha256,
+        store=source.location,
+    )
 
 
 def _sample_and_judge(

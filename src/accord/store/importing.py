@@ -1,0 +1,217 @@
+"""Entries into the store: tasks by the hash of what they ask, judgements under derived keys."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Select, bindparam, func, select, update
+
+from accord.core.errors import ConflictError, DataError
+from accord.core.files import hash_json
+from accord.core.types import Submission, Task
+from accord.store.board import SqlTaskBoard, task_of
+from accord.store.chain import append
+from accord.store.database import Database
+from accord.store.imports.entries import Entry, Options, Said
+from accord.store.queue import FILLING
+from accord.store.schema import annotators, judgements, slots, tasks
+
+CHUNK = 200
+"""Rows that are written together: others who write wait no longer."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import added, and what was there already."""
+
+    tasks: int = 0
+    judgements: int = 0
+    known: int = 0
+
+    def __add__(self, other: "Imported") -> "Imported":
+        return Imported(
+            self.tasks + other.tasks, self.judgements + other.judgements, self.known + other.known
+        )
+
+
+class SqlImporter:
+    """Puts entries into a project. The same import again changes nothing.
+
+    Args:
+        database: where.
+        project: whose tasks they become.
+        options: how many annotators a task is for.
+        now: the clock, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        project: str,
+        options: Options,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.database = database
+        self.project = project
+        self.options = options
+        self.now = now
+        self._people: dict[str, int] = {}
+
+    def add(self, entries: Sequence[Entry]) -> Imported:
+        """Put tasks up and log what was said of them, oldest row first.
+
+        What contradicts the store or itself is found before anything is written.
+
+        Raises:
+            DataError: somebody said two different things of one task; it names the row.
+            ConflictError: a name belongs to an annotator of another kind.
+        """
+        self._refuse_contradictions(entries)
+        board = SqlTaskBoard(self.database, now=self.now)
+        for name, kind in {s.annotator: s.annotator_kind for e in entries for s in e.said}.items():
+            board.register(name, kind=kind)
+        with self.database.reading() as connection:
+            people = connection.execute(select(annotators.c.name, annotators.c.id))
+            self._people = {name: int(number) for name, number in people}
+        total = Imported()
+        for start in range(0, len(entries), CHUNK):
+            with self.database.writing() as connection:
+                self.database.chain_alone(connection)
+                for entry in entries[start : start + CHUNK]:
+                    total += self._add(connection, entry)
+        return total
+
+    def _refuse_contradictions(self, entries: Sequence[Entry]) -> None:
+        heard: dict[tuple[str, str], tuple[Said, str]] = {}
+        with self.database.reading() as connection:
+            people = connection.execute(select(annotators.c.name, annotators.c.kind))
+            kinds = {name: str(kind) for name, kind in people}
+            for entry in entries:
+                task, _ = self._find(connection, entry)
+                for said in entry.said:
+                    name, kind = said.annotator, said.annotator_kind
+                    if kinds.setdefault(name, kind) != kind:
+                        raise ConflictError(
+                            f"{entry.where}: annotator {name!r} is a {kinds[name]}, not a {kind}"
+                        )
+                    before, where = heard.setdefault((task.id, name), (said, entry.where))
+                    if _content(before) != _content(said):
+                        raise DataError(
+                            f"{entry.where}: annotator {name!r} said another thing of the same "
+                            f"task in {where}"
+                        )
+                    self._refuse_other(connection, task, said, entry.where)
+
+    def _refuse_other(self, connection: Connection, task: Task, said: Said, where: str) -> None:
+        stored = _standing_answer(connection, task.id, said.annotator)
+        if stored is not None and stored != _content(said):
+            raise DataError(
+                f"{where}: annotator {said.annotator!r} has said another thing of this task in the "
+                "store; undo that there, or leave the row out"
+            )
+
+    def _find(self, connection: Connection, entry: Entry) -> tuple[Task, bool]:
+        """The entry's task, and whether the store has it: by its content, or under its old id."""
+        task = entry.task(self.project, self.options.overlap)
+        for name in (task.id, entry.known_as):
+            row = connection.execute(select(tasks).where(tasks.c.id == name)).first()
+            if row is None:
+                continue
+            known = task_of(row)
+            same = (known.project, known.kind, known.prompt, known.responses)
+            if same == (task.project, task.kind, task.prompt, task.responses):
+                return known, True
+        return task, False
+
+    def _add(self, connection: Connection, entry: Entry) -> Imported:
+        task, is_known = self._find(connection, entry)
+        if not is_known:
+            SqlTaskBoard(self.database, now=self.now).insert(connection, task)
+        added = known = 0
+        for said in entry.said:
+            key = hash_json(["import", task.id, said.annotator])
+            is_there = select(judgements.c.id).where(judgements.c.id == key)
+            stands = _standing_answer(connection, task.id, said.annotator) is not None
+            if stands or connection.execute(is_there).first() is not None:
+                known += 1
+                continue
+            self._log(connection, task, said, key)
+            added += 1
+        return Imported(int(not is_known), added, known)
+
+    def _log(self, connection: Connection, task: Task, said: Said, key: str) -> None:
+        submission = Submission(
+            key, said.answer, said.action, said.time_on_task_s, said.guideline_version
+        )
+        who = self._people[said.annotator]
+        append(
+            connection,
+            key=key,
+            task_id=task.id,
+            annotator_id=who,
+            submission=submission,
+            body_sha256=hash_json([task.id, said.annotator, dataclasses.asdict(submission)]),
+            order=said.order or range(len(task.responses)),
+            seed=said.seed,
+            is_surplus=said.is_surplus,
+            now=self.now() if said.created_at is None else float(said.created_at),
+        )
+        if said.action in FILLING and not said.is_surplus:
+            _fill(connection, task.id, who, key, self.now())
+
+
+def _fill(connection: Connection, task_id: str, who: int, key: str, now: float) -> None:
+    """Fill the annotator's slot, a free one, or one more than the task had."""
+    mine = select(slots.c.id).where(slots.c.task_id == task_id, slots.c.annotator_id == who)
+    free = (
+        select(slots.c.id)
+        .where(
+            slots.c.task_id == task_id,
+            slots.c.judgement_id.is_(None),
+            slots.c.leased_until.is_(None) | (slots.c.leased_until <= now),
+        )
+        .order_by(slots.c.number)
+        .limit(1)
+    )
+    if connection.dialect.name != "sqlite":  # there a writer is alone anyway
+        free = free.with_for_update(skip_locked=True)
+    place = connection.execute(mine).scalar() or connection.execute(free).scalar()
+    filled = {"annotator_id": who, "judgement_id": key, "lease": None, "leased_until": None}
+    if place is not None:
+        connection.execute(update(slots).where(slots.c.id == place).values(**filled))
+        return
+    last = select(func.max(slots.c.number)).where(slots.c.task_id == task_id)
+    number = int(connection.execute(last).scalar_one()) + 1
+    connection.execute(slots.insert().values(task_id=task_id, number=number, **filled))
+    connection.execute(update(tasks).where(tasks.c.id == task_id).values(overlap=number + 1))
+
+
+def _standing_query() -> Select[tuple[str, str]]:
+    later = judgements.alias()
+    return (
+        select(judgements.c.action, judgements.c.answer_sha256)
+        .join(annotators, annotators.c.id == judgements.c.annotator_id)
+        .outerjoin(later, later.c.supersedes == judgements.c.id)
+        .where(
+            judgements.c.task_id == bindparam("task"),
+            annotators.c.name == bindparam("annotator"),
+            judgements.c.action != "undo",
+            later.c.id.is_(None),
+        )
+    )
+
+
+# Making it costs more than asking it, and it is asked for every judgement.
+_STANDING = _standing_query()
+
+
+def _standing_answer(connection: Connection, task_id: str, annotator: str) -> str | None:
+    """A hash of what somebody's standing judgement of a task says."""
+    row = connection.execute(_STANDING, {"task": task_id, "annotator": annotator}).first()
+    return None if row is None else hash_json([row.action, row.answer_sha256])
+
+
+def _content(said: Said) -> str:
+    return hash_json([said.action, hash_json(dict(said.answer))])
