@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -10,18 +9,8 @@ from accord.annotation import strengths
 from accord.annotation.aggregation import Labels, dawid_skene, mace, one_coin, p_chosen
 from accord.annotation.glad import glad
 from accord.annotation.tables import Floats, Ints, Votes
+from accord.core.types import Aggregation
 
-Way = Literal[
-    "majority",
-    "dawid_skene",
-    "dawid_skene_by_side",
-    "one_coin",
-    "mace",
-    "glad",
-    "bradley_terry",
-    "crowd_bradley_terry",
-    "noisy_bradley_terry",
-]
 CATEGORIES = ("a", "b", "tie")
 _SWAP = (1, 0, 2)
 _RIDGE = 0.25
@@ -51,7 +40,7 @@ class PairVotes:
             raise ValueError("expected two responses a pair")
 
 
-def p_first(pairs: PairVotes, *, way: Way, seed: int = 0) -> Floats:
+def p_first(pairs: PairVotes, *, aggregation: Aggregation, seed: int = 0) -> Floats:
     """(T,) probability that a is the better; a tie is half.
 
     "majority" is the share of votes, smoothed; it and "bradley_terry" believe all annotators alike.
@@ -62,7 +51,7 @@ def p_first(pairs: PairVotes, *, way: Way, seed: int = 0) -> Floats:
 
     Args:
         pairs: votes, displays and responses.
-        way: of the above.
+        aggregation: of the above.
         seed: of "mace", which has random starts.
     """
     votes = pairs.votes
@@ -73,11 +62,11 @@ def p_first(pairs: PairVotes, *, way: Way, seed: int = 0) -> Floats:
         "mace": lambda: mace(votes, seed=seed),
         "glad": lambda: glad(votes).labels,
     }
-    if way == "majority":
+    if aggregation == "majority":
         return _smoothed_shares(votes)
-    if way in by_label:
-        return p_chosen(votes, by_label[way](), chosen="a", rejected="b")
-    return _by_strength(pairs, way)
+    if aggregation in by_label:
+        return p_chosen(votes, by_label[aggregation](), chosen="a", rejected="b")
+    return _by_strength(pairs, aggregation)
 
 
 def _smoothed_shares(votes: Votes) -> Floats:
@@ -87,15 +76,15 @@ def _smoothed_shares(votes: Votes) -> Floats:
     return found
 
 
-def _by_strength(pairs: PairVotes, way: str) -> Floats:
+def _by_strength(pairs: PairVotes, aggregation: Aggregation) -> Floats:
     votes, (a, b) = pairs.votes, pairs.responses.T
     items, annotators = int(pairs.responses.max()) + 1, len(votes.annotators)
     worth = np.array([1.0, 0.0, 0.5])[votes.label]
     first, second = a[votes.task], b[votes.task]
-    if way == "bradley_terry":
+    if aggregation == "bradley_terry":
         plain = strengths.bradley_terry(first, second, worth, items=items, ridge=_RIDGE)
         return strengths.p_chosen(plain.scores, a, b, ties=plain.ties)
-    if way == "crowd_bradley_terry":
+    if aggregation == "crowd_bradley_terry":
         crowd = strengths.crowd_bradley_terry(
             first, second, worth, votes.annotator, items=items, annotators=annotators, ridge=_RIDGE
         )

@@ -142,8 +142,18 @@ class Receipt:
     is_surplus: bool = False
 
 
-Aggregation = Literal["majority", "dawid_skene", "dawid_skene_by_side", "one_coin", "mace"]
-"""How several judgements of a pair become one probability."""
+Aggregation = Literal[
+    "majority",
+    "dawid_skene",
+    "dawid_skene_by_side",
+    "one_coin",
+    "mace",
+    "glad",
+    "bradley_terry",
+    "crowd_bradley_terry",
+    "noisy_bradley_terry",
+]
+"""How several judgements of a pair become one probability: see `annotation.pairs`."""
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,19 @@
 """From standing judgements to what training reads: comparisons, rankings, demonstrations."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from accord.annotation.aggregation import Labels, dawid_skene, mace, one_coin
+from accord.annotation.pairs import CATEGORIES, PairVotes, p_first
 from accord.annotation.tables import Floats, Votes
 from accord.annotation.votes import vote_share
 from accord.core.errors import DataError
+from accord.core.files import hash_json
 from accord.core.types import Aggregation, Message, Task, Verdict
 from accord.corpora.pairs import comparison_row
 from accord.store.judgements import Standing
-
-_LABELS: tuple[Verdict, ...] = ("a", "b", "tie")
-_SWAP = (1, 0, 2)
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,8 @@ def comparisons(
 
     p = P(a) + P(tie) / 2 of the aggregated label; "both bad" prefers neither, and is a tie here.
     "majority" is the smoothed share of the votes, or the mean of the probabilities where all of a
-    pair's judgements came with one. The others weigh annotators by what the votes say
-    of them; "dawid_skene_by_side" by the sides as they were displayed, which undoes a taste for the
-    left. Skips, flags, the unsure, surplus and what was erased are left out.
+    pair's judgements came with one; for the others see `annotation.pairs.p_first`. Skips, flags,
+    the unsure, surplus and what was erased are left out.
 
     Raises:
         DataError: no pair was judged.
@@ -46,7 +43,7 @@ def comparisons(
     verdicts = [verdict_of(s) for s in used]
     votes = Votes.of(
         [(s.task.id, s.annotator, v) for s, v in zip(used, verdicts, strict=True)],
-        categories=_LABELS,
+        categories=CATEGORIES,
     )
     p_a = _probabilities(votes, used, aggregation, seed)
     tasks = {s.task.id: s.task for s in used}
@@ -200,17 +197,17 @@ def _probabilities(
     votes: Votes, used: Sequence[Standing], aggregation: Aggregation, seed: int
 ) -> Floats:
     """(tasks,) that a is the better."""
+    groups = _by_task(used)
     if aggregation == "majority":
-        return np.array([_share(said) for said in _by_task(used).values()])
+        return np.array([_share(said) for said in groups.values()])
     flipped = np.array([s.order[0] == 1 for s in used], dtype=np.int64)
-    ways: Mapping[str, Callable[[], Labels]] = {
-        "dawid_skene": lambda: dawid_skene(votes),
-        "dawid_skene_by_side": lambda: dawid_skene(votes, flipped=flipped, swap=_SWAP),
-        "one_coin": lambda: one_coin(votes),
-        "mace": lambda: mace(votes, seed=seed),
-    }
-    found: Floats = ways[aggregation]().probabilities @ np.array([1.0, 0.0, 0.5])
-    return found
+    numbers: dict[str, int] = {}  # of responses: the same text on the same prompt is the same one
+    texts = [
+        [hash_json([list(task.prompt), text]) for text in task.responses]
+        for task in (groups[str(name)][0].task for name in votes.tasks)
+    ]
+    responses = np.array([[numbers.setdefault(t, len(numbers)) for t in pair] for pair in texts])
+    return p_first(PairVotes(votes, flipped, responses), aggregation=aggregation, seed=seed)
 
 
 def _share(said: Sequence[Standing]) -> float:
