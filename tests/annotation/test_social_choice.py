@@ -123,3 +123,37 @@ def test_axioms(profile: tuple[Any, Any]) -> None:
     if winners:
         assert found["copeland"].choice[winners[0]] == 1
         assert lottery[winners[0]] == pytest.approx(1, abs=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(profiles(), st.data())
+def test_more_votes_never_hurt(profile: tuple[Any, Any], data: Any) -> None:
+    """Monotonicity: an option that is chosen stays so when a group votes more for it."""
+    preferences, sizes = profile
+    groups, options, _ = preferences.shape
+    group = data.draw(st.integers(0, groups - 1))
+    chosen = data.draw(st.integers(0, options - 1))
+    other = data.draw(st.integers(0, options - 1).filter(lambda i: i != chosen))
+    raised = preferences.copy()
+    raised[group, chosen, other] = min(1.0, raised[group, chosen, other] + 0.2)
+    raised[group, other, chosen] = 1 - raised[group, chosen, other]
+    for rule in (borda, copeland):
+        if rule(preferences, sizes)[chosen] > 0:
+            assert rule(raised, sizes)[chosen] >= rule(preferences, sizes)[chosen] - 1e-9
+    before, after = (
+        maximal_lottery(votes, sizes)[chosen] > 1 - 1e-4 for votes in (preferences, raised)
+    )
+    assert after or not before
+    fair = [utilitarian(utilities(votes), sizes)[chosen] for votes in (preferences, raised)]
+    # What a rival loses to the option it gives up too, so the option's lead can only grow.
+    assert fair[1] >= fair[0] - 1e-9
+
+
+@settings(max_examples=40, deadline=None)
+@given(profiles(), st.integers(2, 5))
+def test_only_shares_of_people_count(profile: tuple[Any, Any], times: int) -> None:
+    """Homogeneity: every group so many times as large changes nothing."""
+    preferences, sizes = profile
+    once, more = under_every_rule(preferences, sizes), under_every_rule(preferences, sizes * times)
+    for name, outcome in once.items():
+        assert more[name].choice == pytest.approx(outcome.choice, abs=1e-4)
