@@ -225,6 +225,9 @@ def test_columns_and_transcripts(tmp_path: Path) -> None:
         assert entry.responses["ab".index(said.answer["verdict"])] == row["response_a"]
         assert said.order and entry.responses[said.order[0]] == row["response_a"]
         assert said.annotator_kind == "simulated"
+    (entry,) = entries(tmp_path, [{**vote, "display_order": "ba"}])  # b was on the left
+    order = entry.said[0].order
+    assert order and entry.responses[order[0]] == "B" and entry.columns == {}
 
 
 @pytest.mark.parametrize(

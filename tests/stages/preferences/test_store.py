@@ -10,6 +10,7 @@ import pytest
 from accord import cli
 from accord.core.errors import ConfigError, DataError
 from accord.core.types import Message, Submission, Task
+from accord.corpora.sample_set.generate import write as write_sample_set
 from accord.pipeline import execute
 from accord.stages.preferences.config import Config
 from accord.store.database import Database
@@ -179,3 +180,29 @@ inputs = {{ model_name_or_path = "inputs.model", comparisons = ["votes.compariso
     assert cli.main(["lineage", str(tmp_path / "run" / "reward" / "model")]) == 0
     shown = capsys.readouterr().out
     assert "aggregation one_coin" in shown and "judgements: 121" in shown
+
+
+def test_the_way_through_the_store_changes_nothing(tmp_path: Path) -> None:
+    """Simulated votes as a file, and through a store: the same comparisons, in the same files."""
+    whole = write_sample_set(tmp_path / "sample", seed=0)["judgements"]
+    file = tmp_path / "votes.jsonl"
+    file.write_text("".join(whole.read_text().splitlines(keepends=True)[:600]))
+    assert cli.main(["data", "import", str(file), "--database", str(tmp_path / "s.db"),
+                     "--project", "p"]) == 0  # fmt: skip
+    direct = Config.parse({"judgements": [str(file)]}, where="test")
+    found = []
+    for name, made in (("direct", direct), ("stored", config(tmp_path / "s.db"))):
+        outcome = execute("preferences", made, tmp_path / name)
+        assert outcome.result["judgement_count"] == 600
+        outputs = ("comparisons", "heldout_comparisons", "judge_comparisons")
+        parts = [rows_of(outcome.path / outcome.result[output]) for output in outputs]
+        found.append([{_pair(row) for row in part} for part in parts])
+        assert sum(map(len, found[-1])) == sum(map(len, parts)) == 200
+    assert found[0] == found[1]
+
+
+def _pair(row: dict[str, Any]) -> Any:
+    sides = [row["chosen"][0]["content"], row["rejected"][0]["content"]]
+    is_even = row["p_chosen"] == 0.5  # then neither side is the better
+    prompt = json.dumps(row["prompt"])
+    return prompt, *(sorted(sides) if is_even else sides), row["p_chosen"], row["votes"]

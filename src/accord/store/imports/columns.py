@@ -19,7 +19,7 @@ from accord.store.imports.entries import (
 _TEXTS = {
     "prompt", "completion", "chosen", "rejected", "p_chosen", "messages", "completions", "ranks",
     "ratings", "label", "annotator", "response_a", "response_b", "verdict", "annotator_kind",
-    "task_id", "votes", "columns", "id",
+    "task_id", "votes", "columns", "id", "display_order",
 }  # fmt: skip
 
 
@@ -75,8 +75,9 @@ def vote(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
         said = {"a": "b", "b": "a"}.get(said, said)
     kind = row.get("annotator_kind") or options.annotator_kind
     who = str(row.get("annotator") or options.annotator)
-    # What was a is on the left there.
-    judged = (Said(who, {"verdict": said}, _kind(kind, where), order=places),)
+    # Response a was on the left, unless the row says otherwise.
+    order = places[::-1] if row.get("display_order") == "ba" else places
+    judged = (Said(who, {"verdict": said}, _kind(kind, where), order=order),)
     columns = {**(row.get("columns") or {}), **_extra(row)}
     return [Entry(where, "pairwise", _prompt(row, where), ordered, judged, columns=columns)]
 
