@@ -71,9 +71,11 @@ class SqlTaskBoard:
             if any(known[name] != value for name, value in values.items()):
                 raise ConflictError(f"task {task.id!r}: another task has this id")
             return False
-        connection.execute(tasks.insert().values(**values, created_at=self.now()))
+        created_at = self.now()
+        connection.execute(tasks.insert().values(**values, created_at=created_at))
+        turn = {"project": task.project, "rank": -task.priority, "created_at": created_at}
         connection.execute(
-            slots.insert(), [{"task_id": task.id, "number": n} for n in range(task.overlap)]
+            slots.insert(), [{"task_id": task.id, "number": n, **turn} for n in range(task.overlap)]
         )
         return True
 

@@ -64,12 +64,43 @@ slots = Table(
     Column("annotator_id", ForeignKey("annotators.id")),
     Column("lease", String(32), unique=True),
     Column("leased_until", Float),
-    Column("judgement_id", String(64), unique=True),
+    Column("judgement_id", String(64)),
+    # Copies of the task's project, -priority and created_at: the next slot is then found by walking
+    # along one index, however many tasks wait.
+    Column("project", String(200), nullable=False),
+    Column("rank", Float, nullable=False),
+    Column("created_at", Float, nullable=False),
     UniqueConstraint("task_id", "number"),
     # NULLs differ: one annotator has at most one slot of a task, and any number is free.
     UniqueConstraint("task_id", "annotator_id"),
 )
-Index("ix_slots_open", slots.c.judgement_id, slots.c.leased_until)
+_is_open = slots.c.judgement_id.is_(None)
+_is_filled = slots.c.judgement_id.is_not(None)
+Index(
+    "ix_slots_next",
+    slots.c.project,
+    slots.c.rank,
+    slots.c.created_at,
+    slots.c.task_id,
+    slots.c.number,
+    sqlite_where=_is_open,
+    postgresql_where=_is_open,
+)
+Index(
+    "ix_slots_held",
+    slots.c.annotator_id,
+    slots.c.project,
+    sqlite_where=_is_open,
+    postgresql_where=_is_open,
+)
+# Of the filled ones only: where NULLs stand in a unique index, SQLite takes them for one row.
+Index(
+    "ix_slots_filled",
+    slots.c.judgement_id,
+    unique=True,
+    sqlite_where=_is_filled,
+    postgresql_where=_is_filled,
+)
 
 judgements = Table(
     "judgements",
@@ -77,7 +108,7 @@ judgements = Table(
     Column("sequence", _NUMBER, primary_key=True),
     Column("id", String(64), nullable=False, unique=True),
     Column("task_id", ForeignKey("tasks.id"), nullable=False, index=True),
-    Column("annotator_id", ForeignKey("annotators.id"), nullable=False, index=True),
+    Column("annotator_id", ForeignKey("annotators.id"), nullable=False),
     Column("action", String(20), nullable=False),
     Column("supersedes", String(64), ForeignKey("judgements.id"), unique=True),
     Column("answer", JSON(none_as_null=True)),
@@ -97,6 +128,8 @@ judgements = Table(
         name="action",
     ),
 )
+
+Index("ix_judgements_whose", judgements.c.annotator_id, judgements.c.task_id)
 
 exports = Table(
     "exports",

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from fastapi import HTTPException, Request
 
-Role = Literal["lead", "reviewer", "annotator", "machine"]
+from accord.core.types import Role
+
+__all__ = ["ROLES", "Identity", "Role", "current", "only"]
+
 ROLES: tuple[Role, ...] = get_args(Role)
 
 

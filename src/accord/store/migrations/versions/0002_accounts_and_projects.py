@@ -1,4 +1,6 @@
-"""Accounts with sessions, invitations and tokens; projects with guidelines and webhooks."""
+"""Accounts with sessions, invitations and tokens; projects; slots in the order of their turn."""
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,6 +14,7 @@ _HASH = sa.String(64)
 
 def upgrade() -> None:
     """What the annotation app adds."""
+    _slots_in_order()
     _accounts()
     _doors()
     _projects()
@@ -19,6 +22,39 @@ def upgrade() -> None:
         "server_keys",
         sa.Column("name", sa.String(50), primary_key=True),
         sa.Column("value", _HASH, nullable=False),
+    )
+
+
+def _slots_in_order() -> None:
+    """Slots with copies of what orders them, and the indexes along which the next is found."""
+    copies: dict[str, sa.types.TypeEngine[Any]] = {
+        "project": sa.String(200),
+        "rank": sa.Float(),
+        "created_at": sa.Float(),
+    }
+    for name, kind in copies.items():
+        op.add_column("slots", sa.Column(name, kind))
+        source = "-priority" if name == "rank" else name
+        op.execute(
+            f"update slots set {name} = (select {source} from tasks where tasks.id = slots.task_id)"
+        )
+    op.drop_index("ix_slots_open", "slots")
+    with op.batch_alter_table("slots") as batch:
+        for name, kind in copies.items():
+            batch.alter_column(name, existing_type=kind, nullable=False)
+        batch.drop_constraint("uq_slots_judgement_id", type_="unique")
+    _index("ix_slots_next", ["project", "rank", "created_at", "task_id", "number"], is_open=True)
+    _index("ix_slots_held", ["annotator_id", "project"], is_open=True)
+    _index("ix_slots_filled", ["judgement_id"], is_open=False, unique=True)
+    op.drop_index("ix_judgements_annotator_id", "judgements")
+    op.create_index("ix_judgements_whose", "judgements", ["annotator_id", "task_id"])
+
+
+def _index(name: str, columns: list[str], *, is_open: bool, unique: bool = False) -> None:
+    """An index over the open slots, or over the filled ones."""
+    where = sa.text(f"judgement_id is {'' if is_open else 'not '}null")
+    op.create_index(
+        name, "slots", columns, unique=unique, sqlite_where=where, postgresql_where=where
     )
 
 
