@@ -124,14 +124,20 @@ def _engine(url: str) -> Engine:
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         try:
-            return create_engine(parsed, pool_pre_ping=True, isolation_level="READ COMMITTED")
+            return create_engine(
+                parsed,
+                pool_pre_ping=True,
+                isolation_level="READ COMMITTED",
+                hide_parameters=True,
+            )
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"PostgreSQL needs its driver ({error}): pip install 'accord[postgres]'"
             ) from error
     if kind != "sqlite":
         raise ConfigError(f"{URL}: expected sqlite or postgresql, got {kind}")
-    engine = create_engine(parsed, connect_args={"timeout": _WAIT_MS / 1000})
+    # What is stored stays out of error messages, and so out of logs.
+    engine = create_engine(parsed, connect_args={"timeout": _WAIT_MS / 1000}, hide_parameters=True)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
