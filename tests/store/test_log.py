@@ -97,8 +97,8 @@ def test_what_an_older_version_wrote_is_kept(url: str, monkeypatch: pytest.Monke
 OLD = [
     "insert into annotators (name, kind, created_at) values ('ann', 'person', 1)",
     """insert into tasks (id, project, kind, prompt, responses, policies, columns, overlap,
-    priority, created_at) values ('t', 'p', 'pairwise', '[{"role": "user", "content": "q"}]', '["x", "y"]',
-    '[null, null]', '{}', 2, 2, 5)""",
+    priority, created_at) values ('t', 'p', 'pairwise', '[{"role": "user", "content": "q"}]',
+    '["x", "y"]', '[null, null]', '{}', 2, 2, 5)""",
     "insert into slots (task_id, number, judgement_id) values ('t', 0, 'j'), ('t', 1, null)",
 ]
 

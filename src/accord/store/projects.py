@@ -268,7 +268,7 @@ def _check_webhook(url: str, events: Sequence[str]) -> None:
         raise DataError(f"a webhook's address: not an address: {url!r:.80}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise DataError(f"a webhook's address: expected http(s)://host/path, got {url!r:.80}")
-    if len(url) > 2000 or any(letter <= " " for letter in url):
-        raise DataError("a webhook's address: at most 2000 characters and no spaces")
+    if len(url) > 2000 or not url.isascii() or any(letter <= " " for letter in url):
+        raise DataError("a webhook's address: at most 2000 characters of ASCII, and no spaces")
     if not events or not set(events) <= set(EVENTS):
         raise DataError(f"events: expected some of {', '.join(EVENTS)}; got {list(events)}")

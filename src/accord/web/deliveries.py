@@ -1,4 +1,4 @@
-"""Webhooks: signed messages to other servers, sent in the background, and never into this network."""
+"""Webhooks: signed messages to other servers, from the background, never into this network."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""Leases over the network: a signed name, so that late work is known to be work on what was given."""
+"""Leases over the network: by a signed name, so that late work is known to be on what was given."""
 
 import hashlib
 import hmac

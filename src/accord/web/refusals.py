@@ -36,7 +36,8 @@ def refuse(
             return Response(status_code=401, headers={"HX-Redirect": to})
         return RedirectResponse(to, 303)
     title = _TITLES.get(status, "That did not work")
-    return page("refused.html.jinja", status=status, headers=headers, title=title, message=message)
+    shown = {"title": title, "message": message}
+    return page("refused.html.jinja", shown, status=status, headers=headers)
 
 
 def add_refusals(app: FastAPI) -> None:

@@ -1,12 +1,13 @@
 """Signing in: by name and password, or by a link that works once."""
 
+import dataclasses
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from accord.core.errors import DataError
-from accord.store.access import SESSION_S
+from accord.store.access import SESSION_S, Invitation
 from accord.web.gate import COOKIE
 from accord.web.services import Given, Services
 from accord.web.templating import page
@@ -19,7 +20,7 @@ _WRONG = "The name or the password is wrong."
 @router.get("/login")
 def login_page(next: str = "/") -> HTMLResponse:
     """Ask for name and password."""
-    return page("login.html.jinja", title="Sign in", message="", name="", next=_own_path(next))
+    return _login_page(next)
 
 
 @router.post("/login")
@@ -33,8 +34,7 @@ def login(
     """Start a session."""
     address = request.client.host if request.client else ""
     if not services.passwords.is_right(name, password, address=address):
-        shown = {"title": "Sign in", "message": _WRONG, "name": name, "next": _own_path(next)}
-        return page("login.html.jinja", status=401, **shown)
+        return _login_page(next, name=name, message=_WRONG, status=401)
     return _signed_in(request, services, name, _own_path(next))
 
 
@@ -52,9 +52,7 @@ def logout(request: Request, services: Given) -> Response:
 @router.get("/join/{secret}")
 def join_page(secret: str, services: Given) -> HTMLResponse:
     """Show whom a link is for; it is used up by the button, not by programs that look ahead."""
-    found = services.access.invitation(secret)
-    shown = {"name": found.name, "sets_password": found.sets_password, "message": ""}
-    return page("join.html.jinja", title="Welcome", **shown)
+    return _join_page(services.access.invitation(secret))
 
 
 @router.post("/join/{secret}")
@@ -67,12 +65,21 @@ def join(
         try:
             services.passwords.check_new(found.name, password)
         except DataError as error:
-            shown = {"name": found.name, "sets_password": True, "message": str(error)}
-            return page("join.html.jinja", status=400, title="Welcome", **shown)
+            return _join_page(found, message=str(error), status=400)
     services.access.use_invitation(secret)
     if found.sets_password:
         services.passwords.set(found.name, password)
     return _signed_in(request, services, found.name, "/")
+
+
+def _login_page(next: str, *, name: str = "", message: str = "", status: int = 200) -> HTMLResponse:
+    shown = {"title": "Sign in", "message": message, "name": name, "next": _own_path(next)}
+    return page("login.html.jinja", shown, status=status)
+
+
+def _join_page(found: Invitation, *, message: str = "", status: int = 200) -> HTMLResponse:
+    shown = {"title": "Welcome", "message": message, **dataclasses.asdict(found)}
+    return page("join.html.jinja", shown, status=status)
 
 
 def _signed_in(request: Request, services: Services, name: str, to: str) -> Response:

@@ -16,8 +16,12 @@ _TEMPLATES = Environment(
 
 
 def page(
-    template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any
+    template: str,
+    shown: Mapping[str, Any],
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """A template filled in; everything is escaped."""
-    html = _TEMPLATES.get_template(template).render(**context)
+    """A template filled in with what is to be shown; everything is escaped."""
+    html = _TEMPLATES.get_template(template).render(**shown)
     return HTMLResponse(html, status, dict(headers or {}))
