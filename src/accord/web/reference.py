@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.responses import HTMLResponse
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from accord.web.identity import ROLES, Identity, only
 from accord.web.templating import page
@@ -30,12 +30,13 @@ def docs(request: Request, _: Anyone) -> HTMLResponse:
     return page("reference.html.jinja", {"title": "The API", "routes": routes})
 
 
-def api_routes(app: FastAPI) -> list[APIRoute]:
-    """All routes with an endpoint, those of routers included."""
-    return [route for route in app.routes if isinstance(route, APIRoute)]
+def api_routes(app: FastAPI) -> list[RouteContext]:
+    """All routes with an endpoint, those of routers included, as the app serves them."""
+    found = iter_route_contexts(app.routes)
+    return [route for route in found if isinstance(route.original_route, APIRoute)]
 
 
-def declared(route: APIRoute, name: str) -> Any:
+def declared(route: RouteContext, name: str) -> Any:
     """What a route's dependencies say of it, its `roles` or its `scope`; None where nothing."""
     for dependant in _tree(route.dependant):
         if dependant.call is not None and hasattr(dependant.call, name):
@@ -49,7 +50,7 @@ def _tree(dependant: Dependant) -> Iterator[Dependant]:
         yield from _tree(inner)
 
 
-def _described(route: APIRoute) -> dict[str, Any]:
+def _described(route: RouteContext) -> dict[str, Any]:
     body = route.body_field
     fields = getattr(getattr(body, "field_info", None), "annotation", None)
     return {

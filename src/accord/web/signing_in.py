@@ -73,6 +73,7 @@ def join(
 
 
 def _login_page(next: str, *, name: str = "", message: str = "", status: int = 200) -> HTMLResponse:
+    name = name if name.isprintable() else ""
     shown = {"title": "Sign in", "message": message, "name": name, "next": _own_path(next)}
     return page("login.html.jinja", shown, status=status)
 
