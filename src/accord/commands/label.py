@@ -108,10 +108,12 @@ def _print_links(database: "Database", url: str, new: list[str], console: Consol
 
 @contextlib.contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    if not 0 <= port < 2**16:
+        raise ConfigError(f"--port is a number of 0 to 65535, got {port}")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ConfigError(
             f"cannot listen on {host}:{port} ({error}); is it in use? try --port 0"
         ) from None
