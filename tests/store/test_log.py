@@ -16,6 +16,7 @@ from accord.core.errors import ConfigError, DataError, StorageError
 from accord.core.types import Message, Submission, Task
 from accord.store.database import Database
 from accord.store.judgements import SqlJudgements
+from accord.store.projects import SqlProjects
 from accord.store.queue import SqlTaskQueue
 from accord.store.schema import judgements, metadata
 
@@ -91,6 +92,9 @@ def test_what_an_older_version_wrote_is_kept(url: str, monkeypatch: pytest.Monke
     assert [tuple(row) for row in kept] == [("p", -2.0, 5.0, "j"), ("p", -2.0, 5.0, None)]
     found = queue.lease("ann", project="p")
     assert found is not None and found.task.id == "t"
+    (project,) = SqlProjects(database).all()
+    assert (project.name, project.attributes[0], project.settings) == ("p", "helpful", {})
+    assert SqlProjects(database).guidelines("p").version == 1
     database.close()
 
 

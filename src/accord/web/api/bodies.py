@@ -1,6 +1,6 @@
 """What requests of the API hold, and who may make them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException
@@ -18,11 +18,11 @@ Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 """Of a submission: made by the client, the same when it is sent again."""
 
 
-def may(scope: Scope, *roles: Role) -> Callable[..., Identity]:
+def may(scope: Scope, *roles: Role) -> Callable[..., Coroutine[Any, Any, Identity]]:
     """A dependency: who asks, if the role may do this, and the token if one was shown."""
     by_role = only(*roles)
 
-    def check(identity: Annotated[Identity, Depends(by_role)]) -> Identity:
+    async def check(identity: Annotated[Identity, Depends(by_role)]) -> Identity:
         if identity.scopes is not None and scope not in identity.scopes:
             raise HTTPException(403, f"this needs a token with the scope {scope!r}")
         return identity

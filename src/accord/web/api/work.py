@@ -19,9 +19,9 @@ Worker = Annotated[Identity, Depends(may("annotate", *ROLES))]
 @router.post("/projects/{name}/lease")
 def lease(name: str, who: Worker, services: Given) -> dict[str, Any] | None:
     """The task that one holds already, or the next one; null when nothing is left."""
-    services.projects.get(name)
+    version = services.projects.guidelines(name).version
     found = services.queue.lease(who.name, project=name)
-    return None if found is None else _shown(services, found)
+    return None if found is None else _shown(services, found, version)
 
 
 @router.post("/release", status_code=204)
@@ -55,7 +55,7 @@ def undo(judgement_id: str, body: Undo, who: Worker, services: Given) -> dict[st
     found = services.queue.undo(who.name, judgement_id, key=body.key)
     told = {"judgement_id": judgement_id, "task_id": found.task.id, "annotator": who.name}
     services.deliveries.tell(found.task.project, "judgement.undone", told)
-    return _shown(services, found)
+    return _shown(services, found, services.projects.guidelines(found.task.project).version)
 
 
 @router.get("/judgements/mine")
@@ -64,7 +64,7 @@ def mine(who: Annotated[Identity, Depends(may("read", *ROLES))], services: Given
     return [_said(standing) for standing in services.judgements.of(who.name)]
 
 
-def _shown(services: Services, found: Lease) -> dict[str, Any]:
+def _shown(services: Services, found: Lease, version: int) -> dict[str, Any]:
     """A lease without what would tell of the responses' writers, or of the answer."""
     task = found.task
     return {
@@ -72,7 +72,7 @@ def _shown(services: Services, found: Lease) -> dict[str, Any]:
         "until": found.until,
         "order": list(found.order),
         "seed": found.seed,
-        "guideline_version": services.projects.guidelines(task.project).version,
+        "guideline_version": version,
         "task": {
             "id": task.id,
             "project": task.project,

@@ -18,6 +18,7 @@ def upgrade() -> None:
     _accounts()
     _doors()
     _projects()
+    _projects_of_tasks()
     op.create_table(
         "server_keys",
         sa.Column("name", sa.String(50), primary_key=True),
@@ -136,3 +137,29 @@ def _projects() -> None:
         sa.Column("events", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
     )
+
+
+def _projects_of_tasks() -> None:
+    """What tasks name as their project becomes one, with guidelines that say there were none."""
+    connection = op.get_bind()
+    projects, guidelines = sa.table("projects", *_PROJECT), sa.table("guidelines", *_GUIDELINES)
+    found = sa.text("select project, min(created_at) as created_at from tasks group by project")
+    for row in connection.execute(found).all():
+        values = {"title": row.project, "attributes": ["helpful", "harmless", "honest"]}
+        made = projects.insert().values(name=row.project, created_at=row.created_at, settings={})
+        connection.execute(made.values(**values))
+        text = "No guidelines were written for this project yet."
+        first = {"project": row.project, "version": 1, "text": text, "created_at": row.created_at}
+        connection.execute(guidelines.insert().values(**first))
+
+
+_PROJECT: tuple["sa.ColumnClause[Any]", ...] = (
+    sa.column("name", sa.String()),
+    sa.column("title", sa.String()),
+    sa.column("attributes", sa.JSON()),
+    sa.column("settings", sa.JSON()),
+    sa.column("created_at", sa.Float()),
+)
+_GUIDELINES: tuple["sa.ColumnClause[Any]", ...] = tuple(
+    sa.column(name) for name in ("project", "version", "text", "created_at")
+)
