@@ -30,6 +30,7 @@ _HELP = {
     "orpo": "imitate and prefer in one stage, without a reference",
     "simpo": "learn from comparisons by mean log-probs, without a reference",
     "evaluate": "compare policies on the same prompts",
+    "label": "the annotation app: one command, one file, a link for the lead",
     "engine": "serve an engine to trainers elsewhere (--engine remote)",
     "data": "data inspect FILE: what is trained on; check, import, export, migrate ...",
     "lineage": "lineage RUN/STEP: from a model back to its data and judgements",
@@ -83,6 +84,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "run": commands.run,
         "data": commands.data,
         "engine": commands.engine,
+        "label": commands.label,
         "lineage": commands.lineage,
         "report": commands.report,
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import delete, text, update
@@ -15,6 +16,7 @@ from accord.core.errors import ConfigError, DataError, StorageError
 from accord.core.types import Message, Submission, Task
 from accord.store.database import Database
 from accord.store.judgements import SqlJudgements
+from accord.store.projects import SqlProjects
 from accord.store.queue import SqlTaskQueue
 from accord.store.schema import judgements, metadata
 
@@ -68,6 +70,41 @@ def test_migrations_lead_to_the_schema(database: Database) -> None:
     with database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_what_an_older_version_wrote_is_kept(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slot that is filled, one that is free; both find their task's place in the order."""
+    monkeypatch.setattr(
+        command, "upgrade", lambda config, _, run=command.upgrade: run(config, "0001")
+    )
+    old = Database.open(url)
+    with old.writing() as connection:
+        for statement in OLD:
+            connection.execute(text(statement))
+    old.close()
+    monkeypatch.undo()
+    database = Database.open(url)
+    queue = SqlTaskQueue(database)
+    with database.reading() as connection:
+        kept = connection.execute(
+            text("select project, rank, created_at, judgement_id from slots order by number")
+        ).all()
+    assert [tuple(row) for row in kept] == [("p", -2.0, 5.0, "j"), ("p", -2.0, 5.0, None)]
+    found = queue.lease("ann", project="p")
+    assert found is not None and found.task.id == "t"
+    (project,) = SqlProjects(database).all()
+    assert (project.name, project.attributes[0], project.settings) == ("p", "helpful", {})
+    assert SqlProjects(database).guidelines("p").version == 1
+    database.close()
+
+
+OLD = [
+    "insert into annotators (name, kind, created_at) values ('ann', 'person', 1)",
+    """insert into tasks (id, project, kind, prompt, responses, policies, columns, overlap,
+    priority, created_at) values ('t', 'p', 'pairwise', '[{"role": "user", "content": "q"}]',
+    '["x", "y"]', '[null, null]', '{}', 2, 2, 5)""",
+    "insert into slots (task_id, number, judgement_id) values ('t', 0, 'j'), ('t', 1, null)",
+]
 
 
 def test_opening_again_changes_nothing(log: SqlJudgements, url: str) -> None:

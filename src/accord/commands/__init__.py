@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from accord.commands.data import data
+from accord.commands.label import label
 from accord.commands.lineage import lineage
 from accord.commands.serving import engine
 from accord.core.assets import ASSETS
 from accord.core.config import StageConfig, read_config_file
 from accord.core.errors import ConfigError
 
-__all__ = ["data", "engine", "lineage", "quickstart", "report", "run", "run_stage"]
+__all__ = ["data", "engine", "label", "lineage", "quickstart", "report", "run", "run_stage"]
 
 _COMMON = """options of every stage:
   --output_dir DIR   the run directory (needed)

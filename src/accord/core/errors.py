@@ -15,6 +15,10 @@ class DataError(AccordError):
     """A data file or a row in it cannot be used; the message names the file and the row."""
 
 
+class NotFoundError(DataError):
+    """What was asked for is not there."""
+
+
 class ModelError(AccordError):
     """A model directory cannot be used for what was asked of it."""
 

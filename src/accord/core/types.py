@@ -114,6 +114,10 @@ class Lease:
     until: float
 
 
+Role = Literal["lead", "reviewer", "annotator", "machine"]
+"""What an account may do: a lead everything, a reviewer see all judgements, an annotator make
+them, a machine make them by the API."""
+
 Action = Literal["judge", "skip", "flag", "unsure", "undo"]
 
 

@@ -45,6 +45,8 @@ def check_answer(task: Task, submission: Submission) -> None:
         DataError: it says what was expected.
     """
     answer, where = submission.answer, f"task {task.id!r}, a {task.kind} task"
+    if submission.action == "undo":
+        raise DataError(f"{where}: a judgement is taken back by its id, not by an answer")
     if submission.action == "judge":
         _CHECKS[task.kind](task, answer, where)
     elif set(answer) - {"reason", "text"}:

@@ -65,9 +65,11 @@ class SqlTaskBoard:
 
     def insert(self, connection: Connection, task: Task) -> None:
         """A new task with its slots, in a transaction that writes."""
-        connection.execute(tasks.insert().values(**_values(task), created_at=self.now()))
+        created_at = self.now()
+        connection.execute(tasks.insert().values(**_values(task), created_at=created_at))
+        turn = {"project": task.project, "rank": -task.priority, "created_at": created_at}
         connection.execute(
-            slots.insert(), [{"task_id": task.id, "number": n} for n in range(task.overlap)]
+            slots.insert(), [{"task_id": task.id, "number": n, **turn} for n in range(task.overlap)]
         )
 
     def progress(self, project: str) -> Mapping[str, int]:

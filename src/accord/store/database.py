@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +33,9 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
+        # SQLite lets one writer in, and the others ask again after a sleep; of one process's
+        # threads the next one is woken here instead.
+        self._alone = threading.Lock() if self.is_sqlite else contextlib.nullcontext()
 
     @classmethod
     def open(cls, url: str | None = None, *, path: Path | None = None) -> Self:
@@ -71,7 +75,7 @@ class Database:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that changes something; an exception leaves everything as it was."""
-        with self.engine.connect() as connection, connection.begin():
+        with self._alone, self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager
@@ -120,14 +124,20 @@ def _engine(url: str) -> Engine:
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         try:
-            return create_engine(parsed, pool_pre_ping=True, isolation_level="READ COMMITTED")
+            return create_engine(
+                parsed,
+                pool_pre_ping=True,
+                isolation_level="READ COMMITTED",
+                hide_parameters=True,
+            )
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"PostgreSQL needs its driver ({error}): pip install 'accord[postgres]'"
             ) from error
     if kind != "sqlite":
         raise ConfigError(f"{URL}: expected sqlite or postgresql, got {kind}")
-    engine = create_engine(parsed, connect_args={"timeout": _WAIT_MS / 1000})
+    # What is stored stays out of error messages, and so out of logs.
+    engine = create_engine(parsed, connect_args={"timeout": _WAIT_MS / 1000}, hide_parameters=True)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

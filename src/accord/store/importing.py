@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, bindparam, func, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from accord.core.errors import ConflictError, DataError
 from accord.core.files import hash_json
@@ -182,9 +182,11 @@ def _fill(connection: Connection, task_id: str, who: int, key: str, now: float) 
     if place is not None:
         connection.execute(update(slots).where(slots.c.id == place).values(**filled))
         return
-    last = select(func.max(slots.c.number)).where(slots.c.task_id == task_id)
-    number = int(connection.execute(last).scalar_one()) + 1
-    connection.execute(slots.insert().values(task_id=task_id, number=number, **filled))
+    turn = (slots.c.task_id, slots.c.project, slots.c.rank, slots.c.created_at, slots.c.number)
+    latest = select(*turn).where(slots.c.task_id == task_id).order_by(slots.c.number.desc())
+    last = connection.execute(latest.limit(1)).one()._mapping
+    number = last["number"] + 1
+    connection.execute(slots.insert().values({**last, **filled, "number": number}))
     connection.execute(update(tasks).where(tasks.c.id == task_id).values(overlap=number + 1))
 
 

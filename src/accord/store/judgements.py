@@ -52,7 +52,7 @@ class SqlJudgements:
     def of(self, annotator: str, *, last: int = 10) -> list[Standing]:
         """What an annotator said last, the newest first: what can be undone."""
         with self.database.reading() as connection:
-            return _standing(connection, annotators.c.name == annotator)[::-1][:last]
+            return _standing(connection, annotators.c.name == annotator, last=last)[::-1]
 
     def is_whole(self) -> bool:
         """Whether no event of the log was changed, removed or put in since it was written."""
@@ -198,7 +198,9 @@ def _exports_with(connection: Connection, ids: Sequence[str]) -> Iterable[str]:
     return connection.execute(query).scalars()
 
 
-def _standing(connection: Connection, condition: ColumnElement[bool]) -> list[Standing]:
+def _standing(
+    connection: Connection, condition: ColumnElement[bool], *, last: int | None = None
+) -> list[Standing]:
     later = judgements.alias()
     query = (
         select(judgements, tasks, annotators.c.name, annotators.c.kind.label("annotator_kind"))
@@ -206,9 +208,10 @@ def _standing(connection: Connection, condition: ColumnElement[bool]) -> list[St
         .join(annotators, annotators.c.id == judgements.c.annotator_id)
         .outerjoin(later, later.c.supersedes == judgements.c.id)
         .where(judgements.c.action != "undo", later.c.id.is_(None), condition)
-        .order_by(judgements.c.sequence)
+        .order_by(judgements.c.sequence.desc())
+        .limit(last)
     )
-    return [_as_standing(row) for row in connection.execute(query)]
+    return [_as_standing(row) for row in connection.execute(query).all()[::-1]]
 
 
 def _as_standing(row: Any) -> Standing:

@@ -1,23 +1,22 @@
 """Tasks and who may do them: slots that are leased, in one transaction with what fills them."""
 
 import dataclasses
-import hashlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-from sqlalchemy import Connection, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, true, update
 
 from accord.core.errors import ConflictError, DataError
 from accord.core.files import hash_json
-from accord.core.types import Lease, Receipt, Submission, Task
+from accord.core.types import Lease, Receipt, Submission
 from accord.store.answers import check_answer
 from accord.store.board import SqlTaskBoard, task_of
 from accord.store.chain import append
 from accord.store.database import Database
-from accord.store.schema import annotators, judgements, slots, tasks
+from accord.store.display import display_seed, lease_of, shown_order
+from accord.store.schema import accounts, annotators, judgements, slots, tasks
 
 LEASE_S = 3600.0
 """How long a task is held for an annotator who does not come back."""
@@ -58,9 +57,12 @@ class SqlTaskQueue(SqlTaskBoard):
         with self.database.writing() as connection:
             who = _annotator_id(connection, annotator)
             now = self.now()
-            is_held = and_(slots.c.annotator_id == who, slots.c.leased_until > now)
-            held = self._slot(connection, project, is_held)
-            slot = held or self._free_slot(connection, who, project, now)
+            wanted = [_is_welcome(connection, who)]
+            if project is not None:
+                wanted.append(slots.c.project == project)
+            is_held = slots.c.annotator_id == who, slots.c.leased_until > now
+            held = self._slot(connection, (slots.c.leased_until,), *wanted, *is_held)
+            slot = held or self._slot(connection, _TURN, *wanted, *_is_free_for(who, now))
             if slot is None:
                 return None
             lease, until = slot.lease, slot.leased_until
@@ -71,27 +73,19 @@ class SqlTaskQueue(SqlTaskBoard):
                     .where(slots.c.id == slot.slot_id)
                     .values(annotator_id=who, lease=lease, leased_until=until)
                 )
-            return _lease(lease, task_of(slot), annotator, until)
+            return lease_of(lease, task_of(slot), annotator, until)
 
-    def _free_slot(self, connection: Connection, who: int, project: str | None, now: float) -> Any:
-        taken = select(slots.c.task_id).where(slots.c.annotator_id == who)
-        is_free = or_(slots.c.leased_until.is_(None), slots.c.leased_until <= now)
-        # His own expired lease he may take up again.
-        others = or_(slots.c.annotator_id == who, tasks.c.id.not_in(taken))
-        is_new = tasks.c.id.not_in(_judged_tasks(who))
-        return self._slot(connection, project, and_(is_free, others, is_new))
-
-    def _slot(self, connection: Connection, project: str | None, condition: Any) -> Any:
-        """The first open slot for which the condition holds, with its task."""
+    def _slot(
+        self, connection: Connection, order: Sequence[Any], *conditions: ColumnElement[bool]
+    ) -> Any:
+        """The first open slot for which the conditions hold, with its task."""
         query = (
             select(slots.c.id.label("slot_id"), slots.c.lease, slots.c.leased_until, tasks)
             .join(tasks, tasks.c.id == slots.c.task_id)
-            .where(slots.c.judgement_id.is_(None), condition)
-            .order_by(tasks.c.priority.desc(), tasks.c.created_at, tasks.c.id, slots.c.number)
+            .where(slots.c.judgement_id.is_(None), *conditions)
+            .order_by(*order)
             .limit(1)
         )
-        if project is not None:
-            query = query.where(tasks.c.project == project)
         if not self.database.is_sqlite:
             query = query.with_for_update(of=slots, skip_locked=True)
         return connection.execute(query).first()
@@ -236,24 +230,7 @@ class SqlTaskQueue(SqlTaskBoard):
             ).first()
             # A skip or a surplus had no slot to give back; what is handed in then looks for one.
             lease, until = held or (uuid.uuid4().hex, self.now())
-            return _lease(lease, task, annotator, until)
-
-
-def _lease(lease: str, task: Task, annotator: str, until: float) -> Lease:
-    seed = display_seed(task.id, annotator)
-    return Lease(lease, task, annotator, shown_order(task, seed), seed, until)
-
-
-def display_seed(task_id: str, annotator: str) -> int:
-    """Of the order in which an annotator sees a task's responses: the same whenever he comes."""
-    digest = hashlib.sha256(f"{task_id}\0{annotator}".encode()).digest()
-    return int.from_bytes(digest[:6], "big")
-
-
-def shown_order(task: Task, seed: int) -> tuple[int, ...]:
-    """A permutation of the task's responses, drawn by the seed."""
-    drawn = np.random.default_rng(seed).permutation(len(task.responses))
-    return tuple(int(place) for place in drawn)
+            return lease_of(lease, task, annotator, until)
 
 
 def _annotator_id(connection: Connection, name: str) -> int:
@@ -261,6 +238,33 @@ def _annotator_id(connection: Connection, name: str) -> int:
     if found is None:
         raise DataError(f"nobody is known as annotator {name!r}; register the name first")
     return int(found)
+
+
+# Of one project's slots: as in the index `ix_slots_next`.
+_TURN = (slots.c.rank, slots.c.created_at, slots.c.task_id, slots.c.number)
+
+
+def _is_welcome(connection: Connection, who: int) -> ColumnElement[bool]:
+    """Whether a task's category is none that the annotator has opted out of."""
+    query = select(accounts.c.opted_out).where(accounts.c.annotator_id == who)
+    opted_out = connection.execute(query).scalar()
+    if not opted_out:
+        return true()
+    return func.coalesce(tasks.c.columns["category"].as_string(), "").not_in(opted_out)
+
+
+def _is_free_for(who: int, now: float) -> tuple[ColumnElement[bool], ...]:
+    """Whether an open slot may be leased: nobody holds it, and its task is new to the annotator."""
+    other, said = slots.alias(), _judged_tasks(who).where(judgements.c.task_id == slots.c.task_id)
+    has_other = select(other.c.id).where(
+        other.c.task_id == slots.c.task_id, other.c.annotator_id == who
+    )
+    return (
+        or_(slots.c.leased_until.is_(None), slots.c.leased_until <= now),
+        # His own expired lease he may take up again.
+        or_(slots.c.annotator_id == who, ~has_other.exists()),
+        ~said.exists(),
+    )
 
 
 def _judged_tasks(who: int) -> Select[tuple[str]]:

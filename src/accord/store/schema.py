@@ -13,6 +13,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 
@@ -63,12 +64,43 @@ slots = Table(
     Column("annotator_id", ForeignKey("annotators.id")),
     Column("lease", String(32), unique=True),
     Column("leased_until", Float),
-    Column("judgement_id", String(64), unique=True),
+    Column("judgement_id", String(64)),
+    # Copies of the task's project, -priority and created_at: the next slot is then found by walking
+    # along one index, however many tasks wait.
+    Column("project", String(200), nullable=False),
+    Column("rank", Float, nullable=False),
+    Column("created_at", Float, nullable=False),
     UniqueConstraint("task_id", "number"),
     # NULLs differ: one annotator has at most one slot of a task, and any number is free.
     UniqueConstraint("task_id", "annotator_id"),
 )
-Index("ix_slots_open", slots.c.judgement_id, slots.c.leased_until)
+_is_open = slots.c.judgement_id.is_(None)
+_is_filled = slots.c.judgement_id.is_not(None)
+Index(
+    "ix_slots_next",
+    slots.c.project,
+    slots.c.rank,
+    slots.c.created_at,
+    slots.c.task_id,
+    slots.c.number,
+    sqlite_where=_is_open,
+    postgresql_where=_is_open,
+)
+Index(
+    "ix_slots_held",
+    slots.c.annotator_id,
+    slots.c.project,
+    sqlite_where=_is_open,
+    postgresql_where=_is_open,
+)
+# Of the filled ones only: where NULLs stand in a unique index, SQLite takes them for one row.
+Index(
+    "ix_slots_filled",
+    slots.c.judgement_id,
+    unique=True,
+    sqlite_where=_is_filled,
+    postgresql_where=_is_filled,
+)
 
 judgements = Table(
     "judgements",
@@ -76,7 +108,7 @@ judgements = Table(
     Column("sequence", _NUMBER, primary_key=True),
     Column("id", String(64), nullable=False, unique=True),
     Column("task_id", ForeignKey("tasks.id"), nullable=False, index=True),
-    Column("annotator_id", ForeignKey("annotators.id"), nullable=False, index=True),
+    Column("annotator_id", ForeignKey("annotators.id"), nullable=False),
     Column("action", String(20), nullable=False),
     Column("supersedes", String(64), ForeignKey("judgements.id"), unique=True),
     Column("answer", JSON(none_as_null=True)),
@@ -97,6 +129,8 @@ judgements = Table(
     ),
 )
 
+Index("ix_judgements_whose", judgements.c.annotator_id, judgements.c.task_id)
+
 exports = Table(
     "exports",
     metadata,
@@ -112,4 +146,91 @@ exported_judgements = Table(
     metadata,
     Column("export_id", ForeignKey("exports.id"), primary_key=True),
     Column("judgement_id", String(64), ForeignKey("judgements.id"), primary_key=True, index=True),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("annotator_id", ForeignKey("annotators.id"), primary_key=True),
+    Column("role", String(20), nullable=False),
+    Column("password_hash", String(200)),
+    Column("is_active", Boolean, nullable=False),
+    # What somebody said of himself, and when he agreed that it is kept; both or neither.
+    Column("groups", JSON(none_as_null=True)),
+    Column("consented_at", Float),
+    Column("opted_out", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    CheckConstraint("role in ('lead', 'reviewer', 'annotator', 'machine')", name="role"),
+    CheckConstraint("(groups is null) = (consented_at is null)", name="consent"),
+)
+
+# Of everything that opens a door only the hash is here.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("annotator_id", ForeignKey("accounts.annotator_id"), nullable=False, index=True),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("annotator_id", ForeignKey("accounts.annotator_id"), nullable=False, index=True),
+    Column("sets_password", Boolean, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("used_at", Float),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("annotator_id", ForeignKey("accounts.annotator_id"), nullable=False, index=True),
+    Column("name", String(200), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("revoked_at", Float),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("title", String(200), nullable=False),
+    Column("attributes", JSON, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+guidelines = Table(
+    "guidelines",
+    metadata,
+    Column("project", ForeignKey("projects.name"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("project", ForeignKey("projects.name"), nullable=False, index=True),
+    Column("url", String(2000), nullable=False),
+    # Signing needs the secret itself; nothing but the signing reads it.
+    Column("secret", String(100), nullable=False),
+    Column("events", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+server_keys = Table(
+    "server_keys",
+    metadata,
+    Column("name", String(50), primary_key=True),
+    Column("value", String(64), nullable=False),
 )

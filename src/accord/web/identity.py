@@ -1,12 +1,15 @@
 """Who asks: what pages and API routes know of the person or program behind a request."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, get_args
 
 from fastapi import HTTPException, Request
 
-Role = Literal["lead", "reviewer", "annotator", "machine"]
+from accord.core.types import Role
+
+__all__ = ["ROLES", "Identity", "Role", "current", "only"]
+
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -33,10 +36,10 @@ def current(request: Request) -> Identity:
     return found
 
 
-def only(*roles: Role) -> Callable[[Request], Identity]:
+def only(*roles: Role) -> Callable[[Request], Coroutine[Any, Any, Identity]]:
     """A dependency that lets these roles in, and answers others with 403."""
 
-    def check(request: Request) -> Identity:
+    async def check(request: Request) -> Identity:
         identity = current(request)
         if identity.role not in roles:
             raise HTTPException(403, f"this is for: {', '.join(roles)}")

@@ -1,0 +1,177 @@
+"""accord label: the annotation app, from one command and one file."""
+
+import argparse
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from rich.console import Console
+
+from accord.core.errors import ConfigError, ConflictError, NotFoundError
+from accord.core.types import TaskKind
+
+if TYPE_CHECKING:
+    from accord.store.database import Database
+
+LEAD = "lead"
+
+
+def label(arguments: list[str]) -> int:
+    """Serve the annotation app over one SQLite file (or ACCORD_DATABASE_URL)."""
+    options = _parser().parse_args(arguments)
+    from accord.store.database import Database
+
+    console = Console(soft_wrap=True, highlight=False)
+    database = Database.open(path=options.database)
+    try:
+        if options.tasks is not None:
+            _put_up(database, options, console)
+        with _listening(options.host, options.port) as listener:
+            url = options.public_url or _url(options.host, listener)
+            _print_links(database, url, options.add_annotator, console)
+            return _serve(database, listener, options, console)
+    finally:
+        database.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="accord label", description=label.__doc__)
+    parser.add_argument(
+        "--database",
+        type=Path,
+        default=Path("accord.db"),
+        help="SQLite file, made if it is not there; ACCORD_DATABASE_URL goes over it",
+    )
+    parser.add_argument("--tasks", help="rows to put up first: JSONL, Parquet, a datasets name")
+    parser.add_argument("--project", help="the project of --tasks, made if it is not there")
+    parser.add_argument("--kind", choices=get_args(TaskKind), default="pairwise")
+    parser.add_argument("--overlap", type=int, default=3, help="annotators a task")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8787, help="0 takes any free one")
+    parser.add_argument(
+        "--public_url", metavar="URL", help="the address people use, if a proxy stands before"
+    )
+    parser.add_argument(
+        "--add_annotator",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="print an invitation for this annotator (repeatable)",
+    )
+    return parser
+
+
+def _put_up(database: "Database", options: argparse.Namespace, console: Console) -> None:
+    from accord.corpora.readers import read_rows
+    from accord.store.projects import SqlProjects
+    from accord.store.queue import SqlTaskQueue
+    from accord.store.rows import tasks_of_rows
+
+    if not options.project:
+        raise ConfigError("--tasks needs --project NAME: the project that they belong to")
+    if options.overlap < 1:
+        raise ConfigError(f"--overlap must be at least 1, got {options.overlap}")
+    tasks = tasks_of_rows(
+        read_rows(options.tasks),
+        project=options.project,
+        kind=options.kind,
+        overlap=options.overlap,
+        where=options.tasks,
+    )
+    with contextlib.suppress(ConflictError):  # it is there already
+        SqlProjects(database).create(options.project)
+    added = SqlTaskQueue(database).add(tasks)
+    console.print(f"{options.project}: {added} new tasks, {len(tasks) - added} known", markup=False)
+
+
+def _print_links(database: "Database", url: str, new: list[str], console: Console) -> None:
+    from accord.store.access import SqlAccess
+    from accord.store.accounts import SqlAccounts
+
+    accounts, access = SqlAccounts(database), SqlAccess(database)
+    if not any(account.role == "lead" for account in accounts.all()):
+        accounts.create(LEAD, "lead")
+    first = next(a for a in accounts.all() if a.role == "lead" and a.is_active)
+    link = f"{url}/join/{access.invite(first.name, sets_password=False)}"
+    console.print(f"sign in as {first.name}, once: {link}", markup=False)
+    for name in new:
+        try:
+            accounts.get(name)
+        except NotFoundError:
+            accounts.create(name, "annotator")
+        link = f"{url}/join/{access.invite(name, sets_password=True)}"
+        console.print(f"invitation for {name}: {link}", markup=False)
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    if not 0 <= port < 2**16:
+        raise ConfigError(f"--port is a number of 0 to 65535, got {port}")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # With the protocol named: asyncio switches Nagle's delay of 40 ms off for no other socket.
+        with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(2048)
+            ready = listener.dup()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({error}); is it in use? try --port 0"
+        ) from None
+    with ready:
+        yield ready
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def _serve(
+    database: "Database", listener: socket.socket, options: argparse.Namespace, console: Console
+) -> int:
+    """Serve until a signal comes; 130 after Ctrl-C, 0 after SIGTERM."""
+    import uvicorn
+
+    from accord.web.app import build_app
+
+    class Server(uvicorn.Server):
+        """Stops on signals by itself, where uvicorn would raise them again when it has stopped."""
+
+        stopped_by: int | None = None
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            def stop(number: int, frame: Any) -> None:
+                self.stopped_by = number
+                self.handle_exit(number, frame)
+
+            signals = (signal.SIGINT, signal.SIGTERM)
+            before = {number: signal.signal(number, stop) for number in signals}
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    server = Server(
+        uvicorn.Config(
+            build_app(database, public_url=options.public_url),
+            # Addresses of pages hold invitations: no log of requests.
+            access_log=False,
+            log_level="warning",
+            # Who stands before us is believed only where somebody said that one does.
+            proxy_headers=options.public_url is not None,
+            server_header=False,
+            timeout_keep_alive=75,  # longer than somebody thinks about a task
+            timeout_graceful_shutdown=5,
+        )
+    )
+    console.print("Ctrl-C stops; everything that was acknowledged is stored")
+    server.run(sockets=[listener])
+    console.print("stopped")
+    return 130 if server.stopped_by == signal.SIGINT else 0

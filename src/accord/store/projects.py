@@ -1,0 +1,274 @@
+"""Projects: what tasks belong to, with guidelines by version and webhooks."""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from accord.core.assets import ASSETS
+from accord.core.errors import ConflictError, DataError, NotFoundError
+from accord.store.database import Database
+from accord.store.schema import guidelines, projects, webhooks
+from accord.store.text import check_name, check_storable
+
+ATTRIBUTES = ("helpful", "harmless", "honest")
+MAX_GUIDELINES = 100_000
+Event = Literal["judgement.created", "judgement.undone", "tasks.added", "export.created"]
+EVENTS: tuple[Event, ...] = get_args(Event)
+
+
+@dataclass(frozen=True)
+class Project:
+    """What annotators work on.
+
+    `attributes` are what Likert tasks ask for; `settings` are the pages' (keys, cost of a
+    judgement, and what else they know).
+    """
+
+    name: str
+    title: str
+    attributes: tuple[str, ...]
+    settings: Mapping[str, Any]
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Guidelines:
+    """One version of a project's guidelines, in Markdown; versions count from 1."""
+
+    project: str
+    version: int
+    text: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """An address that is told of events; the secret signs, and is never shown or logged."""
+
+    id: int
+    project: str
+    url: str
+    events: tuple[Event, ...]
+    created_at: float
+    secret: str = field(repr=False)
+
+
+def default_guidelines() -> str:
+    """The guidelines that ship, as one text: helpful, harmless, honest."""
+    return "\n".join((ASSETS / "guidelines" / f"{n}.md").read_text("utf-8") for n in ATTRIBUTES)
+
+
+class SqlProjects:
+    """The projects of one database.
+
+    Args:
+        database: where.
+        now: the clock, in seconds since 1970.
+    """
+
+    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
+        self.database = database
+        self.now = now
+
+    def create(
+        self,
+        name: str,
+        *,
+        title: str = "",
+        attributes: Sequence[str] = ATTRIBUTES,
+        settings: Mapping[str, Any] | None = None,
+        text: str | None = None,
+    ) -> Project:
+        """A new project, with the first version of its guidelines (those that ship, unless told).
+
+        Raises:
+            DataError: the name cannot be one; it must fit into an address, too.
+            ConflictError: there is one of that name.
+        """
+        check_name(name, "a project's name")
+        if any(sign in name for sign in "/\\?#%") or name in (".", ".."):
+            raise DataError(f"a project's name stands in addresses: no / \\ ? # %; got {name!r}")
+        values = _checked({"title": title or name, "attributes": attributes, "settings": settings})
+        values = {**values, "name": name, "created_at": self.now()}
+        text = default_guidelines() if text is None else text
+        with self.database.writing() as connection:
+            if _row(connection, name, lock=False, is_sqlite=self.database.is_sqlite) is not None:
+                raise ConflictError(f"there is a project {name!r} already")
+            connection.execute(projects.insert().values(**values))
+            self._add_guidelines(connection, name, text)
+        return self.get(name)
+
+    def get(self, name: str) -> Project:
+        """The project of that name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        with self.database.reading() as connection:
+            row = _row(connection, name, lock=False, is_sqlite=self.database.is_sqlite)
+        if row is None:
+            raise NotFoundError(f"there is no project {name!r}")
+        return _project(row)
+
+    def all(self) -> list[Project]:
+        """Every project, by name."""
+        with self.database.reading() as connection:
+            return [_project(r) for r in connection.execute(select(projects).order_by("name"))]
+
+    def update(
+        self,
+        name: str,
+        *,
+        title: str | None = None,
+        attributes: Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Project:
+        """Change what is given; settings are replaced as a whole.
+
+        Raises:
+            NotFoundError: there is no such project.
+        """
+        given = {"title": title, "attributes": attributes, "settings": settings}
+        values = _checked({key: value for key, value in given.items() if value is not None})
+        self.get(name)
+        if values:
+            with self.database.writing() as connection:
+                connection.execute(update(projects).where(projects.c.name == name).values(**values))
+        return self.get(name)
+
+    def add_guidelines(self, name: str, text: str) -> Guidelines:
+        """The next version; earlier ones stay, for the judgements that were made under them.
+
+        Raises:
+            DataError: the text is empty or too long.
+            NotFoundError: there is no such project.
+        """
+        with self.database.writing() as connection:
+            if _row(connection, name, lock=True, is_sqlite=self.database.is_sqlite) is None:
+                raise NotFoundError(f"there is no project {name!r}")
+            version = self._add_guidelines(connection, name, text)
+        return self.guidelines(name, version)
+
+    def _add_guidelines(self, connection: Connection, name: str, text: str) -> int:
+        check_storable(text, "guidelines")
+        if not text.strip() or len(text) > MAX_GUIDELINES:
+            raise DataError(f"guidelines: 1 to {MAX_GUIDELINES} characters, got {len(text)}")
+        last = select(func.max(guidelines.c.version)).where(guidelines.c.project == name)
+        version = (connection.execute(last).scalar() or 0) + 1
+        values = {"version": version, "text": text, "created_at": self.now()}
+        connection.execute(guidelines.insert().values(project=name, **values))
+        return version
+
+    def guidelines(self, name: str, version: int | None = None) -> Guidelines:
+        """One version; None is the newest.
+
+        Raises:
+            NotFoundError: there is no such project or version.
+        """
+        query = select(guidelines).where(guidelines.c.project == name)
+        if version is not None:
+            query = query.where(guidelines.c.version == version)
+        with self.database.reading() as connection:
+            row = connection.execute(query.order_by(guidelines.c.version.desc()).limit(1)).first()
+        if row is None:
+            which = "" if version is None else f" of version {version}"
+            raise NotFoundError(f"there are no guidelines{which} of a project {name!r}")
+        return Guidelines(**row._mapping)
+
+    def add_webhook(self, name: str, url: str, events: Sequence[str]) -> Webhook:
+        """Tell an address of events; its secret is made here.
+
+        Raises:
+            DataError: no http address, or an event that is none.
+            NotFoundError: there is no such project.
+        """
+        _check_webhook(url, events)
+        self.get(name)
+        secret = "hook_" + secrets.token_urlsafe(32)
+        values = {"url": url, "secret": secret, "events": list(events), "created_at": self.now()}
+        with self.database.writing() as connection:
+            made = connection.execute(webhooks.insert().values(project=name, **values))
+            assert made.inserted_primary_key is not None
+            (number,) = made.inserted_primary_key
+        return self._webhook(name, number)
+
+    def webhooks(self, name: str) -> list[Webhook]:
+        """A project's webhooks, the oldest first."""
+        query = select(webhooks).where(webhooks.c.project == name).order_by(webhooks.c.id)
+        with self.database.reading() as connection:
+            rows = connection.execute(query).mappings()
+            return [Webhook(**{**row, "events": tuple(row["events"])}) for row in rows]
+
+    def update_webhook(
+        self, name: str, webhook_id: int, *, url: str | None, events: Sequence[str] | None
+    ) -> Webhook:
+        """Change address or events; the secret stays."""
+        found = self._webhook(name, webhook_id)
+        url, events = url or found.url, list(events or found.events)
+        _check_webhook(url, events)
+        with self.database.writing() as connection:
+            connection.execute(
+                update(webhooks).where(webhooks.c.id == webhook_id).values(url=url, events=events)
+            )
+        return self._webhook(name, webhook_id)
+
+    def remove_webhook(self, name: str, webhook_id: int) -> None:
+        """Tell it of nothing more.
+
+        Raises:
+            NotFoundError: the project has no such webhook.
+        """
+        self._webhook(name, webhook_id)
+        with self.database.writing() as connection:
+            connection.execute(delete(webhooks).where(webhooks.c.id == webhook_id))
+
+    def _webhook(self, name: str, webhook_id: int) -> Webhook:
+        found = next((hook for hook in self.webhooks(name) if hook.id == webhook_id), None)
+        if found is None:
+            raise NotFoundError(f"project {name!r} has no webhook {webhook_id}")
+        return found
+
+
+def _row(connection: Connection, name: str, *, lock: bool, is_sqlite: bool) -> Any:
+    query = select(projects).where(projects.c.name == name)
+    return connection.execute(query.with_for_update() if lock and not is_sqlite else query).first()
+
+
+def _project(row: Any) -> Project:
+    return Project(row.name, row.title, tuple(row.attributes), row.settings, row.created_at)
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Title, attributes and settings as they are stored."""
+    checked = dict(values)
+    if "title" in checked:
+        check_name(checked["title"], "a project's title")
+    if "attributes" in checked:
+        names = list(checked["attributes"])
+        if not names or len(set(names)) < len(names):
+            raise DataError(f"attributes: expected some, each once; got {names}")
+        checked["attributes"] = [check_name(name, "an attribute") for name in names]
+    if "settings" in checked:
+        checked["settings"] = dict(checked["settings"] or {})
+        check_storable(checked["settings"], "settings")
+    return checked
+
+
+def _check_webhook(url: str, events: Sequence[str]) -> None:
+    check_storable(url, "a webhook's address")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is none
+    except ValueError:
+        raise DataError(f"a webhook's address: not an address: {url!r:.80}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise DataError(f"a webhook's address: expected http(s)://host/path, got {url!r:.80}")
+    if len(url) > 2000 or not url.isascii() or any(letter <= " " for letter in url):
+        raise DataError("a webhook's address: at most 2000 characters of ASCII, and no spaces")
+    if not events or not set(events) <= set(EVENTS):
+        raise DataError(f"events: expected some of {', '.join(EVENTS)}; got {list(events)}")

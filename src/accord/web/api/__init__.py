@@ -1,0 +1,9 @@
+"""The REST API under /api/v1: all that the pages do, for programs."""
+
+from fastapi import APIRouter
+
+from accord.web.api import members, projects, work
+
+router = APIRouter(prefix="/api/v1")
+for part in (work, projects, members):
+    router.include_router(part.router)

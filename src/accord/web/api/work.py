@@ -1,0 +1,95 @@
+"""An annotator's work: lease, submit, release, undo."""
+
+import dataclasses
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+
+from accord.core.types import Lease, Submission
+from accord.store.judgements import Standing
+from accord.web.api.bodies import LeaseName, NewJudgement, Undo, may
+from accord.web.identity import ROLES, Identity
+from accord.web.services import Given, Services
+
+router = APIRouter(tags=["work"])
+
+Worker = Annotated[Identity, Depends(may("annotate", *ROLES))]
+
+
+@router.post("/projects/{name}/lease")
+def lease(name: str, who: Worker, services: Given) -> dict[str, Any] | None:
+    """The task that one holds already, or the next one; null when nothing is left."""
+    version = services.projects.guidelines(name).version
+    found = services.queue.lease(who.name, project=name)
+    return None if found is None else _shown(services, found, version)
+
+
+@router.post("/release", status_code=204)
+def release(body: LeaseName, who: Worker, services: Given) -> None:
+    """Give a task back undone."""
+    services.queue.release(services.leases.find(body.lease, body.task_id, who.name))
+
+
+@router.post("/judgements")
+def submit(body: NewJudgement, who: Worker, services: Given) -> dict[str, Any]:
+    """Keep what was said. The same again gets the same receipt; another body under the key, 409."""
+    found = services.leases.find(body.lease, body.task_id, who.name)
+    submission = Submission(
+        key=body.key,
+        answer=body.answer,
+        action=body.action,
+        time_on_task_s=body.time_on_task_s,
+        guideline_version=body.guideline_version,
+    )
+    receipt = services.queue.submit(found, submission)
+    told = {"judgement_id": receipt.judgement_id, "task_id": body.task_id, "action": body.action}
+    services.deliveries.tell(
+        found.task.project, "judgement.created", {**told, "annotator": who.name}
+    )
+    return dataclasses.asdict(receipt)
+
+
+@router.post("/judgements/{judgement_id}/undo")
+def undo(judgement_id: str, body: Undo, who: Worker, services: Given) -> dict[str, Any]:
+    """Take a judgement of one's own back; its task is held again."""
+    found = services.queue.undo(who.name, judgement_id, key=body.key)
+    told = {"judgement_id": judgement_id, "task_id": found.task.id, "annotator": who.name}
+    services.deliveries.tell(found.task.project, "judgement.undone", told)
+    return _shown(services, found, services.projects.guidelines(found.task.project).version)
+
+
+@router.get("/judgements/mine")
+def mine(who: Annotated[Identity, Depends(may("read", *ROLES))], services: Given) -> list[Any]:
+    """One's own last ten judgements that stand, the newest first: what can be undone."""
+    return [_said(standing) for standing in services.judgements.of(who.name)]
+
+
+def _shown(services: Services, found: Lease, version: int) -> dict[str, Any]:
+    """A lease without what would tell of the responses' writers, or of the answer."""
+    task = found.task
+    return {
+        "lease": services.leases.name(found),
+        "until": found.until,
+        "order": list(found.order),
+        "seed": found.seed,
+        "guideline_version": version,
+        "task": {
+            "id": task.id,
+            "project": task.project,
+            "kind": task.kind,
+            "prompt": list(task.prompt),
+            "responses": list(task.responses),
+        },
+    }
+
+
+def _said(standing: Standing) -> dict[str, Any]:
+    return {
+        "id": standing.id,
+        "task_id": standing.task.id,
+        "project": standing.task.project,
+        "kind": standing.task.kind,
+        "action": standing.action,
+        "answer": standing.answer,
+        "created_at": standing.created_at,
+    }

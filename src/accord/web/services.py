@@ -1,0 +1,67 @@
+"""What the routes work with, made once for an app."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from fastapi import Depends, Request
+
+from accord.store.access import SqlAccess
+from accord.store.accounts import SqlAccounts
+from accord.store.database import Database
+from accord.store.judgements import SqlJudgements
+from accord.store.projects import SqlProjects
+from accord.store.queue import SqlTaskQueue
+from accord.web.deliveries import Deliveries
+from accord.web.gate import Site
+from accord.web.leases import Leases
+from accord.web.passwords import Passwords
+
+
+@dataclass(frozen=True)
+class Services:
+    """The store's parts, and what the web adds to them."""
+
+    database: Database
+    queue: SqlTaskQueue
+    judgements: SqlJudgements
+    projects: SqlProjects
+    accounts: SqlAccounts
+    access: SqlAccess
+    leases: Leases
+    passwords: Passwords
+    deliveries: Deliveries
+    site: Site
+
+    @classmethod
+    def over(
+        cls,
+        database: Database,
+        *,
+        site: Site,
+        now: Callable[[], float],
+        allow_private_webhooks: bool,
+    ) -> Self:
+        """All of them over one database, with one clock."""
+        accounts = SqlAccounts(database, now=now)
+        projects = SqlProjects(database, now=now)
+        return cls(
+            database=database,
+            queue=SqlTaskQueue(database, now=now),
+            judgements=SqlJudgements(database, now=now),
+            projects=projects,
+            accounts=accounts,
+            access=SqlAccess(database, now=now),
+            leases=Leases(database),
+            passwords=Passwords(accounts, now=now),
+            deliveries=Deliveries(projects, allow_private=allow_private_webhooks, now=now),
+            site=site,
+        )
+
+
+async def _services(request: Request) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+Given = Annotated[Services, Depends(_services)]

@@ -1,0 +1,135 @@
+"""The client over a real connection: it can do all that the API can."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from accord.core.errors import ConfigError, ConflictError, DataError, NotFoundError
+from accord.store.access import SCOPES
+from accord.web.client import Client, RefusedError
+from accord.web.reference import api_routes
+from accord.web.services import Services
+from web.app_parts import rows
+
+
+class Served:
+    """The app on a free port of loopback; remembers which of its routes were used."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
+        self.used: set[tuple[str, str]] = set()
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        config = uvicorn.Config(self._remember, interface="asgi3", log_level="warning")
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, args=([self.socket],))
+
+    async def _remember(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+        if scope["type"] == "http" and "route" in scope:
+            # The route is its router's, and does not know the prefix.
+            self.used.add((scope["method"], "/api/v1" + scope["route"].path))
+
+
+@pytest.fixture
+def served(app: FastAPI) -> Iterator[Served]:
+    found = Served(app)
+    found.thread.start()
+    yield found
+    found.server.should_exit = True
+    found.thread.join()
+    found.socket.close()
+
+
+def client(served: Served, services: Services, role: str) -> Client:
+    return Client(served.url, services.access.issue_token(role, "test", SCOPES)[1])
+
+
+def test_the_client_does_all_that_the_api_does(served: Served, services: Services) -> None:
+    lead, ann = client(served, services, "lead"), client(served, services, "annotator")
+    set_up(lead)
+    work(ann)
+    look_back(lead)
+    members(lead, ann, services)
+    there = {(m, r.path) for r in api_routes(served.app) for m in r.methods or ()}
+    api = {(method, path) for method, path in there if path.startswith("/api/v1")}
+    assert api and not api - served.used
+    assert len(served.used) == len(api)
+
+
+def set_up(lead: Client) -> None:
+    assert lead.create_project("a b", title="Two words")["title"] == "Two words"
+    assert lead.change_project("a b", title="Other")["title"] == "Other"
+    assert [project["name"] for project in lead.projects()] == ["a b", "chat"]
+    assert lead.project("a b")["attributes"] == ["helpful", "harmless", "honest"]
+    assert lead.add_guidelines("a b", "Be kind, now.")["version"] == 2
+    assert lead.guidelines("a b", 2)["text"] == lead.guidelines("a b")["text"] == "Be kind, now."
+    assert lead.add_tasks("a b", rows(3), overlap=1) == {"added": 3, "known": 0}
+    assert lead.tasks("a b", text="q1")["total"] == 1
+    hook = lead.add_webhook("a b", "https://example.org/", ["tasks.added"])
+    assert lead.change_webhook("a b", hook["id"], events=["export.created"])["url"] == hook["url"]
+    assert len(lead.webhooks("a b")) == 1
+    lead.remove_webhook("a b", hook["id"])
+
+
+def work(ann: Client) -> None:
+    lease = ann.lease("a b")
+    assert lease is not None
+    ann.release(lease)
+    while lease := ann.lease("a b"):
+        receipt = ann.submit(lease, {"verdict": "a"}, key=f"key-{lease['task']['id']}")
+        assert ann.submit(lease, {"verdict": "a"}, key=receipt["judgement_id"]) == receipt
+        with pytest.raises(ConflictError, match="make a new key"):
+            ann.submit(lease, {"verdict": "b"}, key=receipt["judgement_id"])
+    assert [said["id"] for said in ann.my_judgements()] == ["key-t2", "key-t1", "key-t0"]
+    again = ann.undo("key-t2")
+    ann.submit(again, {}, action="unsure", time_on_task_s=1.5)
+    with pytest.raises(DataError, match="verdict must be"):
+        ann.submit(again, {"verdict": "c"})
+
+
+def look_back(lead: Client) -> None:
+    assert lead.progress("a b")["done"] == 3
+    assert sorted(said["action"] for said in lead.judgements("a b")) == ["judge", "judge", "unsure"]
+    found, digest = lead.export("a b", aggregation="majority")
+    assert [row["task_id"] for row in found] == ["t0", "t1"]
+    assert lead.judgements_of_export(digest) == ["key-t0", "key-t1"]
+    assert lead.erase(judgements=["key-t0"]) == [digest]
+
+
+def members(lead: Client, ann: Client, services: Services) -> None:
+    assert lead.create_account("new one", "annotator")["link"]
+    assert "/join/" in lead.invite("new one")
+    assert lead.change_account("new one", is_active=False)["is_active"] is False
+    assert len(lead.accounts()) == 5
+    assert ann.me()["name"] == "annotator"
+    assert ann.describe_me(opted_out=["violence"])["opted_out"] == ["violence"]
+    services.passwords.set("annotator", "the first password")
+    ann.change_password("the first password", "the second password")
+    made = ann.issue_token("short", ["read"], expires_in_s=60)
+    assert made["secret"] not in str(ann.tokens())
+    ann.revoke_token(made["id"])
+    with pytest.raises(RefusedError, match="this is for: lead") as refused:
+        ann.accounts()
+    assert refused.value.status == 403
+    with pytest.raises(NotFoundError, match="no project 'x y'"):
+        lead.project("x y")
+
+
+def test_a_server_that_is_not_there(served: Served) -> None:
+    with pytest.raises(RefusedError, match="sign in first"):
+        Client(served.url, "nonsense").me()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(RefusedError, match="cannot be reached"):
+        Client(f"http://127.0.0.1:{port}", "t", timeout_s=5).me()
+    with pytest.raises(ConfigError, match="expected http"):
+        Client("file:///etc", "t")
+    any_client: Any = Client("http://h", "accord_secret")
+    assert "accord_secret" not in repr(any_client)
