@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from accord import cli
+from accord.commands.label import _is_private, _listening
 from accord.core.files import write_jsonl
 from accord.store.access import SqlAccess
 from accord.store.accounts import SqlAccounts
@@ -55,6 +56,19 @@ def test_one_command(tmp_path: Path, stop: signal.Signals, status: int) -> None:
     assert SqlAccess(database).use_invitation(invited[1]).sets_password
     assert not SqlAccess(database).use_invitation(found[2]).sets_password
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "is_private"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:1", True),
+        ("0.0.0.0", "http://0.0.0.0:1", False),
+        ("0.0.0.0", "https://label.example", True),
+    ],
+)
+def test_who_can_listen_in(host: str, url: str, is_private: bool) -> None:
+    with _listening(host, 0) as listener:
+        assert _is_private(url, listener) is is_private
 
 
 def test_a_port_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

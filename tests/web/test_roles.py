@@ -42,6 +42,39 @@ def test_every_route_of_the_api_names_a_scope(app: FastAPI) -> None:
         assert is_reading or declared(route, "scope") in ("annotate", "manage"), route.path
 
 
+def test_who_may_use_the_api(app: FastAPI) -> None:
+    """Written out once more: who reads others' judgements, and what only leads do."""
+    places: dict[tuple[str, ...], set[str]] = {}
+    for route in api_routes(app):
+        (method, *_) = sorted(route.methods)
+        if route.path.startswith("/api/v1"):
+            place = f"{method} {route.path.removeprefix('/api/v1')}"
+            places.setdefault(declared(route, "roles"), set()).add(place)
+    assert set(places) == {("lead",), ("lead", "reviewer"), ROLES}
+    assert places["lead", "reviewer"] == {
+        "GET /exports/{sha256}",
+        "GET /projects/{name}/judgements",
+        "GET /projects/{name}/tasks",
+    }
+    assert places[ROLES] == {
+        "DELETE /tokens/{token_id}",
+        "GET /judgements/mine",
+        "GET /me",
+        "GET /projects",
+        "GET /projects/{name}",
+        "GET /projects/{name}/guidelines",
+        "GET /projects/{name}/progress",
+        "GET /tokens",
+        "PATCH /me",
+        "POST /judgements",
+        "POST /judgements/{judgement_id}/undo",
+        "POST /me/password",
+        "POST /projects/{name}/lease",
+        "POST /release",
+        "POST /tokens",
+    }
+
+
 @pytest.mark.parametrize("role", [None, *ROLES])
 def test_roles_by_routes(app: FastAPI, browser: Any, role: Role | None) -> None:
     """401 without an account, 403 with the wrong one, and neither with a right one."""

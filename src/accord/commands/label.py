@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import ipaddress
 import signal
 import socket
 from collections.abc import Iterator
@@ -32,6 +33,11 @@ def label(arguments: list[str]) -> int:
         with _listening(options.host, options.port) as listener:
             url = options.public_url or _url(options.host, listener)
             _print_links(database, url, options.add_annotator, console)
+            if not _is_private(url, listener):
+                console.print(
+                    "note: without https others on the network can read passwords; put a proxy "
+                    "before this server, and name its address by --public_url"
+                )
             return _serve(database, listener, options, console)
     finally:
         database.close()
@@ -129,6 +135,12 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 def _url(host: str, listener: socket.socket) -> str:
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def _is_private(url: str, listener: socket.socket) -> bool:
+    """Whether nobody can listen in on the way to the server."""
+    address = ipaddress.ip_address(listener.getsockname()[0])
+    return address.is_loopback or url.startswith("https:")
 
 
 def _serve(
