@@ -1,0 +1,21 @@
+"""The annotation app's pages. `router` has the routes, `assets` is to be mounted at /static.
+
+What the app around them gives them (identity, CSRF token, store, guidelines, projects) stands at
+the top of `setting.py`. The pages need a Content-Security-Policy of no more than
+`default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';
+form-action 'self'; base-uri 'none'; frame-ancestors 'none'`.
+"""
+
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.staticfiles import StaticFiles
+
+from accord.web.pages import dashboard, labelling
+
+router = APIRouter(include_in_schema=False)
+router.include_router(labelling.router)
+router.include_router(dashboard.router)
+
+assets = StaticFiles(directory=Path(__file__).parents[1] / "static")
+"""Style sheet and scripts: no secrets, for anybody."""

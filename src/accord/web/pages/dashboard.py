@@ -1,0 +1,5 @@
+"""The lead's page."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,198 @@
+"""The annotator's pages: projects, the task at hand, one's last judgements."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from accord.core.errors import AccordError, ConflictError, DataError
+from accord.core.types import Lease, Receipt, Submission
+from accord.store.answers import LIKERT
+from accord.store.judgements import Standing
+from accord.web.forms import LETTERS, Form
+from accord.web.identity import Identity, only
+from accord.web.pages.setting import Setting, Settings
+from accord.web.pages.templating import is_part, page
+from accord.web.rendering import word_diff
+
+router = APIRouter()
+
+Person = Annotated[Identity, Depends(only("annotator", "reviewer", "lead"))]
+UNDO_DEPTH = 10
+SKIP_REASONS = ("I do not know enough about this", "It would take too long", "I would rather not")
+FLAG_REASONS = (
+    "Personal data",
+    "Harmful or illegal content",
+    "Broken or unreadable",
+    "The same as another task",
+    "The guidelines do not cover this",
+    "Something else",
+)
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """The text fields of a form; of a repeated one, the last."""
+    form = await request.form()
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+Posted = Annotated[dict[str, str], Depends(_fields)]
+
+
+@router.get("/")
+def projects(request: Request, who: Person, setting: Settings) -> HTMLResponse:
+    """Projects that one may work in, and how far each has come."""
+    rows = [(name, setting.queue.progress(name)) for name in setting.projects(who)]
+    return page(request, "projects.html.jinja", projects=rows)
+
+
+@router.get("/label")
+def label(request: Request, who: Person, setting: Settings, project: str) -> HTMLResponse:
+    """The next task of a project, or the one that is held already."""
+    try:
+        setting.check_member(who, project)
+        lease = setting.queue.lease(who.name, project=project)
+    except AccordError as error:
+        return _refuse(request, error)
+    return _show(request, setting, project, lease)
+
+
+@router.post("/label/judgements")
+def judge(request: Request, who: Person, setting: Settings, posted: Posted) -> Response:
+    """Keep what was said of a task; the next one comes with the word that it is saved."""
+    try:
+        lease = setting.lease_of(who, posted.get("task", ""), posted.get("lease", ""))
+        project = lease.task.project
+        submission = Form(lease.task, lease.order, setting.attributes(project)).read(posted)
+        receipt = setting.queue.submit(lease, submission)
+        if not is_part(request):
+            return RedirectResponse(_address(project), 303)
+        saved = _what_was_saved(submission, receipt)
+        if posted.get("stay"):
+            return page(request, "waiting.html.jinja", project=project, saved=saved)
+        following = setting.queue.lease(who.name, project=project)
+    except AccordError as error:
+        return _refuse(request, error)
+    seen = submission.guideline_version
+    return _show(request, setting, project, following, saved=saved, guideline_seen=seen)
+
+
+@router.get("/label/last")
+def last(request: Request, who: Person, setting: Settings, project: str) -> HTMLResponse:
+    """One's last ten judgements, the newest first, each to be taken back."""
+    return page(
+        request,
+        "last.html.jinja",
+        project=project,
+        entries=[(s, _gist(s), uuid.uuid4().hex) for s in _last(setting, who)],
+    )
+
+
+@router.post("/label/undo")
+def undo(request: Request, who: Person, setting: Settings, posted: Posted) -> Response:
+    """Take one of them back: its task is shown again, with what was said filled in."""
+    wanted = posted.get("judgement", "")
+    try:
+        taken = next((s for s in _last(setting, who) if s.id == wanted), None)
+        lease = setting.queue.undo(who.name, wanted, key=posted.get("key", ""))
+        setting.check_member(who, lease.task.project)
+    except AccordError as error:
+        return _refuse(request, error)
+    if not is_part(request):
+        return RedirectResponse(_address(lease.task.project), 303)
+    answer = taken.answer if taken is not None and taken.action == "judge" else None
+    said = "Taken back. The task is yours again."
+    return _show(request, setting, lease.task.project, lease, answer=answer, saved=said)
+
+
+@router.get("/label/differences")
+def differences(request: Request, who: Person, setting: Settings, task: str) -> HTMLResponse:
+    """The two responses of a pair with the words marked that only one of them has."""
+    try:
+        lease = setting.lease_of(who, task, "")
+        form = Form(lease.task, lease.order)
+        if len(form.order) != 2:
+            raise DataError("words are compared between two responses")
+    except AccordError as error:
+        return _refuse(request, error)
+    (_, _, first), (_, _, second) = form.places()
+    shown = zip(LETTERS, word_diff(first, second), strict=False)
+    return page(request, "differences.html.jinja", shown=list(shown))
+
+
+def _show(
+    request: Request,
+    setting: Setting,
+    project: str,
+    lease: Lease | None,
+    *,
+    answer: Mapping[str, Any] | None = None,
+    saved: str | None = None,
+    guideline_seen: int | None = None,
+) -> HTMLResponse:
+    """A task's card; in a whole page where the browser has none yet.
+
+    Args:
+        answer: what was said of it before, to be filled in.
+        saved: what to say of the request that led here, once it is on the disk.
+        guideline_seen: the version beside the task; a newer one is sent along, so that nobody
+            judges by other guidelines than those that his judgement names.
+    """
+    version, guidelines = setting.guidelines(project)
+    context: dict[str, Any] = {}
+    if lease is not None:
+        form = Form(lease.task, lease.order, setting.attributes(project))
+        context = {
+            "task": lease.task,
+            "form": form,
+            "filled": {} if answer is None else form.fill(answer),
+            "key": uuid.uuid4().hex,
+            "ratings": range(LIKERT[0], LIKERT[1] + 1),
+            "skip_reasons": SKIP_REASONS,
+            "flag_reasons": FLAG_REASONS,
+        }
+    return page(
+        request,
+        "card.html.jinja" if is_part(request) else "label.html.jinja",
+        project=project,
+        lease=lease,
+        guideline_version=version,
+        guidelines=guidelines,
+        guideline_seen=guideline_seen,
+        saved=saved,
+        **context,
+    )
+
+
+def _refuse(request: Request, error: AccordError) -> HTMLResponse:
+    """Say what is wrong beside the form, which stays as it is."""
+    status = 409 if isinstance(error, ConflictError) else 422
+    headers = {"HX-Retarget": "#message", "HX-Reswap": "innerHTML"}
+    template = "refusal.html.jinja" if is_part(request) else "refused.html.jinja"
+    return page(request, template, status=status, headers=headers, reason=str(error))
+
+
+def _last(setting: Setting, who: Identity) -> list[Standing]:
+    return setting.judgements.of(who.name, last=UNDO_DEPTH)
+
+
+def _what_was_saved(submission: Submission, receipt: Receipt) -> str:
+    done = {"judge": "Saved", "skip": "Skipped", "flag": "Flagged", "unsure": "Saved as unsure"}
+    if receipt.is_surplus:
+        return "Saved. Others had finished this task meanwhile: yours is kept beside theirs."
+    return f"{done[submission.action]} (no. {receipt.sequence})."
+
+
+def _gist(standing: Standing) -> str:
+    if standing.action != "judge":
+        return {"skip": "skipped", "flag": "flagged"}.get(standing.action, standing.action)
+    if standing.answer is None:
+        return "erased"
+    return Form(standing.task, standing.order).gist(standing.answer)
+
+
+def _address(project: str) -> str:
+    return f"/label?project={quote(project, safe='')}"

@@ -1,0 +1,45 @@
+"""Templates: everything is escaped, and a name that a template misspells is an error."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from accord import __version__
+from accord.web.rendering import render
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("accord.web.pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters["markdown"] = render
+_TEMPLATES.globals["version"] = __version__
+
+
+def page(
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **context: Any,
+) -> HTMLResponse:
+    """A template filled in; each knows who asks, the session's CSRF token, and `is_part`."""
+    html = _TEMPLATES.get_template(template).render(
+        identity=request.state.identity,
+        csrf=request.state.csrf,
+        is_part=is_part(request),
+        **context,
+    )
+    fresh = {"Cache-Control": "no-store", **(headers or {})}  # a key is made for one display
+    return HTMLResponse(html, status_code=status, headers=fresh)
+
+
+def is_part(request: Request) -> bool:
+    """Whether a script asks for a part of a page that is there already."""
+    return request.headers.get("HX-Request") == "true"

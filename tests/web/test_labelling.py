@@ -1,0 +1,295 @@
+"""The annotator's pages through HTTP: every task kind, in every order, from form to database."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+from web.pages_app import build, task
+
+from accord.core.types import Task, TaskKind
+from accord.store.database import Database
+from accord.store.judgements import SqlJudgements
+from accord.store.queue import SqlTaskQueue, display_seed, shown_order
+
+PART = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Any:
+    opened = Database.open(f"sqlite:///{tmp_path / 'store.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def app(database: Database) -> FastAPI:
+    return build(database)
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Any:
+    with TestClient(app) as client:
+        yield client
+
+
+def hidden_fields(html: str) -> dict[str, str]:
+    form = html.split('id="judgement"', 1)[1]
+    found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form)
+    return dict(found)
+
+
+def show(client: TestClient) -> dict[str, str]:
+    answer = client.get("/label", params={"project": "demo"})
+    assert answer.status_code == 200, answer.text
+    return hidden_fields(answer.text)
+
+
+def name_with_order(order: tuple[int, ...]) -> str:
+    """A task's name under which ann sees its responses in this order."""
+    for number in range(1000):
+        name = f"t{number}"
+        like = task("ranking", tuple(map(str, range(len(order)))), name=name)
+        if shown_order(like, display_seed(name, "ann")) == order:
+            return name
+    raise AssertionError(order)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize(
+    ("kind", "fields", "by_place"),
+    [
+        ("pairwise", {"choice": "A4"}, lambda r: {"verdict": "ab"[r[0]], "strength": 4}),
+        ("pairwise", {"choice": "B1"}, lambda r: {"verdict": "ab"[r[1]], "strength": 1}),
+        ("pairwise", {"choice": "tie"}, lambda r: {"verdict": "tie"}),
+        ("pairwise", {"choice": "both_bad"}, lambda r: {"verdict": "both_bad"}),
+        ("ranking", {"rank_0": "2", "rank_1": "1"}, lambda r: {"ranks": [2, 1][:: 1 - 2 * r[0]]}),
+        (
+            "likert",
+            {"rating_0_0": "7", "rating_1_1": "2"},
+            lambda r: {
+                "ratings": {
+                    "helpful": [7, None][:: 1 - 2 * r[0]],
+                    "harmless": [None, 2][:: 1 - 2 * r[0]],
+                    "honest": [None, None],
+                }
+            },
+        ),
+        (
+            "rewrite",
+            {"response": "1", "text": "one\r\ntwo"},
+            lambda r: {"text": "one\ntwo", "response": r[1]},
+        ),
+        ("critique", {"text": "terse"}, lambda r: {"text": "terse", "response": r[0]}),
+        ("success", {"success": "yes"}, lambda r: {"success": True}),
+    ],
+)
+def test_what_is_said_of_a_place_is_stored_of_its_response(
+    client: TestClient,
+    database: Database,
+    kind: TaskKind,
+    fields: dict[str, str],
+    by_place: Any,
+    order: tuple[int, ...],
+) -> None:
+    SqlTaskQueue(database).add([task(kind, name=name_with_order(order))])
+    posted = {**show(client), **fields, "time_on_task_s": "2.5"}
+    done = client.post("/label/judgements", data=posted, headers=PART)
+    assert done.status_code == 200, done.text
+    assert "Saved (no. 1)." in done.text and "Nothing left to do here" in done.text
+    (standing,) = SqlJudgements(database).current()
+    assert standing.answer == by_place(order)
+    assert (standing.order, standing.time_on_task_s, standing.guideline_version) == (order, 2.5, 0)
+
+
+def test_without_a_script_the_next_task_is_a_redirect_away(
+    client: TestClient, database: Database
+) -> None:
+    SqlTaskQueue(database).add([task(project="a/b c&d")])
+    html = client.get("/label", params={"project": "a/b c&d"}).text
+    done = client.post(
+        "/label/judgements", data={**hidden_fields(html), "choice": "tie"}, follow_redirects=False
+    )
+    assert (done.status_code, done.headers["location"]) == (303, "/label?project=a%2Fb%20c%26d")
+    assert "Nothing left" in client.get(done.headers["location"]).text
+
+
+@pytest.mark.parametrize("action", ["skip", "flag", "unsure"])
+def test_skip_flag_and_unsure_are_different_things(
+    client: TestClient, database: Database, action: str
+) -> None:
+    SqlTaskQueue(database).add([task()])
+    said = {"action": action, f"{action}_reason": "why", "skip_text": "x", "choice": "A1"}
+    done = client.post("/label/judgements", data={**show(client), **said}, headers=PART)
+    assert done.status_code == 200
+    (standing,) = SqlJudgements(database).current()
+    more = {"text": "x"} if action == "skip" else {}
+    assert (standing.action, standing.answer) == (action, {"reason": "why", **more})
+
+
+def test_a_retry_stores_one_and_another_answer_under_its_key_is_refused(
+    client: TestClient, database: Database
+) -> None:
+    SqlTaskQueue(database).add([task()])
+    posted = {**show(client), "choice": "A1"}
+    for _ in range(2):
+        assert client.post("/label/judgements", data=posted, headers=PART).status_code == 200
+    other = client.post("/label/judgements", data={**posted, "choice": "B1"}, headers=PART)
+    assert other.status_code == 409
+    assert other.headers["HX-Retarget"] == "#message"  # the form stays as it is
+    assert "Not saved" in other.text
+    assert len(SqlJudgements(database).current()) == 1
+
+
+def test_a_display_of_its_own_has_a_key_of_its_own(client: TestClient, database: Database) -> None:
+    SqlTaskQueue(database).add([task()])
+    assert show(client)["key"] != show(client)["key"]
+
+
+def test_work_after_the_lease_ran_out_is_kept_and_said_to_be_surplus(
+    client: TestClient, app: FastAPI, database: Database
+) -> None:
+    clock = [1000.0]
+    app.state.queue = queue = SqlTaskQueue(database, lease_s=60, now=lambda: clock[0])
+    queue.add([task()])
+    queue.register("ben")
+    late = {**show(client), "choice": "A1"}
+    clock[0] += 61
+    other = queue.lease("ben")
+    assert other is not None
+    done = client.post("/label/judgements", data=late, headers=PART)
+    assert "kept beside theirs" in done.text
+    (standing,) = SqlJudgements(database).current()
+    assert standing.is_surplus
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        ("pairwise", {"choice": "B3", "comment": "<b>because</b>"}),
+        ("ranking", {"rank_0": "2", "rank_1": "1"}),
+        ("likert", {"rating_0_0": "7", "rating_2_1": "1"}),
+        ("rewrite", {"response": "1", "text": "\nbetter"}),
+        ("critique", {"response": "1", "text": "too </textarea><script>"}),
+        ("success", {"success": "no"}),
+    ],
+)
+def test_undo_shows_the_task_again_as_it_was_answered(
+    client: TestClient, database: Database, kind: TaskKind, answer: dict[str, str]
+) -> None:
+    SqlTaskQueue(database).add([task(kind), task(name="t2")])
+    client.post("/label/judgements", data={**show(client), **answer}, headers=PART)
+    listed = client.get("/label/last", params={"project": "demo"}, headers=PART).text
+    asked = dict(re.findall(r'name="(judgement|key)" value="(\w+)"', listed))
+    undone = client.post("/label/undo", data=asked, headers=PART)
+    assert "Taken back" in undone.text
+    assert hidden_fields(undone.text)["task"] == "t1"
+    assert filled(undone.text) == answer
+    assert SqlJudgements(database).current() == []
+    again = client.post(
+        "/label/judgements", data={**hidden_fields(undone.text), **answer}, headers=PART
+    )
+    assert again.status_code == 200
+    assert hidden_fields(again.text)["task"] == "t2"
+
+
+def filled(html: str) -> dict[str, str]:
+    """What a browser would send of a form as it is shown, without what is hidden or empty."""
+    from html import unescape
+
+    radios = re.findall(r'<input type="radio" name="(\w+)" value="(\w+)"[^>]*checked', html)
+    texts = re.findall(r'<textarea name="(\w+)"[^>]*>\n?(.*?)</textarea>', html, re.DOTALL)
+    selects = re.findall(r'<select name="(rank_\d)".*?<option value="(\d)" selected', html, re.DOTALL)
+    found = {**dict(radios), **dict(selects), **{n: unescape(text) for n, text in texts}}
+    return {name: value for name, value in found.items() if value}
+
+
+def test_the_last_ten_are_listed_newest_first(client: TestClient, database: Database) -> None:
+    SqlTaskQueue(database).add([task(name=f"t{n}", prompt=(f"prompt {n}",)) for n in range(12)])
+    for _ in range(12):
+        client.post("/label/judgements", data={**show(client), "choice": "tie"}, headers=PART)
+    listed = client.get("/label/last", params={"project": "demo"}, headers=PART).text
+    prompts = [int(n) for n in re.findall(r"prompt (\d+)", listed)]
+    said = [standing.task.prompt[0]["content"] for standing in SqlJudgements(database).current()]
+    assert prompts == [int(text.split()[1]) for text in said[:1:-1]]
+    assert len(prompts) == 10
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "says"),
+    [
+        ({}, 422, "choose which response is the better"),
+        ({"choice": "C1"}, 422, "choose which response is the better"),
+        ({"choice": "tie", "key": "x"}, 422, "no key"),
+        ({"choice": "tie", "action": "undo"}, 422, "expected one of"),
+        ({"action": "flag"}, 422, "reason"),
+        ({"choice": "tie", "task": "<script>"}, 422, "there is no task &#39;&lt;script&gt;"),
+    ],
+)
+def test_bad_forms_are_refused_beside_the_form(
+    client: TestClient, database: Database, fields: dict[str, str], status: int, says: str
+) -> None:
+    SqlTaskQueue(database).add([task()])
+    answer = client.post("/label/judgements", data={**show(client), **fields}, headers=PART)
+    assert answer.status_code == status
+    assert says in answer.text
+    assert answer.headers["HX-Retarget"] == "#message"
+    assert SqlJudgements(database).current() == []
+
+
+def test_nothing_tells_who_wrote_a_response_or_how_long_it_is(
+    client: TestClient, database: Database
+) -> None:
+    SqlTaskQueue(database).add([task(responses=("x" * 123, "y" * 45))])
+    html = client.get("/label", params={"project": "demo"}).text
+    assert "policy-" not in html
+    assert not re.search(r"\b(123|45)\b", html)
+
+
+def test_a_project_that_is_not_his_is_closed(
+    client: TestClient, app: FastAPI, database: Database
+) -> None:
+    SqlTaskQueue(database).add([task(), task(name="t2", project="secret")])
+    app.state.projects = lambda who: ["demo"] if who.name == "ann" else []
+    assert "secret" not in client.get("/").text
+    assert client.get("/label", params={"project": "secret"}).status_code == 422
+    posted = {**show(client), "task": "t2", "choice": "tie"}
+    assert client.post("/label/judgements", data=posted, headers=PART).status_code == 422
+    assert client.get("/label/differences", params={"task": "t2"}).status_code == 422
+
+
+def test_newer_guidelines_come_with_the_next_task(
+    client: TestClient, app: FastAPI, database: Database
+) -> None:
+    SqlTaskQueue(database).add([task(), task(name="t2"), task(name="t3")])
+    app.state.guidelines = lambda project: (3, "Be **fair** <script>alert(1)</script>")
+    posted = show(client)
+    first = client.post("/label/judgements", data={**posted, "choice": "tie"}, headers=PART)
+    assert posted["guideline_version"] == "3"
+    assert "version 3" not in first.text
+    app.state.guidelines = lambda project: (4, "new")
+    following = {**hidden_fields(first.text), "choice": "tie"}
+    second = client.post("/label/judgements", data=following, headers=PART)
+    assert "version 4" in second.text and 'hx-swap-oob="true"' in second.text
+    assert [s.guideline_version for s in SqlJudgements(database).current()] == [3, 3]
+
+
+def test_earlier_turns_are_folded_and_words_compared(
+    client: TestClient, database: Database
+) -> None:
+    told = task(prompt=("one", "two", "three"), responses=("same <i>old</i>", "same new"))
+    SqlTaskQueue(database).add([told])
+    html = client.get("/label", params={"project": "demo"}).text
+    assert "2 earlier turns" in html
+    shown = client.get("/label/differences", params={"task": "t1"}, headers=PART).text
+    assert "<mark>new</mark>" in shown and "&lt;" in shown and "<i>" not in shown
+
+
+def test_pages_hold_no_inline_script_or_style(client: TestClient, database: Database) -> None:
+    tasks: list[Task] = [task(kind, name=kind) for kind in ("pairwise", "likert", "rewrite")]
+    SqlTaskQueue(database).add(tasks)
+    for address in ("/", "/label?project=demo", "/label/last?project=demo"):
+        html = client.get(address).text
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]* src=)", html), address
