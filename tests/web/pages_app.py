@@ -1,44 +1,39 @@
-"""A small app around the pages, as the real one is: an identity, a CSRF token, a strict CSP."""
+"""The app with one annotator signed in, and tasks of every kind for her."""
 
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 
-from accord.core.types import Message, Task, TaskKind
+from accord.core.errors import ConflictError
+from accord.core.types import Message, Role, Task, TaskKind
 from accord.store.database import Database
-from accord.store.queue import SqlTaskQueue
-from accord.web import pages
-from accord.web.identity import Identity, Role
-
-CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-CSRF = "token-of-the-session"
+from accord.web.app import build_app
 
 
-def build(database: Database, *, who: str = "ann", role: Role = "annotator") -> FastAPI:
-    """The pages for one person who is signed in; posts without the token are refused."""
-    app = FastAPI()
-    app.state.database = database
-
-    @app.middleware("http")
-    async def around(
-        request: Request, go_on: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        request.state.identity = Identity(who, role)
-        request.state.csrf = CSRF
-        response = await go_on(request)
-        response.headers["Content-Security-Policy"] = CSP
-        return response
-
-    app.include_router(pages.router)
-    app.mount("/static", pages.assets)
-    SqlTaskQueue(database).register(who)
+def build(
+    database: Database,
+    *,
+    who: str = "ann",
+    role: Role = "annotator",
+    now: Callable[[], float] = time.time,
+) -> FastAPI:
+    """The app, with an account for one person and a project."""
+    app = build_app(database, now=now)
+    app.state.services.accounts.create(who, role)
+    app.state.services.projects.create("demo", text="Be **fair** <script>alert(1)</script>")
     return app
+
+
+def put_up(app: FastAPI, tasks: Sequence[Task]) -> None:
+    """Tasks in their projects, made where they are not there."""
+    for project in {task.project for task in tasks}:
+        with suppress(ConflictError):
+            app.state.services.projects.create(project, text="Be fair.")
+    app.state.services.queue.add(tasks)
 
 
 def task(
@@ -50,8 +45,7 @@ def task(
     prompt: tuple[str, ...] = ("What is **two** and two?",),
 ) -> Task:
     turns = tuple(
-        Message(role=("user", "assistant")[n % 2], content=text)
-        for n, text in enumerate(prompt)
+        Message(role=("user", "assistant")[n % 2], content=text) for n, text in enumerate(prompt)
     )
     policies = tuple(f"policy-{n}" for n in range(len(responses)))
     return Task(name, project, kind, turns, responses, policies)

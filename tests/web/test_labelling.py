@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
-from web.pages_app import build, task
 
 from accord.core.types import Task, TaskKind
 from accord.store.database import Database
+from accord.store.display import display_seed, shown_order
 from accord.store.judgements import SqlJudgements
-from accord.store.queue import SqlTaskQueue, display_seed, shown_order
+from accord.store.queue import LEASE_S
+from accord.web.gate import COOKIE
+from web.app_parts import ORIGIN, Clock
+from web.pages_app import build, put_up, task
 
 PART = {"HX-Request": "true"}
 
@@ -25,13 +28,14 @@ def database(tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def app(database: Database) -> FastAPI:
-    return build(database)
+def app(database: Database, clock: Clock) -> FastAPI:
+    return build(database, now=clock)
 
 
 @pytest.fixture
 def client(app: FastAPI) -> Any:
-    with TestClient(app) as client:
+    with TestClient(app, base_url=ORIGIN, headers={"Origin": ORIGIN}) as client:
+        client.cookies.set(COOKIE, app.state.services.access.start_session("ann"))
         yield client
 
 
@@ -88,39 +92,40 @@ def name_with_order(order: tuple[int, ...]) -> str:
 )
 def test_what_is_said_of_a_place_is_stored_of_its_response(
     client: TestClient,
+    app: FastAPI,
     database: Database,
     kind: TaskKind,
     fields: dict[str, str],
     by_place: Any,
     order: tuple[int, ...],
 ) -> None:
-    SqlTaskQueue(database).add([task(kind, name=name_with_order(order))])
+    put_up(app, [task(kind, name=name_with_order(order))])
     posted = {**show(client), **fields, "time_on_task_s": "2.5"}
     done = client.post("/label/judgements", data=posted, headers=PART)
     assert done.status_code == 200, done.text
     assert "Saved (no. 1)." in done.text and "Nothing left to do here" in done.text
     (standing,) = SqlJudgements(database).current()
     assert standing.answer == by_place(order)
-    assert (standing.order, standing.time_on_task_s, standing.guideline_version) == (order, 2.5, 0)
+    assert (standing.order, standing.time_on_task_s, standing.guideline_version) == (order, 2.5, 1)
 
 
 def test_without_a_script_the_next_task_is_a_redirect_away(
-    client: TestClient, database: Database
+    client: TestClient, app: FastAPI, database: Database
 ) -> None:
-    SqlTaskQueue(database).add([task(project="a/b c&d")])
-    html = client.get("/label", params={"project": "a/b c&d"}).text
+    put_up(app, [task(project="a b&c")])
+    html = client.get("/label", params={"project": "a b&c"}).text
     done = client.post(
         "/label/judgements", data={**hidden_fields(html), "choice": "tie"}, follow_redirects=False
     )
-    assert (done.status_code, done.headers["location"]) == (303, "/label?project=a%2Fb%20c%26d")
+    assert (done.status_code, done.headers["location"]) == (303, "/label?project=a%20b%26c")
     assert "Nothing left" in client.get(done.headers["location"]).text
 
 
 @pytest.mark.parametrize("action", ["skip", "flag", "unsure"])
 def test_skip_flag_and_unsure_are_different_things(
-    client: TestClient, database: Database, action: str
+    client: TestClient, app: FastAPI, database: Database, action: str
 ) -> None:
-    SqlTaskQueue(database).add([task()])
+    put_up(app, [task()])
     said = {"action": action, f"{action}_reason": "why", "skip_text": "x", "choice": "A1"}
     done = client.post("/label/judgements", data={**show(client), **said}, headers=PART)
     assert done.status_code == 200
@@ -130,9 +135,9 @@ def test_skip_flag_and_unsure_are_different_things(
 
 
 def test_a_retry_stores_one_and_another_answer_under_its_key_is_refused(
-    client: TestClient, database: Database
+    client: TestClient, app: FastAPI, database: Database
 ) -> None:
-    SqlTaskQueue(database).add([task()])
+    put_up(app, [task()])
     posted = {**show(client), "choice": "A1"}
     for _ in range(2):
         assert client.post("/label/judgements", data=posted, headers=PART).status_code == 200
@@ -143,22 +148,21 @@ def test_a_retry_stores_one_and_another_answer_under_its_key_is_refused(
     assert len(SqlJudgements(database).current()) == 1
 
 
-def test_a_display_of_its_own_has_a_key_of_its_own(client: TestClient, database: Database) -> None:
-    SqlTaskQueue(database).add([task()])
+def test_a_display_of_its_own_has_a_key_of_its_own(
+    client: TestClient, app: FastAPI, database: Database
+) -> None:
+    put_up(app, [task()])
     assert show(client)["key"] != show(client)["key"]
 
 
 def test_work_after_the_lease_ran_out_is_kept_and_said_to_be_surplus(
-    client: TestClient, app: FastAPI, database: Database
+    client: TestClient, app: FastAPI, database: Database, clock: Clock
 ) -> None:
-    clock = [1000.0]
-    app.state.queue = queue = SqlTaskQueue(database, lease_s=60, now=lambda: clock[0])
-    queue.add([task()])
-    queue.register("ben")
+    put_up(app, [task()])
+    app.state.services.accounts.create("ben", "annotator")
     late = {**show(client), "choice": "A1"}
-    clock[0] += 61
-    other = queue.lease("ben")
-    assert other is not None
+    clock.at += LEASE_S + 1
+    assert app.state.services.queue.lease("ben") is not None
     done = client.post("/label/judgements", data=late, headers=PART)
     assert "kept beside theirs" in done.text
     (standing,) = SqlJudgements(database).current()
@@ -177,12 +181,12 @@ def test_work_after_the_lease_ran_out_is_kept_and_said_to_be_surplus(
     ],
 )
 def test_undo_shows_the_task_again_as_it_was_answered(
-    client: TestClient, database: Database, kind: TaskKind, answer: dict[str, str]
+    client: TestClient, app: FastAPI, database: Database, kind: TaskKind, answer: dict[str, str]
 ) -> None:
-    SqlTaskQueue(database).add([task(kind), task(name="t2")])
+    put_up(app, [task(kind), task(name="t2")])
     client.post("/label/judgements", data={**show(client), **answer}, headers=PART)
     listed = client.get("/label/last", params={"project": "demo"}, headers=PART).text
-    asked = dict(re.findall(r'name="(judgement|key)" value="(\w+)"', listed))
+    asked = dict(re.findall(r'name="(csrf|judgement|key)" value="(\w+)"', listed))
     undone = client.post("/label/undo", data=asked, headers=PART)
     assert "Taken back" in undone.text
     assert hidden_fields(undone.text)["task"] == "t1"
@@ -201,13 +205,16 @@ def filled(html: str) -> dict[str, str]:
 
     radios = re.findall(r'<input type="radio" name="(\w+)" value="(\w+)"[^>]*checked', html)
     texts = re.findall(r'<textarea name="(\w+)"[^>]*>\n?(.*?)</textarea>', html, re.DOTALL)
-    selects = re.findall(r'<select name="(rank_\d)".*?<option value="(\d)" selected', html, re.DOTALL)
+    chosen = r'<select name="(rank_\d)".*?<option value="(\d)" selected'
+    selects = re.findall(chosen, html, re.DOTALL)
     found = {**dict(radios), **dict(selects), **{n: unescape(text) for n, text in texts}}
     return {name: value for name, value in found.items() if value}
 
 
-def test_the_last_ten_are_listed_newest_first(client: TestClient, database: Database) -> None:
-    SqlTaskQueue(database).add([task(name=f"t{n}", prompt=(f"prompt {n}",)) for n in range(12)])
+def test_the_last_ten_are_listed_newest_first(
+    client: TestClient, app: FastAPI, database: Database
+) -> None:
+    put_up(app, [task(name=f"t{n}", prompt=(f"prompt {n}",)) for n in range(12)])
     for _ in range(12):
         client.post("/label/judgements", data={**show(client), "choice": "tie"}, headers=PART)
     listed = client.get("/label/last", params={"project": "demo"}, headers=PART).text
@@ -225,13 +232,18 @@ def test_the_last_ten_are_listed_newest_first(client: TestClient, database: Data
         ({"choice": "tie", "key": "x"}, 422, "no key"),
         ({"choice": "tie", "action": "undo"}, 422, "expected one of"),
         ({"action": "flag"}, 422, "reason"),
-        ({"choice": "tie", "task": "<script>"}, 422, "there is no task &#39;&lt;script&gt;"),
+        ({"choice": "tie", "task": "<script>"}, 422, "was given for task &#39;&lt;script&gt;"),
     ],
 )
 def test_bad_forms_are_refused_beside_the_form(
-    client: TestClient, database: Database, fields: dict[str, str], status: int, says: str
+    client: TestClient,
+    app: FastAPI,
+    database: Database,
+    fields: dict[str, str],
+    status: int,
+    says: str,
 ) -> None:
-    SqlTaskQueue(database).add([task()])
+    put_up(app, [task()])
     answer = client.post("/label/judgements", data={**show(client), **fields}, headers=PART)
     assert answer.status_code == status
     assert says in answer.text
@@ -240,56 +252,60 @@ def test_bad_forms_are_refused_beside_the_form(
 
 
 def test_nothing_tells_who_wrote_a_response_or_how_long_it_is(
-    client: TestClient, database: Database
+    client: TestClient, app: FastAPI, database: Database
 ) -> None:
-    SqlTaskQueue(database).add([task(responses=("x" * 123, "y" * 45))])
+    put_up(app, [task(responses=("x" * 123, "y" * 45))])
     html = client.get("/label", params={"project": "demo"}).text
     assert "policy-" not in html
     assert not re.search(r"\b(123|45)\b", html)
 
 
-def test_a_project_that_is_not_his_is_closed(
+def test_a_task_that_he_was_not_given_is_closed(
     client: TestClient, app: FastAPI, database: Database
 ) -> None:
-    SqlTaskQueue(database).add([task(), task(name="t2", project="secret")])
-    app.state.projects = lambda who: ["demo"] if who.name == "ann" else []
-    assert "secret" not in client.get("/").text
-    assert client.get("/label", params={"project": "secret"}).status_code == 422
-    posted = {**show(client), "task": "t2", "choice": "tie"}
+    put_up(app, [task(), task(name="t2")])
+    assert client.get("/label", params={"project": "missing"}).status_code == 422
+    held = show(client)
+    posted = {**held, "task": "t2", "choice": "tie"}
     assert client.post("/label/judgements", data=posted, headers=PART).status_code == 422
-    assert client.get("/label/differences", params={"task": "t2"}).status_code == 422
+    asked = {"task": "t2", "lease": held["lease"]}
+    assert client.get("/label/differences", params=asked).status_code == 422
+    assert SqlJudgements(database).current() == []
 
 
 def test_newer_guidelines_come_with_the_next_task(
     client: TestClient, app: FastAPI, database: Database
 ) -> None:
-    SqlTaskQueue(database).add([task(), task(name="t2"), task(name="t3")])
-    app.state.guidelines = lambda project: (3, "Be **fair** <script>alert(1)</script>")
+    put_up(app, [task(), task(name="t2"), task(name="t3")])
     posted = show(client)
     first = client.post("/label/judgements", data={**posted, "choice": "tie"}, headers=PART)
-    assert posted["guideline_version"] == "3"
-    assert "version 3" not in first.text
-    app.state.guidelines = lambda project: (4, "new")
+    assert posted["guideline_version"] == "1"
+    assert "version 1" not in first.text
+    app.state.services.projects.add_guidelines("demo", "new <script>alert(1)</script>")
     following = {**hidden_fields(first.text), "choice": "tie"}
     second = client.post("/label/judgements", data=following, headers=PART)
-    assert "version 4" in second.text and 'hx-swap-oob="true"' in second.text
-    assert [s.guideline_version for s in SqlJudgements(database).current()] == [3, 3]
+    assert "version 2" in second.text and 'hx-swap-oob="true"' in second.text
+    assert "<script" not in second.text
+    assert [s.guideline_version for s in SqlJudgements(database).current()] == [1, 1]
 
 
 def test_earlier_turns_are_folded_and_words_compared(
-    client: TestClient, database: Database
+    client: TestClient, app: FastAPI, database: Database
 ) -> None:
     told = task(prompt=("one", "two", "three"), responses=("same <i>old</i>", "same new"))
-    SqlTaskQueue(database).add([told])
+    put_up(app, [told])
     html = client.get("/label", params={"project": "demo"}).text
     assert "2 earlier turns" in html
-    shown = client.get("/label/differences", params={"task": "t1"}, headers=PART).text
+    asked = {"task": "t1", "lease": hidden_fields(html)["lease"]}
+    shown = client.get("/label/differences", params=asked, headers=PART).text
     assert "<mark>new</mark>" in shown and "&lt;" in shown and "<i>" not in shown
 
 
-def test_pages_hold_no_inline_script_or_style(client: TestClient, database: Database) -> None:
+def test_pages_hold_no_inline_script_or_style(
+    client: TestClient, app: FastAPI, database: Database
+) -> None:
     tasks: list[Task] = [task(kind, name=kind) for kind in ("pairwise", "likert", "rewrite")]
-    SqlTaskQueue(database).add(tasks)
+    put_up(app, tasks)
     for address in ("/", "/label?project=demo", "/label/last?project=demo"):
         html = client.get(address).text
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]* src=)", html), address

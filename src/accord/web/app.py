@@ -1,19 +1,16 @@
 """The annotation app, put together."""
 
 import contextlib
-import importlib.util
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable
 
 from fastapi import Depends, FastAPI
 
 from accord import __version__
 from accord.store.database import Database
-from accord.web import api, reference, signing_in
+from accord.web import api, pages, reference, signing_in
 from accord.web.gate import Gate, Site, check_csrf
 from accord.web.headers import SecureHeaders
-from accord.web.identity import Identity
 from accord.web.limits import RateLimiter
 from accord.web.refusals import add_refusals
 from accord.web.services import Services
@@ -65,40 +62,12 @@ def build_app(
         openapi_url=None,
     )
     app.state.database, app.state.services = database, services
-    _tell_pages(app, services)
-    for router in (api.router, reference.router, signing_in.router):
+    for router in (api.router, reference.router, signing_in.router, pages.router):
         app.include_router(router)
-    _add_pages(app)
+    app.mount("/static", pages.assets)
     add_refusals(app)
     limiter = RateLimiter(requests_per_minute, 60.0, now=now)
     app.add_middleware(Gate, access=services.access, site=site, limiter=limiter)
     is_https = public_url is not None and public_url.startswith("https:")
     app.add_middleware(SecureHeaders, is_https=is_https)
     return app
-
-
-def _tell_pages(app: FastAPI, services: Services) -> None:
-    """What the pages ask of the app around them (see `accord.web.pages.setting`)."""
-
-    def projects(_: Identity) -> Sequence[str]:
-        return [project.name for project in services.projects.all()]
-
-    def guidelines(project: str) -> tuple[int, str]:
-        found = services.projects.guidelines(project)
-        return found.version, found.text
-
-    def attributes(project: str) -> tuple[str, ...]:
-        return services.projects.get(project).attributes
-
-    app.state.queue = services.queue
-    app.state.projects = projects
-    app.state.guidelines = guidelines
-    app.state.attributes = attributes
-
-
-def _add_pages(app: FastAPI) -> None:
-    if importlib.util.find_spec("accord.web.pages") is None:
-        return  # an app for programs only
-    pages: Any = importlib.import_module("accord.web.pages")
-    app.include_router(pages.router)
-    app.mount("/static", pages.assets)

@@ -139,7 +139,9 @@ def _read_likert(form: Form, fields: Fields) -> Row:
     ratings = {}
     for number, attribute in enumerate(form.attributes):
         given = [
-            _whole(fields.get(f"rating_{number}_{place}", ""), low, high, f"a rating of {attribute}")
+            _whole(
+                fields.get(f"rating_{number}_{place}", ""), low, high, f"a rating of {attribute}"
+            )
             for place in range(len(form.order))
         ]
         ratings[attribute] = form.stored(given)

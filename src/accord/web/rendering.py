@@ -19,10 +19,10 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
-_TAGS = frozenset(
-    "p br hr em strong s code pre blockquote ul ol li h3 h4 h5 h6 table thead tbody tr th td a span"
-    " div".split()
-)
+_TAGS = frozenset({
+    "p", "br", "hr", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li", "h3",
+    "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "a", "span", "div",
+})  # fmt: skip
 _ATTRIBUTES = {"a": {"href", "title", "target"}, "ol": {"start"}}
 _CLASSES = {"span": {"math", "image"}, "div": {"math"}}
 _LINK = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
@@ -122,13 +122,13 @@ def _show_math(
     return f'<{token.tag} class="math">{escapeHtml(token.content)}</{token.tag}>'
 
 
-def _show_image(
-    renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any
-) -> str:
+def _show_image(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     """The words and the address: fetching it would tell a stranger who reads what and when."""
     token = tokens[index]
     words = renderer.renderInlineAsText(token.children or [], options, env)
-    shown = f"[image: {words}, {token.attrGet('src')}]" if words else f"[image: {token.attrGet('src')}]"
+    shown = (
+        f"[image: {words}, {token.attrGet('src')}]" if words else f"[image: {token.attrGet('src')}]"
+    )
     return f'<span class="image">{escapeHtml(shown)}</span>'
 
 
@@ -151,9 +151,7 @@ def _level(token: Token) -> int:
     return min(int(token.tag[1:]) + 2, 6)
 
 
-def _open_link(
-    renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any
-) -> str:
+def _open_link(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     tokens[index].attrSet("target", "_blank")
     return str(renderer.renderToken(tokens, index, options, env))
 
@@ -172,8 +170,9 @@ def _markdown() -> MarkdownIt:
         "heading_close": _close_heading,
         "link_open": _open_link,
     }
+    renderer: Any = markdown.renderer
     for name, rule in rules.items():
-        markdown.renderer.rules[name] = functools.partial(rule, markdown.renderer)
+        renderer.rules[name] = functools.partial(rule, renderer)
     return markdown
 
 

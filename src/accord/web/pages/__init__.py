@@ -1,7 +1,6 @@
 """The annotation app's pages. `router` has the routes, `assets` is to be mounted at /static.
 
-What the app around them gives them (identity, CSRF token, store, guidelines, projects) stands at
-the top of `setting.py`. The pages need a Content-Security-Policy of no more than
+The pages need a Content-Security-Policy of no more than
 `default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';
 form-action 'self'; base-uri 'none'; frame-ancestors 'none'`.
 """

@@ -14,9 +14,9 @@ from accord.store.answers import LIKERT
 from accord.store.judgements import Standing
 from accord.web.forms import LETTERS, Form
 from accord.web.identity import Identity, only
-from accord.web.pages.setting import Setting, Settings
 from accord.web.pages.templating import is_part, page
 from accord.web.rendering import word_diff
+from accord.web.services import Given, Services
 
 router = APIRouter()
 
@@ -43,77 +43,80 @@ Posted = Annotated[dict[str, str], Depends(_fields)]
 
 
 @router.get("/")
-def projects(request: Request, who: Person, setting: Settings) -> HTMLResponse:
+def projects(request: Request, _: Person, services: Given) -> HTMLResponse:
     """Projects that one may work in, and how far each has come."""
-    rows = [(name, setting.queue.progress(name)) for name in setting.projects(who)]
+    every = services.projects.all()
+    rows = [(project.name, services.queue.progress(project.name)) for project in every]
     return page(request, "projects.html.jinja", projects=rows)
 
 
 @router.get("/label")
-def label(request: Request, who: Person, setting: Settings, project: str) -> HTMLResponse:
+def label(request: Request, who: Person, services: Given, project: str) -> HTMLResponse:
     """The next task of a project, or the one that is held already."""
     try:
-        setting.check_member(who, project)
-        lease = setting.queue.lease(who.name, project=project)
+        services.projects.get(project)
+        lease = services.queue.lease(who.name, project=project)
     except AccordError as error:
         return _refuse(request, error)
-    return _show(request, setting, project, lease)
+    return _show(request, services, project, lease)
 
 
 @router.post("/label/judgements")
-def judge(request: Request, who: Person, setting: Settings, posted: Posted) -> Response:
+def judge(request: Request, who: Person, services: Given, posted: Posted) -> Response:
     """Keep what was said of a task; the next one comes with the word that it is saved."""
     try:
-        lease = setting.lease_of(who, posted.get("task", ""), posted.get("lease", ""))
+        lease = services.leases.find(posted.get("lease", ""), posted.get("task", ""), who.name)
         project = lease.task.project
-        submission = Form(lease.task, lease.order, setting.attributes(project)).read(posted)
-        receipt = setting.queue.submit(lease, submission)
+        attributes = services.projects.get(project).attributes
+        submission = Form(lease.task, lease.order, attributes).read(posted)
+        receipt = services.queue.submit(lease, submission)
         if not is_part(request):
             return RedirectResponse(_address(project), 303)
         saved = _what_was_saved(submission, receipt)
         if posted.get("stay"):
             return page(request, "waiting.html.jinja", project=project, saved=saved)
-        following = setting.queue.lease(who.name, project=project)
+        following = services.queue.lease(who.name, project=project)
     except AccordError as error:
         return _refuse(request, error)
     seen = submission.guideline_version
-    return _show(request, setting, project, following, saved=saved, guideline_seen=seen)
+    return _show(request, services, project, following, saved=saved, guideline_seen=seen)
 
 
 @router.get("/label/last")
-def last(request: Request, who: Person, setting: Settings, project: str) -> HTMLResponse:
+def last(request: Request, who: Person, services: Given, project: str) -> HTMLResponse:
     """One's last ten judgements, the newest first, each to be taken back."""
     return page(
         request,
         "last.html.jinja",
         project=project,
-        entries=[(s, _gist(s), uuid.uuid4().hex) for s in _last(setting, who)],
+        entries=[(s, _gist(s), uuid.uuid4().hex) for s in _last(services, who)],
     )
 
 
 @router.post("/label/undo")
-def undo(request: Request, who: Person, setting: Settings, posted: Posted) -> Response:
+def undo(request: Request, who: Person, services: Given, posted: Posted) -> Response:
     """Take one of them back: its task is shown again, with what was said filled in."""
     wanted = posted.get("judgement", "")
     try:
-        taken = next((s for s in _last(setting, who) if s.id == wanted), None)
-        lease = setting.queue.undo(who.name, wanted, key=posted.get("key", ""))
-        setting.check_member(who, lease.task.project)
+        taken = next((s for s in _last(services, who) if s.id == wanted), None)
+        lease = services.queue.undo(who.name, wanted, key=posted.get("key", ""))
     except AccordError as error:
         return _refuse(request, error)
     if not is_part(request):
         return RedirectResponse(_address(lease.task.project), 303)
     answer = taken.answer if taken is not None and taken.action == "judge" else None
     said = "Taken back. The task is yours again."
-    return _show(request, setting, lease.task.project, lease, answer=answer, saved=said)
+    return _show(request, services, lease.task.project, lease, answer=answer, saved=said)
 
 
 @router.get("/label/differences")
-def differences(request: Request, who: Person, setting: Settings, task: str) -> HTMLResponse:
+def differences(
+    request: Request, who: Person, services: Given, task: str, lease: str
+) -> HTMLResponse:
     """The two responses of a pair with the words marked that only one of them has."""
     try:
-        lease = setting.lease_of(who, task, "")
-        form = Form(lease.task, lease.order)
+        held = services.leases.find(lease, task, who.name)
+        form = Form(held.task, held.order)
         if len(form.order) != 2:
             raise DataError("words are compared between two responses")
     except AccordError as error:
@@ -125,7 +128,7 @@ def differences(request: Request, who: Person, setting: Settings, task: str) -> 
 
 def _show(
     request: Request,
-    setting: Setting,
+    services: Services,
     project: str,
     lease: Lease | None,
     *,
@@ -141,11 +144,12 @@ def _show(
         guideline_seen: the version beside the task; a newer one is sent along, so that nobody
             judges by other guidelines than those that his judgement names.
     """
-    version, guidelines = setting.guidelines(project)
+    guidelines = services.projects.guidelines(project)
     context: dict[str, Any] = {}
     if lease is not None:
-        form = Form(lease.task, lease.order, setting.attributes(project))
+        form = Form(lease.task, lease.order, services.projects.get(project).attributes)
         context = {
+            "lease_name": services.leases.name(lease),
             "task": lease.task,
             "form": form,
             "filled": {} if answer is None else form.fill(answer),
@@ -159,8 +163,8 @@ def _show(
         "card.html.jinja" if is_part(request) else "label.html.jinja",
         project=project,
         lease=lease,
-        guideline_version=version,
-        guidelines=guidelines,
+        guideline_version=guidelines.version,
+        guidelines=guidelines.text,
         guideline_seen=guideline_seen,
         saved=saved,
         **context,
@@ -175,8 +179,8 @@ def _refuse(request: Request, error: AccordError) -> HTMLResponse:
     return page(request, template, status=status, headers=headers, reason=str(error))
 
 
-def _last(setting: Setting, who: Identity) -> list[Standing]:
-    return setting.judgements.of(who.name, last=UNDO_DEPTH)
+def _last(services: Services, who: Identity) -> list[Standing]:
+    return services.judgements.of(who.name, last=UNDO_DEPTH)
 
 
 def _what_was_saved(submission: Submission, receipt: Receipt) -> str:
