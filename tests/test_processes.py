@@ -146,6 +146,11 @@ SMALL = ["--tokens_per_micro_batch", "40", "--per_device_train_batch_size", "5"]
         ("reward", SMALL),
         ("dpo", SMALL),
         ("kto", []),
+        ("grpo", ["--tokens_per_micro_batch", "40"]),
+        ("online_dpo", []),
+        ("ppo", ["--tokens_per_micro_batch", "20", "--value_warmup_steps", "1"]),
+        ("ppo", ["--value_model", "shared", "--ema_decay", "0.9", "--kl_budget_nats", "50"]),
+        ("ppo", ["--use_peft", "True"]),
     ],
 )
 def test_two_sharded_processes_are_one(
@@ -156,12 +161,6 @@ def test_two_sharded_processes_are_one(
     assert_alike(one, two)
     parts = [json.loads((p / "manifest.json").read_text())["memory"]["parts"] for p in (one, two)]
     assert parts[1]["optimizer states"] == parts[0]["optimizer states"] // 2
-
-
-@pytest.mark.slow
-def test_sampling_methods_refuse_to_be_sharded(tiny_model_dir: Path, data: Path) -> None:
-    done = launch("grpo", tiny_model_dir, data, "out", count=2, kind="use_fsdp")
-    assert done.returncode != 0 and "launch without FSDP" in done.stderr
 
 
 @pytest.mark.slow

@@ -117,11 +117,14 @@ def sum_gradients(parameters: "Iterable[nn.Parameter]") -> None:
 
     Those of sharded weights are sums already.
     """
-    if count() == 1 or shards():
+    if count() == 1:
         return
     import torch
+    from torch.distributed.tensor import DTensor
 
-    trained = [p for p in parameters if p.requires_grad]
+    trained = [p for p in parameters if p.requires_grad and not isinstance(p, DTensor)]
+    if not trained:
+        return
     has_one = torch.tensor([p.grad is not None for p in trained], dtype=torch.int32)
     used = [p for p, n in zip(trained, summed_tensor(has_one).tolist(), strict=True) if n]
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in used]

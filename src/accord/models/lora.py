@@ -192,7 +192,8 @@ def reference_of(
 
     Inside, there are no gradients and no dropout. With adapters the reference costs no memory: it
     is the policy with its adapters off, so nothing may train the policy inside the context.
-    Without, it is a deep copy of the policy as it is now.
+    Without, it is a deep copy of the policy as it is now, before that is sharded; it is sharded
+    itself where the policy will be.
 
     Raises:
         ModelError: `use_peft` is set but the policy has no adapters.
@@ -202,6 +203,8 @@ def reference_of(
             raise ModelError("use_peft is set, but the policy has no adapters; call add_lora first")
         return lambda: _without_adapters(policy)
     frozen = copy.deepcopy(policy).requires_grad_(False).eval()
+    if processes.shards():
+        shard(frozen, leads=False)
     return lambda: _without_gradients(frozen)
 
 

@@ -28,11 +28,12 @@ T = TypeVar("T")
 _ROOT: ContextVar[nn.Module | None] = ContextVar("root", default=None)
 
 
-def shard(model: nn.Module) -> nn.Module:
+def shard(model: nn.Module, *, leads: bool = True) -> nn.Module:
     """Leave each process a part of every weight, in place; all processes call it together.
 
     Args:
         model: a `transformers` model, bare or under peft, whole on every process.
+        leads: whether it is the one that `in_step` passes along; a stage has one.
 
     Raises:
         ModelError: its family does not name its layers.
@@ -58,7 +59,8 @@ def shard(model: nn.Module) -> nn.Module:
     root.run_trunk = MethodType(run_trunk, root)
     register_fsdp_forward_method(root, "run_trunk")
     root.register_load_state_dict_pre_hook(_take_shares)
-    _ROOT.set(root)
+    if leads:
+        _ROOT.set(root)
     return model
 
 
@@ -101,20 +103,33 @@ def gathered(tree: T) -> T:
     return tree
 
 
-@torch.no_grad()
 def whole(model: nn.Module) -> nn.Module:
-    """The model as it was built, with the weights of now; one that is not sharded is itself.
+    """The model as it was built, with the weights of now, when training is over; one that is not
+    sharded is itself.
 
     All processes call it together, and each gets all of it.
     """
+    _ROOT.set(None)
+    return replica(model)
+
+
+def replica(model: nn.Module) -> nn.Module:
+    """The same while training goes on."""
     skeleton = model.__dict__.get("skeleton")
     if skeleton is None:
         return model
-    _ROOT.set(None)
-    weights = model.state_dict()
-    return _with_parameters(
-        skeleton, {name: weights[name].full_tensor() for name, _ in skeleton.named_parameters()}
-    )
+    weights = whole_weights(model)
+    names = [name for name, _ in skeleton.named_parameters()]
+    return _with_parameters(skeleton, {name: weights[name] for name in names})
+
+
+@torch.no_grad()
+def whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict with all of every weight; all processes call it together."""
+    return {
+        name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        for name, tensor in model.state_dict().items()
+    }
 
 
 def in_step(pieces: Sequence[list[int]], count: int) -> Iterator[list[int]]:

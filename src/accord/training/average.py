@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from accord.models.sharding import share_of
+
 
 class MovingAverage:
     """An exponential average of a module's trained weights; without a decay, nothing at all.
@@ -68,4 +70,4 @@ class MovingAverage:
 def _write(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
     # Copied, not exchanged: an engine may hold on to the module's memory.
     for name, tensor in target.items():
-        tensor.copy_(source[name])
+        tensor.copy_(share_of(source[name], tensor))

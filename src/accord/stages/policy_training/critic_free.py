@@ -61,8 +61,7 @@ def train(
     _, loop = checkpoints.restore() or (0, {"progress": {"budget_nats": config.kl_budget_nats}})
     progress = Progress(**loop["progress"])
     cursor = int(loop.get("cursor", 0))  # batches of prompts taken so far
-    engine = engine_factory(policy.module, policy.tokenizer)
-    engine.load_weights(policy.module.state_dict(), version=progress.done)
+    engine = policy.engine(engine_factory, version=progress.done)
     sampler = Sampler(
         engine,
         policy,
@@ -91,7 +90,7 @@ def train(
                 policy, sampled, method, optimizations["policy"], config, update=progress.done
             )
             progress.updated(metrics)
-            engine.load_weights(policy.module.state_dict(), version=progress.done)
+            engine.load_weights(policy.weights(), version=progress.done)
             if progress.done % config.eval_steps == 0 or progress.done == total:
                 metrics |= evaluate()
             run_dir.log(progress.done, metrics)

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from accord.core import processes
-from accord.core.errors import ConfigError
+from accord.core.interfaces import Engine, EngineFactory
 from accord.corpora.encoding import ChatEncoder
 from accord.models.loading import load_policy, load_tokenizer
 from accord.models.logprobs import TokenLogprobs, token_logprobs
 from accord.models.lora import adapted, reference_of
+from accord.models.sharding import replica, whole_weights
 from accord.stages.policy_training.online_config import OnlineConfig
 from accord.training.batches import TokenBatch
 
@@ -26,9 +27,13 @@ def by_share(
     # Neighbours stay together: the responses to one prompt share its computation.
     rows = list(processes.share(range(len(grid))))
     size = max(1, token_budget // grid.shape[1])
-    for start in range(0, len(rows), size):
-        piece = rows[start : start + size]
+    pieces = [rows[start : start + size] for start in range(0, len(rows), size)]
+    for piece in pieces:
         grid[piece] = read(TokenBatch(*(part[piece] for part in batch)))
+    if processes.shards():  # weights are gathered from all: whoever has fewer reads a row again
+        most = -(-len(grid) // processes.count())
+        for _ in range(-(-most // size) - len(pieces)):
+            read(TokenBatch(*(part[:1] for part in batch)))
     return processes.summed_tensor(grid)
 
 
@@ -41,12 +46,6 @@ class Policy:
     """
 
     def __init__(self, config: OnlineConfig, device: torch.device) -> None:
-        if processes.shards():
-            raise ConfigError(
-                "methods that sample while they learn keep whole weights on every process: launch "
-                "without FSDP (accelerate launch --multi_gpu); sft, reward, dpo, kto, orpo and "
-                "simpo can be sharded"
-            )
         self.config = config
         self.device = device
         self.tokenizer: Any = load_tokenizer(config.model_name_or_path)
@@ -54,8 +53,22 @@ class Policy:
         start = load_policy(
             config.model_name_or_path, device=device, load_in_4bit=config.load_in_4bit
         )
-        self.module = adapted(start, config)
-        self._as_reference = reference_of(self.module, use_peft=config.use_peft)
+        if config.use_peft:
+            self.module = adapted(start, config)
+            self._as_reference = reference_of(self.module, use_peft=True)
+        else:
+            self._as_reference = reference_of(start, use_peft=False)
+            self.module = adapted(start, config)
+
+    def engine(self, factory: EngineFactory, *, version: int) -> Engine:
+        """What samples from the policy; where that is sharded, each process has all of a copy."""
+        built = factory(replica(self.module), self.tokenizer)
+        built.load_weights(self.weights(), version=version)
+        return built
+
+    def weights(self) -> dict[str, Tensor]:
+        """All of the policy's weights, for an engine; its own memory where it is not sharded."""
+        return whole_weights(self.module)
 
     def autocast(self) -> torch.autocast:
         """The precision of the trunk; heads stay in float32 by themselves."""

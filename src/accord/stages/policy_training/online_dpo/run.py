@@ -66,8 +66,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     checkpoints = Checkpoints(run_dir, modules=modules, optimizations=optimizations, **saving)
     _, loop = checkpoints.restore() or (0, {"progress": {"budget_nats": config.kl_budget_nats}})
     progress = Progress(**loop["progress"])
-    engine = engine_factory(policy.module, policy.tokenizer)
-    engine.load_weights(policy.module.state_dict(), version=progress.done)
+    engine = policy.engine(engine_factory, version=progress.done)
     sampler = Sampler(
         engine,
         policy,
@@ -95,7 +94,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             report = optimization.step(metrics["loss"], {"ids": sampled.batch.input_ids})
             metrics |= {"grad_norm": report.grad_norm, "learning_rate": report.learning_rate}
             progress.updated(metrics)
-            engine.load_weights(policy.module.state_dict(), version=progress.done)
+            engine.load_weights(policy.weights(), version=progress.done)
             if progress.done % config.eval_steps == 0 or progress.done == total:
                 metrics |= evaluate()
             run_dir.log(progress.done, metrics)

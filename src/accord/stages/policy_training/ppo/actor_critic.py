@@ -8,13 +8,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from accord.core import files
+from accord.core import files, processes
 from accord.core.types import PromptRow
 from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.models.heads import save_scored_model
 from accord.models.loading import load_tokenizer
 from accord.models.logprobs import bare_model, hidden_states, logprobs_from_hidden
 from accord.models.lora import with_adapters
+from accord.models.sharding import shard, whole
 from accord.models.values import ValueHead, ValueModel
 from accord.rewards.learned import encoding_hash
 from accord.stages.policy_training.policy import Policy, by_share
@@ -55,6 +56,8 @@ class ActorCritic(Policy):
         if uses_peft and isinstance(self.value, ValueModel):
             model: Any = self.value.model
             self.value.model = with_adapters(model, config)
+        if processes.shards() and isinstance(self.value, ValueModel):
+            shard(self.value.model, leads=False)
 
     def _value_start(self) -> str:
         """A reward model that reads the policy's token ids, or else the policy."""
@@ -115,4 +118,4 @@ class ActorCritic(Policy):
             [Encoded(ids, ()) for ids in read], pad_id=self.encoder.pad_id, device=self.device
         )
         # A value model has the form of a reward model, and is saved as one.
-        save_scored_model(self.value.model, self.tokenizer, path, sample=sample)
+        save_scored_model(whole(self.value.model), self.tokenizer, path, sample=sample)

@@ -75,12 +75,11 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     restored = checkpoints.restore()
     loop = LoopState.begin(config, policy.module, restored[1] if restored else None)
     progress, controller, moments, average = loop
-    engine = engine_factory(policy.module, policy.tokenizer)
-    engine.load_weights(policy.module.state_dict(), version=progress.done)
+    engine = policy.engine(engine_factory, version=progress.done)
 
     def evaluate() -> dict[str, float]:
         with average.in_place():  # the policy as it would be saved now
-            engine.load_weights(policy.module.state_dict(), version=progress.done)
+            engine.load_weights(policy.weights(), version=progress.done)
             found = evaluate_policy(engine, policy, reward, heldout, config)
             progress.evaluated(found, policy.modules)
         return found
@@ -103,7 +102,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             metrics |= experience.metrics | score_metrics([scores])
             if progress.done % config.eval_steps == 0 or progress.done == total:
                 metrics |= evaluate()
-            engine.load_weights(policy.module.state_dict(), version=progress.done)
+            engine.load_weights(policy.weights(), version=progress.done)
             run_dir.log(progress.done, metrics)
             shown = {k: metrics[k] for k in ("score/mean", "kl_nats", "length/mean")}
             bar.update(progress.done, shown)

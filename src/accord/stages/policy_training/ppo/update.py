@@ -19,7 +19,7 @@ from accord.stages.policy_training.ppo.actor_critic import ActorCritic, Readings
 from accord.stages.policy_training.ppo.config import Config
 from accord.stages.policy_training.ppo.experience import Experience
 from accord.stages.policy_training.ppo.pretraining_mix import PretrainingMix
-from accord.training.batches import micro_batches
+from accord.training.batches import even_micro_batches
 from accord.training.step import Optimization
 
 
@@ -91,7 +91,8 @@ def _accumulate(
     tokens = float(experience.batch.target_mask[minibatch].sum())
     totals: dict[str, float] = defaultdict(float)
     gap_max = 0.0
-    for piece in micro_batches(minibatch, lengths, token_budget=config.tokens_per_micro_batch):
+    budget = config.tokens_per_micro_batch
+    for piece, weight in even_micro_batches(minibatch, lengths, token_budget=budget):
         part = experience.rows(piece)
         mask = part.batch.target_mask
         readings = policy.read(part.batch)
@@ -106,9 +107,11 @@ def _accumulate(
         if config.kl_in == "loss":
             kl = _kl_term(readings, part, tokens, config)
             loss = loss + part.kl_coef * kl
-            totals["kl/loss"] += float(kl.detach())
-        (loss if learns_policy else config.vf_coef * value.loss).backward()  # type: ignore[no-untyped-call]
-
+            totals["kl/loss"] += weight * float(kl.detach())
+        learnt = loss if learns_policy else config.vf_coef * value.loss
+        (weight * learnt).backward()  # type: ignore[no-untyped-call]
+        if weight == 0:
+            continue
         gap = (readings.logprobs.detach() - part.sampler_logprobs).abs()[mask]
         gap_max = max(gap_max, float(gap.max()))
         for name, addend in {
