@@ -144,6 +144,7 @@ SMALL = ["--tokens_per_micro_batch", "40", "--per_device_train_batch_size", "5"]
         ("sft", SMALL),
         ("sft", [*SMALL, "--use_peft", "True"]),
         ("reward", SMALL),
+        ("reward of length", []),
         ("dpo", SMALL),
         ("kto", []),
         ("grpo", ["--tokens_per_micro_batch", "40"]),

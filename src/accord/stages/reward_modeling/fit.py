@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from accord.annotation.calibration import Floats
 from accord.core import processes
 from accord.core.device import default_device
-from accord.core.errors import ConfigError
 from accord.core.run_dir import RunDir
 from accord.corpora.encoding import ChatEncoder
 from accord.models.heads import (
@@ -37,8 +36,6 @@ def fit(
     Returns:
         the model at the moment of its lowest validation loss, and the steps taken.
     """
-    if config.disentangle_length and processes.shards():
-        raise ConfigError("disentangle_length reads whole heads: launch without FSDP")
     start = config.model_name_or_path
     fresh = init_reward_model(
         start,
