@@ -1,5 +1,60 @@
-"""The lead's page."""
+"""The lead's page: how a project goes, and whose work and which tasks want a look."""
 
-from fastapi import APIRouter
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, Response
+
+from accord.core.errors import DataError
+from accord.web.identity import Identity, only
+from accord.web.pages import plots
+from accord.web.pages.overview import Overview, overview
+from accord.web.pages.templating import page
+from accord.web.services import Given, Services
 
 router = APIRouter()
+
+Lead = Annotated[Identity, Depends(only("lead", "reviewer"))]
+Plot = Literal["throughput", "gold", "left"]
+
+
+@router.get("/lead")
+def projects(request: Request, _: Lead, services: Given) -> HTMLResponse:
+    """Every project, and how far it has come."""
+    rows = [(p.name, services.queue.progress(p.name)) for p in services.projects.all()]
+    return page(request, "lead.html.jinja", projects=rows)
+
+
+@router.get("/lead/project")
+def project(request: Request, _: Lead, services: Given, name: str) -> HTMLResponse:
+    """One project's figures."""
+    try:
+        found = _overview(services, name)
+    except DataError as error:
+        return page(request, "refused.html.jinja", status=404, reason=str(error))
+    progress = services.queue.progress(name)
+    return page(request, "project.html.jinja", project=name, found=found, progress=progress)
+
+
+@router.get("/lead/plot")
+def plot(_: Lead, services: Given, name: str, of: Plot) -> Response:
+    """One of the page's plots."""
+    if of == "throughput":
+        drawn = plots.throughput(services.judgements.current(name))
+    else:
+        people = _overview(services, name).people
+        if of == "gold":
+            rows = [(person.name, person.gold) for person in people]
+            drawn = plots.shares(rows, label="right answers to gold questions", expected=None)
+        else:
+            rows = [(person.name, person.left) for person in people]
+            drawn = plots.shares(rows, label="left response chosen", expected=0.5)
+    return Response(drawn, media_type="image/svg+xml")
+
+
+def _overview(services: Services, name: str) -> Overview:
+    rate = services.projects.get(name).settings.get("hourly_rate")
+    return overview(
+        services.judgements.current(name),
+        hourly_rate=float(rate) if isinstance(rate, int | float) else None,
+    )
