@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
+from accord.commands.simulation import add_options, simulate
 from accord.core.errors import ConfigError, ConflictError, NotFoundError
 from accord.core.types import TaskKind
 
@@ -31,6 +32,8 @@ def label(arguments: list[str]) -> int:
         if options.tasks is not None:
             _put_up(database, options, console)
         with _listening(options.host, options.port) as listener:
+            if options.simulate is not None:
+                return simulate(database, listener, options, console)
             url = options.public_url or _url(options.host, listener)
             _print_links(database, url, options.add_annotator, console)
             if not _is_private(url, listener):
@@ -67,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="print an invitation for this annotator (repeatable)",
     )
+    add_options(parser)
     return parser
 
 

@@ -106,6 +106,13 @@ def _values(task: Task) -> dict[str, Any]:
     }
 
 
+def all_tasks(database: Database, project: str) -> list[Task]:
+    """Every task of a project, in the order in which they were put up."""
+    query = select(tasks).where(tasks.c.project == project).order_by(tasks.c.created_at, tasks.c.id)
+    with database.reading() as connection:
+        return [task_of(row) for row in connection.execute(query)]
+
+
 def task_of(row: Any) -> Task:
     """A row of `tasks` as a Task."""
     return Task(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from accord.core.errors import ConfigError, DataError, Interrupted
 from accord.core.interfaces import Annotator
 from accord.core.progress import progress_bar
 from accord.core.types import Judgement, PromptRow
-from accord.rewards.functions import load_dotted
+from accord.judges.named import named_annotators
 from accord.stages.preferences.config import Config
 from accord.stages.preferences.events import JudgementLog, judgement_id
 from accord.stages.preferences.sampling import Candidates
@@ -66,24 +65,7 @@ def load_annotators(config: Config) -> Sequence[Annotator]:
         ConfigError: the name leads to something else, two have one name, or they are too few.
     """
     assert config.annotators
-    loaded: Any = load_dotted(config.annotators)
-    found = loaded(config.seed) if callable(loaded) else loaded
-    try:
-        annotators: list[Annotator] = list(found)
-    except TypeError:
-        raise ConfigError(
-            f"{config.annotators!r} is a {type(found).__name__}; expected a list of annotators, "
-            "or a function from a seed to one"
-        ) from None
-    for annotator in annotators:
-        lacking = [name for name in ("name", "kind", "judge") if not hasattr(annotator, name)]
-        if lacking:
-            raise ConfigError(
-                f"{config.annotators!r}: {annotator!r} has no {lacking[0]!r}; expected annotators "
-                "with name, kind and judge(row, response_a, response_b)"
-            )
-    if len({annotator.name for annotator in annotators}) < len(annotators):
-        raise ConfigError(f"{config.annotators!r}: two annotators have the same name")
+    annotators = named_annotators(config.annotators, seed=config.seed)
     if len(annotators) < config.annotators_per_pair:
         raise ConfigError(
             f"preferences: annotators_per_pair is {config.annotators_per_pair}, but "
