@@ -11,6 +11,7 @@ from accord import pipeline
 from accord.core.config import InputPath, StageConfig
 from accord.core.errors import AccordError, ConfigError, DataError, Interrupted
 from accord.core.run_dir import RunDir
+from accord.run_config import RunConfig, read_run_config, steps_of
 
 
 class CopyConfig(StageConfig):
@@ -89,7 +90,7 @@ inputs = {{ source = "first.copy" }}
 
 def run(file: Path, *, force: tuple[str, ...] = (), **settings: str) -> dict[str, Any]:
     values = {key.replace("__", "."): value for key, value in settings.items()}
-    config = pipeline.read_run_config(file, inputs={}, settings=values)
+    config = read_run_config(file, inputs={}, settings=values)
     return pipeline.run_pipeline(config, file.parent / "out", where=str(file), force=force)
 
 
@@ -122,7 +123,7 @@ def test_a_changed_setting_redoes_from_its_step(file: Path, stages: Stages) -> N
 def test_a_moved_run_is_still_the_same(file: Path, stages: Stages) -> None:
     run(file)
     (file.parent / "out").rename(file.parent / "elsewhere")
-    config = pipeline.read_run_config(file, inputs={}, settings={})
+    config = read_run_config(file, inputs={}, settings={})
     outcomes = pipeline.run_pipeline(config, file.parent / "elsewhere", where="x")
     assert all(o.was_skipped for o in outcomes.values())
 
@@ -164,7 +165,7 @@ def test_unknown_flags_are_named(file: Path, stages: Stages) -> None:
     with pytest.raises(ConfigError, match="no step 'secnd'; did you mean 'second'"):
         run(file, secnd__addition="x")
     with pytest.raises(ConfigError, match="no input 'dat'"):
-        pipeline.read_run_config(file, inputs={"dat": "x"}, settings={})
+        read_run_config(file, inputs={"dat": "x"}, settings={})
     with pytest.raises(ConfigError, match="--force: no step 'third'"):
         run(file, force=("third",))
 
@@ -201,3 +202,104 @@ def test_a_refused_input_leaves_the_directory_to_a_corrected_one(
             pipeline.execute("copy", config, tmp_path / "out")
     (tmp_path / "data.txt").write_text("right")
     assert pipeline.execute("copy", config, tmp_path / "out").result["length"] == 5
+
+
+ROUNDS = """
+name = "rounds"
+rounds = 2
+[inputs]
+data = "DATA"
+[[step]]
+name = "sft"
+stage = "copy"
+addition = "-sft"
+inputs = { source = "inputs.data" }
+[[step]]
+name = "pairs"
+stage = "copy"
+each_round = true
+addition = "-pairs"
+inputs = { source = "last.policy.copy or sft.copy" }
+[[step]]
+name = "policy"
+stage = "copy"
+each_round = true
+addition = "-policy"
+inputs = { source = "pairs.copy" }
+[[step]]
+name = "evaluate"
+stage = "copy"
+inputs = { source = "policy.copy" }
+"""
+
+
+@pytest.fixture
+def rounds(tmp_path: Path) -> Path:
+    (tmp_path / "data.txt").write_text("data")
+    path = tmp_path / "rounds.toml"
+    path.write_text(ROUNDS.replace("DATA", str(tmp_path / "data.txt")))
+    return path
+
+
+def test_each_round_goes_on_from_the_one_before(
+    rounds: Path, stages: Stages, tmp_path: Path
+) -> None:
+    config = read_run_config(rounds, inputs={}, settings={})
+    done = pipeline.run_pipeline(config, tmp_path / "run", where="run")
+    again = "-pairs-policy"
+    assert list(done) == [
+        "sft", "round-1/pairs", "round-1/policy", "round-2/pairs", "round-2/policy", "evaluate",
+    ]  # fmt: skip
+    text = (tmp_path / "run/evaluate/copy.txt").read_text()
+    assert text == "data-sft" + again + again
+    seeds = [json.loads((done[s].path / "manifest.json").read_text())["seed"] for s in done]
+    assert seeds == [0, 0, 0, 1, 1, 0]
+    # A third round later redoes only what comes after the rounds.
+    stages.ran.clear()
+    third = config.model_copy(update={"rounds": 3})
+    pipeline.run_pipeline(third, tmp_path / "run", where="run")
+    assert stages.ran == ["pairs", "policy", "evaluate"]
+
+
+def test_one_round_is_a_run_without_rounds(rounds: Path, stages: Stages, tmp_path: Path) -> None:
+    config = read_run_config(rounds, inputs={}, settings={}).model_copy(update={"rounds": 1})
+    done = pipeline.run_pipeline(config, tmp_path / "run", where="run")
+    assert list(done) == ["sft", "pairs", "policy", "evaluate"]
+
+
+def test_every_round_so_far_is_a_list() -> None:
+    reward = {"name": "reward", "each_round": True, "inputs": {"pairs": ["old", "every.p.out"]}}
+    steps = [{"name": "p", "each_round": True}, reward, {"name": "e", "inputs": {"x": ["p.out"]}}]
+    found = steps_of(RunConfig(name="n", rounds=3, step=steps), where="f")
+    wanted = ["old", "round-1/p.out", "round-2/p.out", "round-3/p.out"]
+    assert [s["inputs"]["pairs"] for s in found if "reward" in s["name"]] == [
+        wanted[:2], wanted[:3], wanted,
+    ]  # fmt: skip
+    assert found[-1]["inputs"] == {"x": ["round-3/p.out"]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ([{"name": "p", "each_round": True, "inputs": {"x": "last.p.out"}}], "first round"),
+        ([{"name": "p", "each_round": True, "inputs": {"x": "every.p.out"}}], "in a list"),
+        (
+            [{"name": "p", "each_round": True}, {"name": "q"}, {"name": "r", "each_round": True}],
+            "'q': stands between",
+        ),
+    ],
+)
+def test_rounds_that_mean_nothing(steps: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        steps_of(RunConfig(name="n", rounds=2, step=steps), where="f")
+
+
+@pytest.mark.parametrize("name", ["hh", "rounds"])
+def test_the_configs_that_ship_can_be_run(name: str) -> None:
+    path = Path(__file__).parents[1] / f"configs/{name}.toml"
+    config = read_run_config(path, inputs={}, settings={})
+    steps = pipeline.plan(config, where=str(path))
+    assert len(steps) == len({step.name for step in steps}) >= len(config.step)
+    if name == "rounds":
+        reward = next(step for step in steps if step.name == "round-2/reward")
+        assert reward.parents == ["round-1/preferences", "round-2/preferences", "sft"]

@@ -13,29 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from accord.core import manifest as manifests
 from accord.core import processes
-from accord.core.config import StageConfig, read_config_file
+from accord.core.config import StageConfig
 from accord.core.errors import AccordError, ConfigError, describe_choice
 from accord.core.files import write_text
 from accord.core.manifest import strings_in
 from accord.core.run_dir import RunDir
 from accord.core.train_config import TrainConfig
 from accord.publishing.model_card import write_model_card
+from accord.run_config import RunConfig, steps_of
 from accord.wiring import protocols_for, stage_config, stage_outputs, stage_run, stored_inputs
-
-
-class RunConfig(BaseModel):
-    """The file of a whole run: named inputs, and steps in the order of the loop."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    seed: int = 0
-    inputs: dict[str, str] = Field(default={})
-    step: list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,47 +49,10 @@ class Outcome:
     wall_s: float
 
 
-def read_run_config(
-    path: Path, *, inputs: Mapping[str, str], settings: Mapping[str, Any]
-) -> RunConfig:
-    """Read a run's file and put flags over it.
-
-    Args:
-        inputs: replace entries of `[inputs]`.
-        settings: `STEP.FIELD` -> value, over that step's config.
-
-    Raises:
-        ConfigError: unknown keys, steps or inputs; each error names the nearest known one.
-    """
-    values = read_config_file(path)
-    try:
-        config = RunConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            raise ConfigError(
-                f"{path}: unknown key {describe_choice(key, list(RunConfig.model_fields))}"
-            ) from None
-        raise ConfigError(f"{path}: {key}: {first['msg']}") from None
-    for name in inputs:
-        if name not in config.inputs:
-            raise ConfigError(f"{path}: no input {describe_choice(name, list(config.inputs))}")
-    steps = [dict(step) for step in config.step]
-    for key, value in settings.items():
-        name, _, field = key.partition(".")
-        chosen = [step for step in steps if step.get("name") == name]
-        if not chosen or not field:
-            names = [str(step.get("name")) for step in steps]
-            raise ConfigError(f"--set {key}: no step {describe_choice(name, names)}")
-        chosen[0][field] = value
-    return config.model_copy(update={"inputs": {**config.inputs, **inputs}, "step": steps})
-
-
 def plan(config: RunConfig, *, where: str) -> list[Step]:
     """Check every step before any runs: names, stages, references, and all config values."""
     steps: list[Step] = []
-    for entry in config.step:
+    for entry in steps_of(config, where=where):
         values = {"seed": config.seed, **entry}
         name, stage = values.pop("name", None), values.pop("stage", None)
         if not name or not stage:

@@ -9,6 +9,7 @@ import pytest
 
 from accord.core.errors import AccordError, CheckpointError
 from accord.reporting.report import render, visible, write_report
+from accord.reporting.rounds import round_rows
 from accord.reporting.run_files import read_run, summary
 from reporting.fake_run import HOSTILE, STATEMENT, make_run, make_step
 
@@ -214,3 +215,22 @@ def test_damaged_samples_name_their_line(run_path: Path, tmp_path: Path, line: s
     (copy / "evaluate" / "samples.jsonl").write_text(line + "\n")
     with pytest.raises(CheckpointError, match=r"samples\.jsonl, line 1"):
         render(read_run(copy))
+
+
+def test_rounds_stand_side_by_side(tmp_path: Path) -> None:
+    """Each with its gain, agreement and drift; a round that has not ended leaves a gap."""
+    for number, (before, after) in enumerate([(0.1, 0.5), (0.5, 0.75)], start=1):
+        judged = {"agreement": 0.6 + number / 10, "comparison_count": 10 * number}
+        make_step(tmp_path, f"round-{number}/preferences", "preferences", 4 * number, result=judged)
+        scores = {"heldout_score_before": before, "heldout_score_after": after}
+        result = {**scores, "heldout_kl_nats": 2.5 * number}
+        make_step(tmp_path, f"round-{number}/ppo", "ppo", 4 * number + 1, result=result)
+    make_step(tmp_path, "round-3/preferences", "preferences", 20)
+    rows = {(row.step, row.what): row.values for row in round_rows(read_run(tmp_path))}
+    assert rows["preferences", "equal verdicts of two annotators"] == pytest.approx(
+        [0.7, 0.8, None]
+    )
+    assert rows["ppo", "gain in held-out reward"] == pytest.approx([0.4, 0.25, None])
+    assert rows["ppo", "drift in the round, nats a response"] == [2.5, 5.0, None]
+    html = write_report(tmp_path).read_text("utf-8")
+    assert 'id="rounds"' in html and "Round 3" in html

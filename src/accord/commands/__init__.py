@@ -136,6 +136,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--output_dir", "--output-dir", type=Path, help="the run directory (default: runs/NAME)"
     )
     parser.add_argument("--seed", type=int, help="seed of every step that sets none itself")
+    parser.add_argument("--rounds", type=int, help="run the steps with each_round = true so often")
     parser.add_argument(
         "--input", action="append", default=[], metavar="NAME=VALUE", help="replace a named input"
     )
@@ -150,12 +151,13 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_config(path: Path, options: argparse.Namespace) -> int:
-    from accord.pipeline import read_run_config, run_pipeline
+    from accord.pipeline import run_pipeline
+    from accord.run_config import read_run_config
 
     settings = {key: _literal(value) for key, value in map(_assignment, options.set)}
     config = read_run_config(path, inputs=dict(map(_assignment, options.input)), settings=settings)
-    if options.seed is not None:
-        config = config.model_copy(update={"seed": options.seed})
+    given = {"seed": options.seed, "rounds": options.rounds}
+    config = config.model_copy(update={k: v for k, v in given.items() if v is not None})
     directory = options.output_dir or Path("runs") / config.name
     _set_quiet(options.quiet or options.json)
     console = Console(quiet=options.json)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from accord.core.errors import AccordError
+from accord.core.run_dir import run_of
 
 _FEW = 8
 """Judgements that are named unless all are asked for."""
@@ -44,13 +45,14 @@ class _Printer:
     def step(self, step: Path, depth: int) -> None:
         """A step, its inputs, and whatever they come from."""
         values = json.loads((step / "manifest.json").read_text(encoding="utf-8"))
-        title = f"[bold]{escape(step.name)}[/bold] ({values['stage']}), {values['status']}"
+        name = escape(str(step.relative_to(run_of(step))))
+        title = f"[bold]{name}[/bold] ({values['stage']}), {values['status']}"
         if step.resolve() in self.shown:
             self._line(depth, f"{title}, as above")
             return
         self.shown.add(step.resolve())
         self._line(depth, title)
-        parents = [step.parent / parent for parent in values["parents"]]
+        parents = [run_of(step) / parent for parent in values["parents"]]
         for field, entries in values["inputs"].items():
             for entry in entries:
                 digest = (entry["sha256"] or "no hash")[:12]

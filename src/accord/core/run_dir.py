@@ -91,3 +91,8 @@ class RunDir:
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of this directory."""
         files.write_json(self.path / name, value)
+
+
+def run_of(step: Path) -> Path:
+    """The run directory of a step's: RUN/STEP or RUN/round-K/STEP."""
+    return step.parent.parent if step.parent.name.startswith("round-") else step.parent

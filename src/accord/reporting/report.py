@@ -26,6 +26,7 @@ from accord.reporting.plots import (
     whisker_svg,
 )
 from accord.reporting.reward_models import reliability_curves, reward_model_table
+from accord.reporting.rounds import round_rows
 from accord.reporting.run_files import Run, StepFiles, read_run, summary
 from accord.reporting.tables import JUDGES, evaluation_table, verdicts
 
@@ -75,6 +76,7 @@ def render(run: Run) -> str:
         verdicts=verdicts(evaluation) if evaluation else [],
         win_plots=_win_plots(evaluation) if evaluation else [],
         statements=[s.outputs["statement"] for s in run.steps if s.outputs.get("statement")],
+        rounds=round_rows(run),
         reward_models=[_reward_model(s) for s in run.steps if _reward_rows(s)],
         sources={step.name: lineage.sources(run, step) for step in run.steps},
         curves=[c for step in run.steps if (c := _curves(step))],

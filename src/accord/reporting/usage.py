@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from accord.core.run_dir import run_of
+
 
 def steps_with(exports: Iterable[str], runs: Path) -> list[Path]:
     """Directories of all steps under `runs` that stand on one of the exports, oldest first.
@@ -45,7 +47,7 @@ class _Step:
         entries = [entry for entries in inputs.values() for entry in entries]
         if tainted & {entry.get("sha256") for entry in entries}:
             return True
-        parents = {(self.path.parent / name).resolve() for name in self.manifest["parents"]}
+        parents = {(run_of(self.path) / name).resolve() for name in self.manifest["parents"]}
         places = [Path(entry["value"]).resolve() for entry in entries]
         return any(
             step.path.resolve() in parents
