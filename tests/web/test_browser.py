@@ -250,9 +250,11 @@ def test_another_site_cannot_post(visit: Visit, app: FastAPI, database: Database
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(visit: Visit, app: FastAPI, scheme: str) -> None:
     put_up(app, [task(kind, name=kind, project=kind) for kind in KINDS])
-    addresses = ["/", *(f"/label?project={kind}" for kind in KINDS)]
-    for address in addresses:
-        page = visit(address, color_scheme=scheme, bypass_csp=True)
+    app.state.services.accounts.create("boss", "lead")
+    lead = ["/lead", "/lead/people", "/lead/project?name=demo"]
+    for address in ["/", "/login", *(f"/label?project={kind}" for kind in KINDS), *lead]:
+        who = "boss" if address in lead else "ann"
+        page = visit(address, who, color_scheme=scheme, bypass_csp=True)
         page.add_script_tag(path=str(Path(str(AXE))))
         found = page.evaluate("axe.run()")["violations"]
         serious = [v["id"] for v in found if v["impact"] in ("serious", "critical")]

@@ -58,6 +58,11 @@ class Services:
             site=site,
         )
 
+    def link(self, request: Request, name: str) -> str:
+        """An address that signs somebody in once, and lets him choose a password."""
+        secret = self.access.invite(name, sets_password=True)
+        return f"{self.site.origin(request)}/join/{secret}"
+
 
 async def _services(request: Request) -> Services:
     found: Services = request.app.state.services

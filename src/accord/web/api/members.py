@@ -18,7 +18,7 @@ from accord.web.api.bodies import (
     may,
 )
 from accord.web.identity import ROLES, Identity
-from accord.web.services import Given, Services
+from accord.web.services import Given
 
 router = APIRouter(tags=["members"])
 
@@ -37,7 +37,7 @@ def list_accounts(_: Lead, services: Given) -> list[dict[str, Any]]:
 def create_account(body: NewAccount, _: Lead, services: Given, request: Request) -> dict[str, Any]:
     """A new account; a person's comes with a link that works once and sets the password."""
     made = services.accounts.create(body.name, body.role, kind=body.kind)
-    link = _link(services, request, made.name) if made.kind == "person" else None
+    link = services.link(request, made.name) if made.kind == "person" else None
     return {**_listed(made), "link": link}
 
 
@@ -51,7 +51,7 @@ def change_account(name: str, body: AccountChange, _: Lead, services: Given) -> 
 @router.post("/links", status_code=201)
 def invite(body: AccountName, _: Lead, services: Given, request: Request) -> dict[str, str]:
     """Another link for somebody who lost the first one, or the password."""
-    return {"link": _link(services, request, body.name)}
+    return {"link": services.link(request, body.name)}
 
 
 @router.get("/me")
@@ -130,8 +130,3 @@ def export_sources(
 
 def _listed(account: Any) -> dict[str, Any]:
     return {k: v for k, v in dataclasses.asdict(account).items() if k != "groups"}
-
-
-def _link(services: Services, request: Request, name: str) -> str:
-    secret = services.access.invite(name, sets_password=True)
-    return f"{services.site.origin(request)}/join/{secret}"

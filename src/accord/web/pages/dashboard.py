@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse, Response
 from accord.core.errors import DataError
 from accord.web.identity import Identity, only
 from accord.web.pages import plots
+from accord.web.pages.managing import KINDS
 from accord.web.pages.overview import Overview, overview
 from accord.web.pages.templating import page
 from accord.web.services import Given, Services
@@ -33,7 +34,15 @@ def project(request: Request, _: Lead, services: Given, name: str) -> HTMLRespon
     except DataError as error:
         return page(request, "refused.html.jinja", status=404, reason=str(error))
     progress = services.queue.progress(name)
-    return page(request, "project.html.jinja", project=name, found=found, progress=progress)
+    return page(
+        request,
+        "project.html.jinja",
+        project=name,
+        found=found,
+        progress=progress,
+        guidelines=services.projects.guidelines(name),
+        kinds=KINDS,
+    )
 
 
 @router.get("/lead/plot")
