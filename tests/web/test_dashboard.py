@@ -82,6 +82,17 @@ def test_the_page_shows_them_and_escapes(judged: Services, browser: Browser) -> 
         assert b"</svg>" in answer.content
 
 
+def test_a_reviewer_decides_a_dispute(judged: Services, browser: Browser) -> None:
+    client = browser("reviewer")
+    html = client.get("/lead/project", params={"name": "chat"}).text
+    assert 'name="task" value="t7"' in html
+    form = {"name": "chat", "task": "t7", "verdict": "b", "key": "decided-1"}
+    assert client.post("/lead/decide", data=form).status_code == 303
+    html = client.get("/lead/project", params={"name": "chat"}).text
+    assert 'name="task" value="t7"' not in html
+    assert browser("annotator").post("/lead/decide", data=form).status_code == 403
+
+
 def test_an_empty_project_and_one_that_is_not_there(services: Services, browser: Browser) -> None:
     client = browser("reviewer")
     html = client.get("/lead/project", params={"name": "chat"}).text

@@ -65,7 +65,9 @@ def _pairwise(_: Task, answer: Row, where: str) -> None:
         said = {"a": "a", "b": "b"}.get(str(verdict), "tie")
         if not is_probability or said != ("tie" if p_a == 0.5 else "a" if p_a > 0.5 else "b"):
             raise DataError(f"{where}: p_a {p_a!r} is not the probability of {verdict!r}")
-    _only(answer, {"verdict", "strength", "p_a"}, where)
+    if not isinstance(answer.get("final", True), bool):
+        raise DataError(f"{where}: final is true or false, got {answer['final']!r}")
+    _only(answer, {"verdict", "strength", "p_a", "final"}, where)
 
 
 def _ranking(task: Task, answer: Row, where: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
-from accord.core.errors import ConflictError
+from accord.core.errors import ConflictError, DataError
 from accord.core.types import Message, Task
 from accord.store.answers import check_task
 from accord.store.database import Database
@@ -104,6 +104,18 @@ def _values(task: Task) -> dict[str, Any]:
         "overlap": task.overlap,
         "priority": task.priority,
     }
+
+
+def annotator_id(connection: Connection, name: str) -> int:
+    """Whose number that is.
+
+    Raises:
+        DataError: nobody is known by that name.
+    """
+    found = connection.execute(select(annotators.c.id).where(annotators.c.name == name)).scalar()
+    if found is None:
+        raise DataError(f"nobody is known as annotator {name!r}; register the name first")
+    return int(found)
 
 
 def all_tasks(database: Database, project: str) -> list[Task]:

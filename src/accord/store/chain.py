@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
+from accord.core.errors import ConflictError
 from accord.core.files import hash_json
 from accord.core.types import Receipt, Submission
 from accord.store.answers import finite_seconds
@@ -59,6 +60,20 @@ def append(
     sha256 = hash_json(values)
     connection.execute(judgements.insert().values(**values, answer=answer, sha256=sha256))
     return Receipt(key, sequence, sha256, is_surplus)
+
+
+def known_receipt(connection: Connection, key: str, body: str) -> Receipt | None:
+    """What was answered to this key before.
+
+    Raises:
+        ConflictError: to another body.
+    """
+    row = connection.execute(select(judgements).where(judgements.c.id == key)).first()
+    if row is None:
+        return None
+    if row.body_sha256 != body:
+        raise ConflictError(f"another judgement came under the key {key!r}; make a new key")
+    return Receipt(row.id, row.sequence, row.sha256, row.is_surplus)
 
 
 _CHAINED = tuple(

@@ -1,19 +1,22 @@
 """From standing judgements to what training reads: comparisons, rankings, demonstrations."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from accord.annotation.pairs import CATEGORIES, PairVotes, p_first
-from accord.annotation.tables import Floats, Votes
+from accord.annotation.tables import Votes
 from accord.annotation.votes import vote_share
 from accord.core.errors import DataError
 from accord.core.files import hash_json
 from accord.core.types import Aggregation, Message, Task, Verdict
 from accord.corpora.pairs import comparison_row
 from accord.store.judgements import Standing
+
+_WORTH: Mapping[Verdict, float] = {"a": 1.0, "b": 0.0, "tie": 0.5}
 
 
 @dataclass(frozen=True)
@@ -31,28 +34,23 @@ def comparisons(
 
     p = P(a) + P(tie) / 2 of the aggregated label; "both bad" prefers neither, and is a tie here.
     "majority" is the smoothed share of the votes, or the mean of the probabilities where all of a
-    pair's judgements came with one; for the others see `annotation.pairs.p_first`. Skips, flags,
-    the unsure, surplus and what was erased are left out.
+    pair's judgements came with one; for the others see `annotation.pairs.p_first`. What a reviewer
+    decided stands in place of the votes. Skips, flags, the unsure, surplus and what was erased are
+    left out.
 
     Raises:
         DataError: no pair was judged.
     """
     used = [s for s in standing if counts(s, "pairwise")]
-    if not used:
+    decided = [s for s in standing if is_final(s)]
+    if not used and not decided:
         raise DataError("no pair was judged: nothing can be exported")
-    verdicts = [verdict_of(s) for s in used]
-    votes = Votes.of(
-        [(s.task.id, s.annotator, v) for s, v in zip(used, verdicts, strict=True)],
-        categories=CATEGORIES,
-    )
-    p_a = _probabilities(votes, used, aggregation, seed)
-    tasks = {s.task.id: s.task for s in used}
-    voters = np.bincount(votes.task, minlength=len(votes.tasks))
-    rows = [
-        _comparison(tasks[str(name)], float(p), int(count))
-        for name, p, count in zip(votes.tasks, p_a, voters, strict=True)
-    ]
-    return Exported(rows, [s.id for s in used])
+    p_a = _probabilities(used, aggregation, seed) if used else {}
+    p_a |= {s.task.id: _WORTH[verdict_of(s)] for s in decided}
+    voters = Counter(s.task.id for s in used)
+    tasks = {s.task.id: s.task for s in (*used, *decided)}
+    rows = [_comparison(task, p_a[name], voters[name]) for name, task in tasks.items()]
+    return Exported(rows, [s.id for s in (*used, *decided)])
 
 
 def rankings(standing: Sequence[Standing]) -> Exported:
@@ -181,9 +179,15 @@ def _means(columns: Sequence[Sequence[float | None]]) -> list[float | None]:
 
 
 def counts(standing: Standing, kind: str) -> bool:
-    """Whether an export of that kind of task has this in it."""
+    """Whether an export of that kind of task has this in it, as an annotator's vote."""
     is_said = standing.action == "judge" and standing.answer is not None
-    return is_said and standing.task.kind == kind and not standing.is_surplus
+    is_vote = is_said and standing.task.kind == kind and not standing.is_surplus
+    return is_vote and not is_final(standing)
+
+
+def is_final(standing: Standing) -> bool:
+    """Whether it is a reviewer's decision, which stands in place of the votes."""
+    return bool((standing.answer or {}).get("final"))
 
 
 def verdict_of(standing: Standing) -> Verdict:
@@ -194,12 +198,13 @@ def verdict_of(standing: Standing) -> Verdict:
 
 
 def _probabilities(
-    votes: Votes, used: Sequence[Standing], aggregation: Aggregation, seed: int
-) -> Floats:
-    """(tasks,) that a is the better."""
+    used: Sequence[Standing], aggregation: Aggregation, seed: int
+) -> dict[str, float]:
+    """By task, that a is the better."""
     groups = _by_task(used)
     if aggregation == "majority":
-        return np.array([_share(said) for said in groups.values()])
+        return {name: _share(said) for name, said in groups.items()}
+    votes = Votes.of([(s.task.id, s.annotator, verdict_of(s)) for s in used], categories=CATEGORIES)
     flipped = np.array([s.order[0] == 1 for s in used], dtype=np.int64)
     numbers: dict[str, int] = {}  # of responses: the same text on the same prompt is the same one
     texts = [
@@ -207,7 +212,8 @@ def _probabilities(
         for task in (groups[str(name)][0].task for name in votes.tasks)
     ]
     responses = np.array([[numbers.setdefault(t, len(numbers)) for t in pair] for pair in texts])
-    return p_first(PairVotes(votes, flipped, responses), aggregation=aggregation, seed=seed)
+    found = p_first(PairVotes(votes, flipped, responses), aggregation=aggregation, seed=seed)
+    return {str(name): float(p) for name, p in zip(votes.tasks, found, strict=True)}
 
 
 def _share(said: Sequence[Standing]) -> float:

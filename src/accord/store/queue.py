@@ -12,11 +12,11 @@ from accord.core.errors import ConflictError, DataError
 from accord.core.files import hash_json
 from accord.core.types import Lease, Receipt, Submission
 from accord.store.answers import check_answer
-from accord.store.board import SqlTaskBoard, task_of
-from accord.store.chain import append
+from accord.store.board import SqlTaskBoard, annotator_id, task_of
+from accord.store.chain import append, known_receipt
 from accord.store.database import Database
 from accord.store.display import display_seed, lease_of, shown_order
-from accord.store.schema import accounts, annotators, judgements, slots, tasks
+from accord.store.schema import accounts, judgements, slots, tasks
 
 LEASE_S = 3600.0
 """How long a task is held for an annotator who does not come back."""
@@ -55,7 +55,7 @@ class SqlTaskQueue(SqlTaskBoard):
             DataError: nobody is known by that name.
         """
         with self.database.writing() as connection:
-            who = _annotator_id(connection, annotator)
+            who = annotator_id(connection, annotator)
             now = self.now()
             wanted = [_is_welcome(connection, who)]
             if project is not None:
@@ -101,14 +101,16 @@ class SqlTaskQueue(SqlTaskBoard):
             ConflictError: another body came under this key, or this annotator has judged the task.
         """
         check_answer(lease.task, submission)
+        if submission.answer.get("final"):
+            raise DataError(f"task {lease.task.id!r}: the last word is a reviewer's")
         body = hash_json([lease.task.id, lease.annotator, dataclasses.asdict(submission)])
         with self.database.writing() as connection:
             self.database.chain_alone(connection)
-            known = _receipt(connection, submission.key, body)
+            known = known_receipt(connection, submission.key, body)
             if known is not None:
                 return known
-            who = _annotator_id(connection, lease.annotator)
-            judged = _judged_tasks(who).where(judgements.c.task_id == lease.task.id)
+            who = annotator_id(connection, lease.annotator)
+            judged = judged_tasks(who).where(judgements.c.task_id == lease.task.id)
             if connection.execute(judged).first() is not None:
                 raise ConflictError(
                     f"task {lease.task.id!r}: {lease.annotator!r} has judged it; undo that first"
@@ -185,7 +187,7 @@ class SqlTaskQueue(SqlTaskBoard):
         """
         with self.database.writing() as connection:
             self.database.chain_alone(connection)
-            who = _annotator_id(connection, annotator)
+            who = annotator_id(connection, annotator)
             row = connection.execute(
                 select(judgements.c.task_id, judgements.c.action, judgements.c.is_surplus).where(
                     judgements.c.id == judgement_id, judgements.c.annotator_id == who
@@ -197,7 +199,7 @@ class SqlTaskQueue(SqlTaskBoard):
             seed = display_seed(task.id, annotator)
             submission = Submission(key, {"undone": judgement_id}, action="undo")
             body = hash_json([task.id, annotator, dataclasses.asdict(submission)])
-            if _receipt(connection, key, body) is None:
+            if known_receipt(connection, key, body) is None:
                 _refuse_second_undo(connection, judgement_id)
                 append(
                     connection,
@@ -233,13 +235,6 @@ class SqlTaskQueue(SqlTaskBoard):
             return lease_of(lease, task, annotator, until)
 
 
-def _annotator_id(connection: Connection, name: str) -> int:
-    found = connection.execute(select(annotators.c.id).where(annotators.c.name == name)).scalar()
-    if found is None:
-        raise DataError(f"nobody is known as annotator {name!r}; register the name first")
-    return int(found)
-
-
 # Of one project's slots: as in the index `ix_slots_next`.
 _TURN = (slots.c.rank, slots.c.created_at, slots.c.task_id, slots.c.number)
 
@@ -255,7 +250,7 @@ def _is_welcome(connection: Connection, who: int) -> ColumnElement[bool]:
 
 def _is_free_for(who: int, now: float) -> tuple[ColumnElement[bool], ...]:
     """Whether an open slot may be leased: nobody holds it, and its task is new to the annotator."""
-    other, said = slots.alias(), _judged_tasks(who).where(judgements.c.task_id == slots.c.task_id)
+    other, said = slots.alias(), judged_tasks(who).where(judgements.c.task_id == slots.c.task_id)
     has_other = select(other.c.id).where(
         other.c.task_id == slots.c.task_id, other.c.annotator_id == who
     )
@@ -267,7 +262,7 @@ def _is_free_for(who: int, now: float) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _judged_tasks(who: int) -> Select[tuple[str]]:
+def judged_tasks(who: int) -> Select[tuple[str]]:
     """Tasks of which something that an annotator said still stands, a skip included."""
     later = judgements.alias()
     return select(judgements.c.task_id).where(
@@ -275,20 +270,6 @@ def _judged_tasks(who: int) -> Select[tuple[str]]:
         judgements.c.action != "undo",
         ~select(later.c.id).where(later.c.supersedes == judgements.c.id).exists(),
     )
-
-
-def _receipt(connection: Connection, key: str, body: str) -> Receipt | None:
-    """What was answered to this key before.
-
-    Raises:
-        ConflictError: to another body.
-    """
-    row = connection.execute(select(judgements).where(judgements.c.id == key)).first()
-    if row is None:
-        return None
-    if row.body_sha256 != body:
-        raise ConflictError(f"another judgement came under the key {key!r}; make a new key")
-    return Receipt(row.id, row.sequence, row.sha256, row.is_surplus)
 
 
 def _refuse_second_undo(connection: Connection, judgement_id: str) -> None:

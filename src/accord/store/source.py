@@ -9,7 +9,14 @@ from accord.core.errors import ConfigError, DataError
 from accord.core.files import hash_json
 from accord.core.types import Aggregation, ExportedComparisons, Verdict
 from accord.store.database import Database
-from accord.store.exporting import comparisons, counts, judgement_rows, rankings, verdict_of
+from accord.store.exporting import (
+    comparisons,
+    counts,
+    is_final,
+    judgement_rows,
+    rankings,
+    verdict_of,
+)
 from accord.store.judgements import SqlJudgements, Standing
 from accord.store.location import has_password, open_database, shown
 from accord.store.schema import tasks
@@ -58,10 +65,11 @@ class StoredPreferences:
             standing = log.current(self.project)
             pairs = [s for s in standing if counts(s, "pairwise")]
             ranked = rankings(standing)
-            if not pairs and not ranked.rows:
+            has_pairs = bool(pairs) or any(map(is_final, standing))
+            if not has_pairs and not ranked.rows:
                 raise DataError(self._nothing(database, standing))
             rows, ids = list(ranked.rows), list(ranked.judgement_ids)
-            if pairs:
+            if has_pairs:
                 exported = comparisons(standing, aggregation=aggregation, seed=seed)
                 rows, ids = exported.rows + rows, exported.judgement_ids + ids
             query = {

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from accord.store.access import SqlAccess
 from accord.store.accounts import SqlAccounts
+from accord.store.adjudication import SqlAdjudication
 from accord.store.database import Database
 from accord.store.judgements import SqlJudgements
 from accord.store.projects import SqlProjects
@@ -24,6 +25,7 @@ class Services:
 
     database: Database
     queue: SqlTaskQueue
+    adjudication: SqlAdjudication
     judgements: SqlJudgements
     projects: SqlProjects
     accounts: SqlAccounts
@@ -48,6 +50,7 @@ class Services:
         return cls(
             database=database,
             queue=SqlTaskQueue(database, now=now),
+            adjudication=SqlAdjudication(database, now=now),
             judgements=SqlJudgements(database, now=now),
             projects=projects,
             accounts=accounts,

@@ -1,9 +1,11 @@
 """The lead's page: how a project goes, and whose work and which tasks want a look."""
 
+import uuid
 from typing import Annotated, Literal
+from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from accord.core.errors import DataError
 from accord.web.identity import Identity, only
@@ -42,7 +44,22 @@ def project(request: Request, _: Lead, services: Given, name: str) -> HTMLRespon
         progress=progress,
         guidelines=services.projects.guidelines(name),
         kinds=KINDS,
+        keys=[uuid.uuid4().hex for _ in found.disputes],
     )
+
+
+@router.post("/lead/decide")
+def decide(
+    who: Lead,
+    services: Given,
+    name: Annotated[str, Form()],
+    task: Annotated[str, Form()],
+    verdict: Annotated[str, Form()],
+    key: Annotated[str, Form()],
+) -> RedirectResponse:
+    """The last word on a pair that annotators are split on."""
+    services.adjudication.decide(who.name, task, verdict, key=key)
+    return RedirectResponse(f"/lead/project?name={quote(name, safe='')}#disputes-heading", 303)
 
 
 @router.get("/lead/plot")

@@ -30,7 +30,7 @@ from accord.annotation.monitoring import (
 from accord.annotation.tables import Floats, Votes
 from accord.core.files import hash_json
 from accord.core.types import Task
-from accord.store.exporting import counts, verdict_of
+from accord.store.exporting import counts, is_final, verdict_of
 from accord.store.judgements import Standing
 
 GOLD = "gold"
@@ -97,7 +97,7 @@ def overview(standing: Sequence[Standing], *, hourly_rate: float | None) -> Over
     return Overview(
         people=_people(standing, pairs),
         agreement=_agreement(asked),
-        disputes=_disputes(asked),
+        disputes=_disputes(asked, {s.task.id for s in standing if is_final(s)}),
         flagged=[s for s in standing if s.action == "flag"][::-1][:_SHOWN],
         pairs=usable,
         hours=hours,
@@ -213,8 +213,8 @@ def _agreement(pairs: Sequence[Standing]) -> list[Measure]:
     ]
 
 
-def _disputes(pairs: Sequence[Standing]) -> list[Dispute]:
-    """Tasks with more than one opinion, the least agreed on first."""
+def _disputes(pairs: Sequence[Standing], decided: set[str]) -> list[Dispute]:
+    """Tasks with more than one opinion and no decision, the least agreed on first."""
     by_task: dict[str, list[Standing]] = {}
     for s in pairs:
         by_task.setdefault(s.task.id, []).append(s)
@@ -222,6 +222,6 @@ def _disputes(pairs: Sequence[Standing]) -> list[Dispute]:
         Dispute(said[0].task, Counter(str((s.answer or {})["verdict"]) for s in said))
         for said in by_task.values()
     ]
-    split = [d for d in found if len(d.votes) > 1]
+    split = [d for d in found if len(d.votes) > 1 and d.task.id not in decided]
     split.sort(key=lambda d: max(d.votes.values()) / sum(d.votes.values()))
     return split[:_SHOWN]
