@@ -20,6 +20,8 @@ from accord.models.logprobs import LogitTransform, bare_model, float32_head
 from accord.models.packing import Packed
 
 _PROBE_ROWS, _PROBE_COLUMNS = 3, 7
+_BY_POSITION = ("default", "linear", "llama3", "yarn")
+"""Rotary embeddings that depend on a position alone, and not on what else is there."""
 _LONG = 1024
 """Tokens of a prompt beyond which PyTorch's blocked attention is the faster one."""
 
@@ -47,6 +49,7 @@ class Decoder:
         self._head: Laid | None = None
         self._read: Any = None  # what `refresh` saw last
         self._layers: list[_Layer] = []
+        self._table = torch.empty(0, 1), torch.empty(0, 1)
 
     @classmethod
     def of(cls, policy: nn.Module) -> Self | None:
@@ -116,8 +119,7 @@ class Decoder:
         """
         kernels, eps = self._kernels, self._config.rms_norm_eps
         hidden = embedding(tokens, self._model.embed_tokens.weight)
-        cos, sin = self._model.rotary_emb(hidden.float(), positions[None])
-        turn = cos[0].contiguous(), sin[0].contiguous()
+        turn = self._turn(positions)
         delta: Tensor | None = None
         for layer, columns in zip(self._layers, cache.layers, strict=True):
             hidden, normed = kernels.add_norm(hidden, delta, layer.attention_norm, eps)
@@ -127,6 +129,17 @@ class Decoder:
             hidden, normed = kernels.add_norm(hidden, delta, layer.mlp_norm, eps)
             delta = layer.down(kernels.gate(layer.gate_up(normed)))
         return kernels.add_norm(hidden, delta, self._model.norm.weight, eps)[1]
+
+    def _turn(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """(R, D) float32 cosines and sines of (R,) positions, from a table if there can be one."""
+        rotary: Any = self._model.rotary_emb
+        if getattr(rotary, "rope_type", None) not in _BY_POSITION:
+            return _turn_of(rotary, positions)
+        longest = int(positions.max()) + 1
+        if len(self._table[0]) < longest:
+            self._table = _turn_of(rotary, torch.arange(max(256, 2 * longest)))
+        cos, sin = self._table
+        return cos[positions], sin[positions]
 
     def reads_prompts(self, packed: Packed) -> bool:
         """Whether `prefill` is the faster way; attention to thousands of tokens is not its own."""
@@ -166,6 +179,11 @@ class Decoder:
         found = self.step(ids[:, -1], positions[:, -1], reads, cache)
         tolerance = 1e-4 if whole.dtype == torch.float32 else 5e-2
         return bool((found - whole).abs().max() <= tolerance * whole.abs().max().clamp(min=1.0))
+
+
+def _turn_of(rotary: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
+    cos, sin = rotary(torch.empty(1), positions[None])
+    return cos[0].contiguous(), sin[0].contiguous()
 
 
 def _has_windows(config: Any) -> bool:
