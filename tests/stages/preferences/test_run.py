@@ -141,6 +141,16 @@ def test_known_votes(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> Non
     assert any(sides) and not all(sides)  # which side is a was drawn
 
 
+def test_some_pairs_are_judged_and_say_how_likely_that_was(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    result = run(config(tiny_model_dir, prompts, max_judged_pairs=6), tmp_path / "run")
+    rows = comparisons_of(result)
+    assert (result.sampled_pairs, result.judged_pairs, len(rows)) == (10, 6, 6)
+    assert {row["propensity"] for row in rows} == {0.6}
+    assert sum(row["chosen_at_random"] for row in rows) == 2
+
+
 def test_no_prompt_is_in_two_files(tmp_path: Path) -> None:
     pairs = [
         {"prompt": f"ask {i // 2}", "chosen": f"yes {i}", "rejected": "no"} for i in range(4000)

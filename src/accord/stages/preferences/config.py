@@ -30,6 +30,15 @@ class Config(SamplingConfig, StoreConfig):
     accord.corpora.sample_set:ANNOTATORS"""
     annotators_per_pair: int = Field(default=3, ge=1)
     """how many of them judge each pair"""
+    max_judged_pairs: int = Field(default=-1, ge=-1)
+    """judge this many of the sampled pairs; -1 all"""
+    choose_by: list[InputPath] = Field(default=[])
+    """reward models, two or one with members, by whose disagreement (times the prompt's diversity)
+    pairs are chosen; without them at random"""
+    random_share: float = Field(default=0.2, ge=0.2, le=1)
+    """of the chosen pairs, drawn whatever the models say, so that the pool can be judged by them"""
+    max_length: int = Field(default=512, ge=2)
+    """longest prompt plus response in tokens that the models of choose_by read"""
     judgements: list[InputPath] = Field(default=[])
     """files of judgements made elsewhere"""
     dataset_name: list[InputPath] = Field(default=[])

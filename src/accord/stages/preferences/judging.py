@@ -36,6 +36,7 @@ class Pairs:
     dropped_identical: int  # candidates that repeat another one of their prompt
     dropped_empty: int  # candidates without a visible character
     skipped_prompts: int  # prompts with fewer than two candidates left
+    pool: int = 0  # pairs that there were before some were chosen
 
 
 def pair_candidates(
@@ -55,7 +56,7 @@ def pair_candidates(
         for i in range(0, len(order) - 1, 2):
             a, b = distinct[order[i]], distinct[order[i + 1]]
             pairs.append(Pair(f"sampled-{len(pairs)}", row, a, b))
-    return Pairs(pairs, identical, empty, skipped)
+    return Pairs(pairs, identical, empty, skipped, pool=len(pairs))
 
 
 def load_annotators(config: Config) -> Sequence[Annotator]:

@@ -1,7 +1,7 @@
 """Preferences: what annotators said of pairs, as append-only judgements, and what follows."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from accord.core.run_dir import RunDir
 from accord.core.types import Verdict
 from accord.corpora.prompts import load_prompts
 from accord.stages.preferences.aggregation import aggregate, group_by_pair, split, verdicts_of
+from accord.stages.preferences.choosing import choose_pairs
 from accord.stages.preferences.config import Config
 from accord.stages.preferences.events import JudgementLog, imported_comparisons, read_judgements
 from accord.stages.preferences.judging import Pairs, judge_pairs, load_annotators, pair_candidates
@@ -36,6 +37,7 @@ class Result:
     heldout_comparisons: Path
     judge_comparisons: Path
     sampled_pairs: int
+    judged_pairs: int
     cut_prompts: int
     skipped_prompts: int
     skipped_rows: int
@@ -95,7 +97,8 @@ def run(
     result = Result(
         judgements=gathered.judgements,
         **paths,
-        sampled_pairs=len(gathered.pairs.pairs),
+        sampled_pairs=gathered.pairs.pool,
+        judged_pairs=len(gathered.pairs.pairs),
         cut_prompts=gathered.cut_prompts,
         skipped_prompts=gathered.pairs.skipped_prompts,
         skipped_rows=gathered.bad_rows,
@@ -167,7 +170,8 @@ def _sample_and_judge(
     rows = rows[: config.max_prompts] if config.max_prompts >= 0 else rows
     with stop_on_signal() as stop:
         candidates = sample_candidates(rows, config, run_dir, engine_factory, stop)
-        pairs = pair_candidates(rows, candidates, seed=config.seed)
+        pool = pair_candidates(rows, candidates, seed=config.seed)
+        pairs = replace(pool, pairs=choose_pairs(pool.pairs, config), pool=len(pool.pairs))
         judge_pairs(pairs.pairs, annotators, log, config, stop)
     return pairs, sum(found.was_cut for found in candidates)
 
