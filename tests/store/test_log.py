@@ -1,8 +1,5 @@
 """The log: what was changed is found, what is erased leaves its trace, exports lead back."""
 
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +7,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from benchmarks.annotation import kills
 from sqlalchemy import delete, text, update
 
 from accord.core.errors import ConfigError, DataError, StorageError
@@ -141,49 +139,8 @@ def test_what_is_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     made.close()
 
 
-KILLED = """
-    import sys, uuid
-    from pathlib import Path
-    from accord.core.types import Submission
-    from accord.store.database import Database
-    from accord.store.queue import SqlTaskQueue
-
-    queue = SqlTaskQueue(Database.open(path=Path(sys.argv[1])), lease_s=0.01)
-    queue.register("ann")
-    while lease := queue.lease("ann"):
-        key = uuid.uuid4().hex
-        queue.submit(lease, Submission(key, {"verdict": "a"}))
-        print(key, flush=True)
-"""
-
-
 @pytest.mark.slow
 def test_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    """Fifty processes killed at random points while they work on one file."""
-    import random
-    import time
-
-    path = tmp_path / "store.db"
-    database = Database.open(path=path)
-    prompt = (Message(role="user", content="q"),)
-    queue = SqlTaskQueue(database)
-    queue.add([Task(str(i), "p", "pairwise", prompt, ("x", "y")) for i in range(20_000)])
-    acknowledged: list[str] = []
-    clock = random.Random(0)
-    for _ in range(50):
-        command = [sys.executable, "-c", textwrap.dedent(KILLED), str(path)]
-        environment = {"PYTHONPATH": ":".join(sys.path)}
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env=environment
-        ) as worker:
-            assert worker.stdout
-            acknowledged.append(worker.stdout.readline().strip())
-            time.sleep(clock.random() * 0.15)
-            worker.kill()
-            acknowledged += worker.stdout.read().split("\n")[:-1]
-    log = SqlJudgements(database)
-    kept = {standing.id for standing in log.current()}
-    # A line that the kill cut short was not acknowledged.
-    assert {key for key in acknowledged if len(key) == 32} <= kept
-    assert len(acknowledged) > 200 and log.is_whole()
-    database.close()
+    """Fifty here; a thousand in the benchmark."""
+    acknowledged, lost, is_whole = kills(tmp_path, 50)
+    assert acknowledged > 200 and lost == 0 and is_whole

@@ -1,5 +1,7 @@
 """Headers that tell a browser what these pages never do."""
 
+import time
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,9 +42,15 @@ class SecureHeaders:
             await self.app(scope, receive, send)
             return
 
+        began = time.perf_counter()
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                # For whoever is in; to a stranger, times could tell what exists.
+                if scope.get("state", {}).get("identity") is not None:
+                    took_ms = 1000 * (time.perf_counter() - began)
+                    headers.setdefault("Server-Timing", f"total;dur={took_ms:.1f}")
                 for name, value in self.headers.items():
                     if name != "Cache-Control" or not scope["path"].startswith("/static/"):
                         headers.setdefault(name, value)
