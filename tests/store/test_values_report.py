@@ -2,16 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from accord import cli
-from accord.core.errors import DataError
-from accord.core.types import Message, Submission, Task
+from accord.core.errors import ConfigError, DataError
+from accord.core.types import Message, Submission, Task, ValueRule
 from accord.store.accounts import SqlAccounts
 from accord.store.database import Database
 from accord.store.judgements import SqlJudgements, Standing
 from accord.store.queue import SqlTaskQueue
+from accord.store.ruling import ruled
+from accord.store.source import StoredPreferences
 from accord.store.values_report import values_report
 
 NORTH, SOUTH = 8, 4
@@ -59,6 +62,40 @@ def test_the_minority_loses_by_the_mean_and_not_by_the_worst_off(database: Datab
     assert report.losses["utilitarian"] == pytest.approx([0.0, 0.5])
     assert report.losses["max_min"] == pytest.approx([0.25, 0.25])
     assert report.agreement[0][1] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("rule", "quotas", "agreed", "split"),
+    [
+        # Smoothed shares: 8.5/9 and 0.5/9 of eight, 4.5/5 and 0.5/5 of four.
+        ("utilitarian", {}, (8 * 8.5 / 9 + 4 * 4.5 / 5) / 12, (8 * 8.5 / 9 + 4 * 0.5 / 5) / 12),
+        ("quota", {"north": 1.0, "south": 3.0}, (8.5 / 9 + 2.7) / 4, (8.5 / 9 + 0.3) / 4),
+        ("borda", {}, 1.0, 1.0),
+        ("copeland", {}, 1.0, 1.0),
+        ("maximal_lottery", {}, 1.0, 1.0),
+        ("max_min", {}, 1.0, 0.5),
+    ],
+)
+def test_the_rule_decides(
+    database: Database, rule: Any, quotas: dict[str, float], agreed: float, split: float
+) -> None:
+    """Eight who always want a, and four who want b on half of the pairs."""
+    source = StoredPreferences("p", str(database.engine.url.database))
+    chosen = ValueRule(rule, "region", quotas, k=4)
+    found = source.export(aggregation="majority", rule=chosen, seed=0, run="r")
+    p_x = {
+        row["prompt"][0]["content"]: row["p_chosen"]
+        if row["chosen"][0]["content"] == "x"
+        else 1 - row["p_chosen"]
+        for row in found.rows
+    }
+    assert [p_x[f"q{n}"] for n in range(6)] == pytest.approx([agreed] * 3 + [split] * 3, abs=1e-3)
+
+
+def test_quotas_are_of_the_groups_that_there_are(database: Database) -> None:
+    declared = {s.annotator: s.annotator[:5] for s in standing(database)}
+    with pytest.raises(ConfigError, match="each of north, south"):
+        ruled(standing(database), declared, ValueRule("quota", "region", {"north": 1.0}, k=4))
 
 
 def test_nothing_is_shown_of_few(database: Database) -> None:

@@ -12,14 +12,13 @@ probabilities; where several options are equally good by a rule, they share.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.optimize import LinearConstraint, linprog, minimize
 
 from accord.annotation.tables import Floats
+from accord.core.types import Rule
 
-Rule = Literal["utilitarian", "borda", "copeland", "max_min", "maximal_lottery", "quota"]
 _EQUAL = 1e-9
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from accord.annotation.agreement import krippendorff_alpha
-from accord.annotation.social_choice import Rule, under_every_rule
+from accord.annotation.social_choice import under_every_rule
 from accord.annotation.tables import Floats, Ints, Votes
+from accord.core.types import Rule
 
 OTHER = "other"
 

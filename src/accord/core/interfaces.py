@@ -16,6 +16,7 @@ from accord.core.types import (
     Scores,
     Submission,
     Task,
+    ValueRule,
     Verdict,
 )
 
@@ -118,5 +119,7 @@ class PreferenceSource(Protocol):
     def state(self) -> str:
         """A hash of what stands: it changes with every judgement, undo and erasure."""
 
-    def export(self, *, aggregation: Aggregation, seed: int, run: str) -> ExportedComparisons:
+    def export(
+        self, *, aggregation: Aggregation, rule: ValueRule | None, seed: int, run: str
+    ) -> ExportedComparisons:
         """Aggregate what stands, and record it as an export for `run`."""

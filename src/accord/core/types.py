@@ -160,6 +160,23 @@ Aggregation = Literal[
 """How several judgements of a pair become one probability: see `annotation.pairs`."""
 
 
+Rule = Literal["utilitarian", "borda", "copeland", "max_min", "maximal_lottery", "quota"]
+"""Whose values: see `annotation.social_choice`."""
+
+
+@dataclass(frozen=True)
+class ValueRule:
+    """How groups of annotators, by what they declared of themselves, come to one answer.
+
+    Groups of fewer than `k` people are pooled or left out; `quotas` are weights by group.
+    """
+
+    rule: Rule
+    group_by: str
+    quotas: Mapping[str, float] = field(default_factory=dict)
+    k: int = 5
+
+
 @dataclass(frozen=True)
 class ExportedComparisons:
     """Comparisons (and rankings) of a store's project, in the columns that training reads.

@@ -28,13 +28,18 @@ class Exported:
 
 
 def comparisons(
-    standing: Sequence[Standing], *, aggregation: Aggregation, seed: int = 0
+    standing: Sequence[Standing],
+    *,
+    aggregation: Aggregation,
+    seed: int = 0,
+    ruled: Mapping[str, float] | None = None,
 ) -> Exported:
     """One row a judged pair, with the probability that `chosen` is the better.
 
     p = P(a) + P(tie) / 2 of the aggregated label; "both bad" prefers neither, and is a tie here.
     "majority" is the smoothed share of the votes, or the mean of the probabilities where all of a
-    pair's judgements came with one; for the others see `annotation.pairs.p_first`. What a reviewer
+    pair's judgements came with one; for the others see `annotation.pairs.p_first`. Where a rule
+    was chosen, `ruled` has its probabilities by task in place of the aggregation's. What a reviewer
     decided stands in place of the votes. Skips, flags, the unsure, surplus and what was erased are
     left out.
 
@@ -45,7 +50,9 @@ def comparisons(
     decided = [s for s in standing if is_final(s)]
     if not used and not decided:
         raise DataError("no pair was judged: nothing can be exported")
-    p_a = _probabilities(used, aggregation, seed) if used else {}
+    p_a = dict(ruled or {})
+    if used and ruled is None:
+        p_a = _probabilities(used, aggregation, seed)
     p_a |= {s.task.id: _WORTH[verdict_of(s)] for s in decided}
     voters = Counter(s.task.id for s in used)
     tasks = {s.task.id: s.task for s in (*used, *decided)}

@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from sqlalchemy import select
 
 from accord.core.errors import ConfigError, DataError
 from accord.core.files import hash_json
-from accord.core.types import Aggregation, ExportedComparisons, Verdict
+from accord.core.types import Aggregation, ExportedComparisons, ValueRule, Verdict
+from accord.store.accounts import SqlAccounts
 from accord.store.database import Database
 from accord.store.exporting import (
     comparisons,
@@ -19,6 +21,7 @@ from accord.store.exporting import (
 )
 from accord.store.judgements import SqlJudgements, Standing
 from accord.store.location import has_password, open_database, shown
+from accord.store.ruling import ruled
 from accord.store.schema import tasks
 
 
@@ -54,7 +57,9 @@ class StoredPreferences:
             standing = SqlJudgements(database).current(self.project)
         return hash_json([[s.id, s.answer is None] for s in standing])
 
-    def export(self, *, aggregation: Aggregation, seed: int, run: str) -> ExportedComparisons:
+    def export(
+        self, *, aggregation: Aggregation, rule: ValueRule | None, seed: int, run: str
+    ) -> ExportedComparisons:
         """Pairs as comparisons and rankings as they were given, recorded as one export.
 
         Raises:
@@ -70,12 +75,14 @@ class StoredPreferences:
                 raise DataError(self._nothing(database, standing))
             rows, ids = list(ranked.rows), list(ranked.judgement_ids)
             if has_pairs:
-                exported = comparisons(standing, aggregation=aggregation, seed=seed)
+                by_rule = None if rule is None else self._ruled(database, standing, rule)
+                exported = comparisons(standing, aggregation=aggregation, seed=seed, ruled=by_rule)
                 rows, ids = exported.rows + rows, exported.judgement_ids + ids
             query = {
                 "what": "comparisons",
                 "project": self.project,
                 "aggregation": aggregation,
+                "rule": None if rule is None else asdict(rule),
                 "seed": seed,
                 "run": run,
             }
@@ -86,6 +93,15 @@ class StoredPreferences:
         used = set(ids)
         said = judgement_rows([s for s in standing if s.id in used])
         return ExportedComparisons(rows, said, ids, list(verdicts.values()), sha256)
+
+    def _ruled(
+        self, database: Database, standing: list[Standing], rule: ValueRule
+    ) -> dict[str, float]:
+        declared = {
+            account.name: (account.groups or {}).get(rule.group_by)
+            for account in SqlAccounts(database).all()
+        }
+        return ruled(standing, declared, rule)
 
     def _nothing(self, database: Database, standing: list[Standing]) -> str:
         with database.reading() as connection:

@@ -146,7 +146,10 @@ def _from_sources(config: Config, run_dir: RunDir, engine_factory: EngineFactory
 
 def _from_store(config: Config, run_dir: RunDir, source: PreferenceSource) -> _Gathered:
     exported = source.export(
-        aggregation=config.aggregation, seed=config.seed, run=str(run_dir.path.resolve())
+        aggregation=config.aggregation,
+        rule=config.value_rule(),
+        seed=config.seed,
+        run=str(run_dir.path.resolve()),
     )
     path = run_dir.path / "judgements.jsonl"
     files.write_jsonl(path, exported.judgements)
