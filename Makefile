@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PYTEST := $(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest --durations 15
 # The first of these that is at least 3.11 and can make environments; override: make PYTHON=/path/to/python3
 PYTHON := python3.14 python3.13 python3.12 python3.11 python3
 
