@@ -164,7 +164,8 @@ def test_taking_back_skipping_and_flagging_by_keyboard(
     page.get_by_text("Nothing left to do here").wait_for()
     page.keyboard.press("z")
     page.locator("#last button").first.wait_for()
-    page.wait_for_timeout(100)  # a form that is new to the page is taken over a moment later
+    # A form that is new to the page is taken over a moment later.
+    page.wait_for_function("'htmx-internal-data' in document.querySelector('#last form')")
     page.keyboard.press("Enter")
     page.get_by_text("Taken back").wait_for()
     assert SqlJudgements(database).current() == []

@@ -194,13 +194,13 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     closeDialogs();
     tell("");
     event.detail.shouldSwap = true;
-  }
+  } else if (event.detail.target.id === "task") closeDialogs(); // one that is opened later stays
 });
 
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.target.id !== "task") return;
-  closeDialogs();
   display();
+  if (document.querySelector("dialog[open]")) return;
   task().querySelector("h2").focus();
   window.scrollTo(0, 0);
 });
