@@ -14,6 +14,7 @@ from accord.core.errors import DataError
 from accord.core.files import hash_json
 from accord.core.types import Aggregation, Message, Task, Verdict
 from accord.corpora.pairs import comparison_row
+from accord.store.imports.entries import in_task_order
 from accord.store.judgements import Standing
 
 _WORTH: Mapping[Verdict, float] = {"a": 1.0, "b": 0.0, "tie": 0.5}
@@ -234,7 +235,8 @@ def _share(said: Sequence[Standing]) -> float:
 
 def _comparison(task: Task, p_a: float, votes: int) -> dict[str, Any]:
     a, b = task.responses
-    return comparison_row(task.columns, task.prompt, (a, b), p_a, task_id=task.id, votes=votes)
+    columns = in_task_order(task.columns, is_swapped=p_a < 0.5)  # `chosen` is the first then
+    return comparison_row(columns, task.prompt, (a, b), p_a, task_id=task.id, votes=votes)
 
 
 def _response(text: str) -> Message:

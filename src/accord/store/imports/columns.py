@@ -13,6 +13,7 @@ from accord.store.imports.entries import (
     Said,
     by,
     dense_ranks,
+    in_task_order,
     without_order,
 )
 
@@ -33,7 +34,8 @@ def pair(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
     if row.get("p_chosen") is not None:
         answer["p_a"] = p_a
     said = by(options, answer, row.get("annotator"))
-    return [Entry(where, "pairwise", found.prompt, responses, said, columns=_extra(row))]
+    columns = in_task_order(_extra(row), is_swapped=not is_first)
+    return [Entry(where, "pairwise", found.prompt, responses, said, columns=columns)]
 
 
 def ranking(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
@@ -79,6 +81,7 @@ def vote(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
     order = places[::-1] if row.get("display_order") == "ba" else places
     judged = (Said(who, {"verdict": said}, _kind(kind, where), order=order),)
     columns = {**(row.get("columns") or {}), **_extra(row)}
+    columns = in_task_order(columns, is_swapped=places[0] == 1)
     return [Entry(where, "pairwise", _prompt(row, where), ordered, judged, columns=columns)]
 
 
