@@ -21,7 +21,7 @@ from accord.core.assets import ASSETS
 from accord.core.config import StageConfig, read_config_file
 from accord.core.errors import ConfigError
 
-__all__ = ["data", "engine", "label", "lineage", "quickstart", "report", "run", "run_stage"]
+__all__ = ["data", "engine", "evaluate", "label", "lineage", "quickstart", "report", "run", "run_stage"]
 
 _COMMON = """options of every stage:
   --output_dir DIR   the run directory (needed)
@@ -113,6 +113,13 @@ def _with_truths(cls: type[StageConfig], flags: list[str]) -> list[str]:
         if flag.startswith("--") and is_switch and following.startswith("--"):
             found.append("True")
     return found
+
+
+def evaluate(arguments: list[str]) -> int:
+    """accord evaluate MODEL --suite ...: benchmarks; without MODEL, policies side by side."""
+    if not arguments or arguments[0].startswith("-"):
+        return run_stage("evaluate", arguments)
+    return run_stage("benchmark", ["--model_name_or_path", *arguments])
 
 
 def run(arguments: list[str]) -> int:
@@ -243,12 +250,20 @@ def _cell(figure: dict[str, float] | None) -> str:
 
 
 def report(arguments: list[str]) -> int:
-    """accord report: make a run's report.html and summary.json again."""
+    """accord report: make a run's page again; of benchmarks, one page for several runs."""
     parser = argparse.ArgumentParser(prog="accord report", description=report.__doc__)
-    parser.add_argument("run", type=Path, help="a run's directory")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a run's directory")
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks.html"), help="of several runs"
+    )
+    options = parser.parse_args(arguments)
+    from accord.reporting.comparison import is_benchmark, write_comparison
     from accord.reporting.report import write_report
 
-    print(write_report(parser.parse_args(arguments).run))
+    if len(options.runs) == 1 and not is_benchmark(options.runs[0]):
+        print(write_report(options.runs[0]))
+    else:
+        print(write_comparison(options.runs, options.output))
     return 0
 
 

@@ -66,13 +66,18 @@ def read_run(directory: Path) -> Run:
             f"{directory}: expected a run directory, with a folder a step that holds a "
             "manifest.json; `accord run` makes one"
         )
-    steps = [_read_step(directory, folder) for folder in folders]
+    steps = [read_step(directory, folder) for folder in folders]
     # Seconds are coarse: a step that was started in the same second as its parent comes after it.
     steps.sort(key=lambda step: (step.manifest["started_at"], step.name))
     return Run(directory.resolve().name, directory, _parents_first(steps))
 
 
-def _read_step(directory: Path, folder: Path) -> StepFiles:
+def read_step(directory: Path, folder: Path) -> StepFiles:
+    """One step, named by its place in the directory.
+
+    Raises:
+        CheckpointError: a file of it cannot be read.
+    """
     files = RunDir(folder)
     manifest = files.read_json("manifest.json") or {}
     missing = {"stage", "status", "started_at", "inputs", "parents"} - manifest.keys()

@@ -18,5 +18,6 @@ STAGES = {
     "orpo": "accord.stages.policy_training.orpo",
     "simpo": "accord.stages.policy_training.simpo",
     "evaluate": "accord.stages.evaluation",
+    "benchmark": "accord.stages.benchmarks",
 }
 """Name on the command line and in pipelines -> package with `config.Config` and `run.run`."""
