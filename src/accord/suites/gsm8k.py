@@ -21,7 +21,9 @@ _ASK = (
     "{question}\n\nSolve this step by step. End with a line that holds only `#### ` and the answer "
     "as a number."
 )
-_NUMBER = r"-?\$?\s?-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
+# A hyphen between two numbers is no sign.
+_NUMBER = r"(?:(?<![\w)])-\$?|\$\s?-?)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
+_LONGEST = 100  # digits: what is longer is no answer, and Python refuses to read it
 # The dataset's own mark, that of its authors' models, and what chat models write.
 _MARKED = re.compile(
     rf"(?:####|^A:|\bthe answer is:?|\\boxed\{{)\s*\**\s*({_NUMBER})", re.IGNORECASE | re.MULTILINE
@@ -141,6 +143,7 @@ def last_number(text: str) -> Fraction | None:
     return _value(found[-1]) if found else None
 
 
-def _value(number: str) -> Fraction:
+def _value(number: str) -> Fraction | None:
     """`$1,234.50` is 1234.5: currency, thousands and written precision mean nothing."""
-    return Fraction(re.sub(r"[\s$,]", "", number))
+    digits = re.sub(r"[\s$,]", "", number)
+    return Fraction(digits) if len(digits) <= _LONGEST else None
