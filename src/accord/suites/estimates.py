@@ -18,7 +18,9 @@ def estimate_share(passed: Sequence[bool]) -> Figure:
     total, successes = len(passed), sum(passed)
     low, high = wilson_interval(successes, total)
     share = successes / total
-    return Figure(share, low, high, total, math.sqrt(share * (1 - share) / total))
+    error = math.sqrt(share * (1 - share) / total)
+    # Where all or none passed, rounding can leave the share outside by its last bit.
+    return Figure(share, min(low, share), max(high, share), total, error)
 
 
 def estimate_mean(values: Sequence[float], prompts: Sequence[Hashable], *, seed: int = 0) -> Figure:
