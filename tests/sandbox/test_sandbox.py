@@ -58,7 +58,10 @@ def until_gone(marker: str) -> list[str]:
     return left
 
 
-SLEEPER = "os.execv(sys.executable, [sys.executable, '-c', 'import time; time.sleep(60) # {}'])"
+def sleeper(marker: str) -> str:
+    """Source that becomes a sleeping process with the marker; the source itself has halves."""
+    text = f"'import time; time.sleep(60) # {marker[:9]}' '{marker[9:]}'"
+    return f"os.execv(sys.executable, [sys.executable, '-c', {text}])"
 
 
 @pytest.fixture
@@ -130,6 +133,7 @@ def test_files_of_the_host_are_not_there(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("secret")
     paths = ["/etc/passwd", "/etc/shadow", __file__, str(secret), "/proc/self/environ", "/dev/sda"]
+    paths += [f"/..{path}" for path in paths]  # the old root may lie on the new one
     program = f"""
         import os
         for path in {paths!r}:
@@ -148,10 +152,14 @@ def test_files_of_the_host_are_not_there(tmp_path: Path) -> None:
     assert [path for path in seen if not path.startswith(libraries) and path not in own] == []
 
 
-def test_what_can_be_seen_cannot_be_changed() -> None:
-    program = """
+def test_what_can_be_seen_cannot_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_to_all = Path(tempfile.mkdtemp())
+    open_to_all.chmod(0o777)
+    visible = process._visible
+    monkeypatch.setattr(process, "_visible", lambda python: [*visible(python), str(open_to_all)])
+    program = f"""
         import os, pathlib
-        for path in [os.__file__, '/usr/lib/planted', '/etc/planted']:
+        for path in [os.__file__, '/usr/lib/planted', '/etc/planted', '{open_to_all}/planted']:
             try: open(path, 'a'); print('opened', path)
             except OSError: pass
             try: os.chmod(path, 0o777); print('changed', path)
@@ -159,6 +167,7 @@ def test_what_can_be_seen_cannot_be_changed() -> None:
     """
     outcome = run(Level.ISOLATED, program)
     assert (outcome.exit_code, outcome.stdout) == (0, "")
+    open_to_all.rmdir()
 
 
 def test_the_filter_alone_lets_no_file_be_changed(tmp_path: Path) -> None:
@@ -349,7 +358,7 @@ def test_others_cannot_be_signalled(level: Level) -> None:
 
 def test_a_program_that_kills_its_launcher_is_killed_too(tmp_path: Path) -> None:
     marker = uuid4().hex
-    program = f"import os, sys\nos.kill(os.getppid(), 9)\n{SLEEPER.format(marker)}"
+    program = f"import os, sys\nos.kill(os.getppid(), 9)\n{sleeper(marker)}"
     outcome = run(Level.LIMITS, program)
     assert (outcome.exit_code, outcome.timed_out) == (None, False)
     assert until_gone(marker) == []
@@ -360,7 +369,7 @@ def test_children_in_the_group_do_not_outlive_the_program(tmp_path: Path) -> Non
     program = f"""
         import os, sys, time
         if os.fork() == 0:
-            open({str(started)!r}, 'w'); {SLEEPER.format(marker)}
+            open({str(started)!r}, 'w'); {sleeper(marker)}
         while not os.path.exists({str(started)!r}): time.sleep(0.01)
     """
     assert run(Level.LIMITS, program).exit_code == 0
@@ -376,7 +385,7 @@ def test_daemons_die_with_the_namespace(monkeypatch: pytest.MonkeyPatch) -> None
         if os.fork() == 0:
             os.setsid()
             if os.fork() == 0:
-                open('started', 'w'); {SLEEPER.format(marker)}
+                open('started', 'w'); {sleeper(marker)}
             os._exit(0)
         while not os.path.exists('started'): time.sleep(0.01)
         print('born')
@@ -388,7 +397,7 @@ def test_daemons_die_with_the_namespace(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("level", ALL)
 def test_nothing_is_left_when_the_launcher_dies(level: Level) -> None:
     marker = uuid4().hex
-    program = f"import os, sys\n{SLEEPER.format(marker)}"
+    program = f"import os, sys\n{sleeper(marker)}"
     before = children()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, level, program, Limits(wall_s=60))
@@ -397,7 +406,29 @@ def test_nothing_is_left_when_the_launcher_dies(level: Level) -> None:
             time.sleep(0.01)
         (launcher,) = children() - before
         os.kill(launcher, 9)
-        assert running.result().exit_code is None
+        assert running.result(timeout=20).exit_code is None
+    assert until_gone(marker) == []
+
+
+@pytest.mark.parametrize("level", ALL)
+def test_nothing_is_left_when_the_host_dies(level: Level) -> None:
+    run(level, "")  # skips where the level is not reached
+    marker = uuid4().hex
+    program = f"import os, sys\n{sleeper(marker)}"
+    host = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from accord.sandbox.process import *\n"
+            f"run_program({program!r}, Level({int(level)}), Limits(wall_s=60))",
+        ],
+        env={"PYTHONPATH": str(Path(process.__file__).parents[2])},
+    )
+    while not processes_with(marker):
+        assert host.poll() is None
+        time.sleep(0.01)
+    host.kill()
+    host.wait()
     assert until_gone(marker) == []
 
 
@@ -496,7 +527,7 @@ print(json.dumps([box.level, box.run(program).stdout.split()]))
 """
     done = subprocess.run(
         [python, "-c", script],
-        env={"PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+        env={"PYTHONPATH": str(Path(process.__file__).parents[2])},
         user=65534,
         group=65534,
         extra_groups=[],

@@ -3,9 +3,9 @@
 The order given on stdin is a JSON object (`process.py` writes it); the report on stdout is another:
 `{"exit_code": n, "timed_out": bool}`, or `{"error": why}` where nothing was run.
 
-    launcher   makes the namespaces, waits, at the end kills its whole group
+    launcher   makes the namespaces, and waits; ends with the host
     └ keeper   first process of the process namespace: when it ends, all in there end
-      └ program
+      └ program   ends with whoever started it
 
 Without namespaces, launcher and keeper are one.
 """
@@ -40,7 +40,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Do what the order on stdin says, report, and end with everything that was started."""
+    """Do what the order on stdin says, and report; the host kills what is left of the group."""
     order: Order = json.loads(sys.stdin.buffer.read())
     report = os.dup(1)
     os.umask(0o022)  # what is made here is the program's to read, whoever that will be
@@ -58,12 +58,11 @@ def main() -> None:
             else:
                 _die_with(None)
                 _keep(order, report)
-                os._exit(0)
         else:
             _keep(order, report)
     except Exception as error:
         _tell(report, {"error": f"{type(error).__name__}: {error}"})
-    os.killpg(0, signal.SIGKILL)
+    os._exit(0)
 
 
 def _keep(order: Order, report: int) -> None:
@@ -111,6 +110,8 @@ def _start(order: Order) -> NoReturn:
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    if sys.platform == "linux":
+        _die_with(None)  # after the change of user, which would undo it
     if order["filter"]:
         _drop_capabilities()
         _install_filter(base64.b64decode(order["filter"]))

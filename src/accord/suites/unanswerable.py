@@ -61,7 +61,8 @@ class Unanswerable(OneTurn):
     def grade(self, answers: Mapping[str, Answer]) -> SuiteResult:
         """`abstained`: of the unanswerable (higher is better, also by kind as `abstained/KIND`).
 
-        `over_abstained` and `correct`: of those that have an answer.
+        `over_abstained` and `correct`: of those that have an answer. A response that admits
+        ignorance is not correct, whatever it guesses.
         """
         items = [item for item in self._items() if item.id in answers]
         responses = [answers[item.id].texts[0] for item in items]
@@ -69,14 +70,21 @@ class Unanswerable(OneTurn):
         grades: dict[str, list[bool]] = {}
         rows = []
         for item, response, admits in zip(items, responses, abstained, strict=True):
-            row = {"id": item.id, "response": response, "abstained": admits}
             if isinstance(item, Riddle):
-                grades.setdefault("abstained", []).append(admits)
-                grades.setdefault(f"abstained/{item.kind}", []).append(admits)
+                names, is_correct = ["abstained", f"abstained/{item.kind}"], None
+                found = [admits, admits]
             else:
-                row["is_correct"] = not admits and item.is_answered_by(response)
-                grades.setdefault("over_abstained", []).append(admits)
-                grades.setdefault("correct", []).append(row["is_correct"])
-            rows.append(row)
+                is_correct = not admits and item.is_answered_by(response)
+                names, found = ["over_abstained", "correct"], [admits, is_correct]
+            for name, grade in zip(names, found, strict=True):
+                grades.setdefault(name, []).append(grade)
+            rows.append(
+                {
+                    "id": item.id,
+                    "response": response,
+                    "abstained": admits,
+                    "is_correct": is_correct,
+                }
+            )
         figures = {name: estimate_share(found) for name, found in sorted(grades.items())}
         return SuiteResult(self.name, figures, rows)
