@@ -309,9 +309,8 @@ def test_programs_end_in_time(level: Level, program: str) -> None:
     assert (outcome.exit_code, outcome.timed_out) == (None, True)
 
 
-@pytest.mark.parametrize("level", ALL)
-def test_processor_time_is_limited(level: Level) -> None:
-    outcome = run(level, "while True: pass", Limits(wall_s=20, cpu_s=1))
+def test_processor_time_is_limited() -> None:
+    outcome = run(Level.ISOLATED, "while True: pass", Limits(wall_s=20, cpu_s=1))
     assert outcome.timed_out and outcome.exit_code is not None
 
 

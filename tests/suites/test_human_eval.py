@@ -1,6 +1,7 @@
 """HumanEval against its own solutions, an empty body, and the official example of samples."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,16 +29,22 @@ def sandbox() -> Sandbox:
     return Sandbox(minimum=Level.LIMITS, limits=LIMITS)
 
 
+@pytest.fixture(scope="module")
+def hasty_sandbox() -> Sandbox:
+    """For what hangs."""
+    return Sandbox(minimum=Level.LIMITS, limits=replace(LIMITS, wall_s=2.0))
+
+
 def answered(*texts: str) -> Answer:
     return Answer(texts=texts, finishes=("stop",) * len(texts))
 
 
-def test_the_official_example_of_samples(accord_data: Path, sandbox: Sandbox) -> None:
+def test_the_official_example_of_samples(accord_data: Path, hasty_sandbox: Sandbox) -> None:
     folder = accord_data / "benchmarks" / "humaneval"
     problems = load_problems(folder / "example_problem.jsonl")
     samples = read_rows(str(folder / "example_samples.jsonl"))
     answers = {problems[0].task_id: answered(*[sample["completion"] for sample in samples])}
-    result = HumanEval(problems, sandbox).grade(answers)
+    result = HumanEval(problems, hasty_sandbox).grade(answers)
     assert result.figures["pass@1"].value == 0.4999999999999999
     assert list(result.figures) == ["pass@1"]  # six samples say nothing of pass@10
     whys = [row["why"] for row in result.rows]
@@ -45,7 +52,7 @@ def test_the_official_example_of_samples(accord_data: Path, sandbox: Sandbox) ->
     assert whys[1] == "timed out" and "EOFError" in whys[2]
 
 
-@pytest.mark.parametrize("body", ["canonical", "pass"])
+@pytest.mark.parametrize("body", ["canonical", pytest.param("pass", marks=pytest.mark.slow)])
 def test_canonical_solutions_pass_and_an_empty_body_does_not(
     body: str, accord_data: Path, sandbox: Sandbox
 ) -> None:
@@ -75,8 +82,8 @@ def test_canonical_solutions_pass_and_an_empty_body_does_not(
         ("", False),
     ],
 )
-def test_what_passes(completion: str, passes: bool, sandbox: Sandbox) -> None:
-    result = HumanEval([ADD], sandbox).grade({"own/0": answered(completion)})
+def test_what_passes(completion: str, passes: bool, hasty_sandbox: Sandbox) -> None:
+    result = HumanEval([ADD], hasty_sandbox).grade({"own/0": answered(completion)})
     assert result.rows[0]["passed"] is passes
     assert (result.rows[0]["why"] is None) is passes
 
