@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss
 
 from accord.annotation.calibration import (
+    brier_score,
     calibration_error,
     fit_temperature,
     probabilities,
@@ -66,3 +68,12 @@ def test_unequal_or_empty_is_refused(count: int) -> None:
         reliability(np.ones(count), np.ones(2 if count else 0))
     with pytest.raises(ValueError, match="expected"):
         fit_temperature(np.ones(count), np.ones(2 if count else 0))
+
+
+def test_brier_by_hand_and_by_scikit_learn() -> None:
+    assert brier_score(np.array([1.0, 0.5, 0.0]), np.array([1.0, 1.0, 1.0])) == pytest.approx(
+        (0 + 0.25 + 1) / 3
+    )
+    rng = np.random.default_rng(2)
+    given, labels = rng.random(200), rng.integers(2, size=200).astype(float)
+    assert brier_score(given, labels) == pytest.approx(brier_score_loss(labels, given))

@@ -87,6 +87,19 @@ def calibration_error(curve: list[Bin]) -> float:
     return sum(b.pairs * abs(b.share - b.confidence) for b in curve) / total
 
 
+def brier_score(given: Floats, labels: Floats) -> float:
+    """Mean squared difference of probability and label; 0 is best, always saying 1/2 gives 1/4.
+
+    Source: Brier 1950, for two outcomes and counting one of them.
+
+    Args:
+        given: (N,) probabilities.
+        labels: (N,) in [0, 1].
+    """
+    _require_pairs(given, labels)
+    return float(np.mean((given - labels) ** 2))
+
+
 def _require_pairs(values: Floats, labels: Floats) -> None:
     if values.ndim != 1 or values.shape != labels.shape or not len(values):
         raise ValueError(

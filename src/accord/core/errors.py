@@ -43,6 +43,10 @@ class ConflictError(AccordError):
     """What was handed in contradicts what is there; what is there stays."""
 
 
+class SandboxError(AccordError):
+    """Untrusted code cannot be shut in as well as was asked for; none was run."""
+
+
 class Interrupted(AccordError):
     """Ctrl-C: a checkpoint was written, and the same command resumes from it."""
 

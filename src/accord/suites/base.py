@@ -23,6 +23,8 @@ class Question:
     """texts that end a response, and are not part of it"""
     samples: int = 1
     """responses wanted"""
+    is_text: bool = False
+    """the content of the one message is plain text to continue, without a chat template"""
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,11 @@ class Suite(Protocol):
 
     def grade(self, answers: Mapping[str, Answer]) -> SuiteResult:
         """Figures from the answers to all turns, by question id."""
+
+
+class OneTurn:
+    """What suites share that ask nothing more once they have been answered."""
+
+    def follow_up(self, answers: Mapping[str, Answer]) -> Sequence[Question]:  # noqa: ARG002
+        """Nothing."""
+        return []
