@@ -148,9 +148,7 @@ def _gamed_table(rows: JudgedRows) -> _Table:
     known = ~np.isnan(rows.preferences)
     x = _features(rows)
     x[:, 2] = 0
-    return _Table(
-        x[known], rows.preferences[known], np.full(int(known.sum()), _GAMED_WEIGHT)
-    )
+    return _Table(x[known], rows.preferences[known], np.full(int(known.sum()), _GAMED_WEIGHT))
 
 
 def _stacked(tables: list[_Table]) -> _Table:

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
@@ -93,7 +94,7 @@ def _wins_by_prompt(
     second: Ints,
     outcomes: Floats,
     clusters: Sequence[Hashable],
-    is_known: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    is_known: npt.NDArray[np.bool_],
 ) -> tuple[Ints, Floats]:
     """(games, 2) winner and loser, and (prompts, games) how often that was so, in parts of wins.
 

@@ -1,0 +1,191 @@
+"""Whether a judge can judge: on pairs of known quality it has to beat what takes no reading.
+
+LLMBar's pairs have one response that does what was asked and one that only looks better. Source:
+Zeng et al. 2024, arXiv:2310.07641. Held-out gold pairs of one's own task do as well.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from accord.annotation.intervals import cluster_bootstrap
+from accord.annotation.judge_bias import JudgeBias, judge_bias
+from accord.annotation.tables import Floats
+from accord.annotation.win_rates import clustered_standard_error, paired_difference
+from accord.core.errors import DataError
+from accord.core.files import hash_json
+from accord.core.types import Comparison, Message
+from accord.suites.base import Figure
+from accord.suites.judging import PairJudge, ask_both_orders
+from accord.suites.rows import read_records
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class GoldPair:
+    """Two responses of which one is known to be the better."""
+
+    prompt: tuple[Message, ...]
+    first: str
+    second: str
+    """in the order in which the file has them"""
+    is_first_better: bool
+    subset: str = ""
+
+
+@dataclass(frozen=True)
+class JudgeCheck:
+    """May win rates by this judge be believed?"""
+
+    judge: str
+    is_valid: bool
+    reason: str
+    """one sentence for a report"""
+    accuracy: Figure
+    """over both orders; an abstention is wrong, a tie half right"""
+    both_correct: Figure
+    """pairs that it got right in both orders"""
+    baselines: Mapping[str, float]
+    """accuracy of `longest`, `first` and `random`"""
+    bias: JudgeBias | None
+    """at equal quality, which is known here; None where it judged no pair in both orders"""
+    abstained: int
+    """judgements, of two a pair"""
+    subsets: Mapping[str, float] = field(default_factory=dict)
+    """accuracy by subset"""
+
+
+def read_llmbar(folder: str | Path) -> list[GoldPair]:
+    """LLMBar's pairs, from all of its files in a folder; a file's name is the subset's.
+
+    Raises:
+        DataError: there is no file, a field is missing, or a label is neither 1 nor 2.
+    """
+    files = sorted(
+        path for path in Path(folder).rglob("*") if path.name.endswith((".json", ".jsonl", ".gz"))
+    )
+    if not files:
+        raise DataError(f"{folder}: no .json or .jsonl files of pairs")
+    pairs = []
+    for path in files:
+        # The original has a folder a subset, each with one dataset.json.
+        subset = path.parent.name if path.name == "dataset.json" else path.name.split(".")[0]
+        for record in read_records(path):
+            label = int(record.number("label"))
+            if label not in (1, 2):
+                raise DataError(f"{record.where}: field 'label' is {label}; expected 1 or 2")
+            prompt = (Message(role="user", content=record.text("input")),)
+            first, second = record.text("output_1"), record.text("output_2")
+            pairs.append(GoldPair(prompt, first, second, label == 1, subset))
+    return pairs
+
+
+def gold_pairs(comparisons: Sequence[Comparison], *, seed: int) -> list[GoldPair]:
+    """Held-out comparisons of one's own task, each in an order drawn anew; ties are left out."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for comparison in comparisons:
+        if comparison.p_chosen == 0.5:
+            continue
+        texts = [comparison.chosen, comparison.rejected]
+        better = 0 if comparison.p_chosen > 0.5 else 1
+        shown = int(rng.integers(2))
+        pairs.append(GoldPair(comparison.prompt, texts[shown], texts[1 - shown], shown == better))
+    return pairs
+
+
+def check_judge(judge: PairJudge, pairs: Sequence[GoldPair], *, seed: int = 0) -> JudgeCheck:
+    """Judge all pairs in both orders, and see whether that beats `longest`, `first` and `random`.
+
+    It does when the lower end of the 95% interval of the paired difference in accuracy is above 0
+    for each of them, over the same pairs. `first` takes what the file has first, `longest` what has
+    more characters (a tie being half), `random` is right half the time.
+
+    Raises:
+        ValueError: there are no pairs.
+    """
+    if not pairs:
+        raise ValueError("there are no pairs to check a judge on")
+    said = ask_both_orders(
+        judge,
+        [pair.prompt for pair in pairs],
+        [pair.first for pair in pairs],
+        [pair.second for pair in pairs],
+    )
+    is_first = np.array([pair.is_first_better for pair in pairs])
+    right = np.stack([_right(said.forth, is_first), _right(said.back, ~is_first)])
+    accuracy = right.mean(0)
+    clusters = [hash_json(list(pair.prompt)) for pair in pairs]
+    baselines = {
+        "longest": _longest(pairs, is_first),
+        "first": is_first.astype(np.float64),
+        "random": np.full(len(pairs), 0.5),
+    }
+    found = _figure(accuracy, clusters, seed)
+    failing = []
+    for name, theirs in baselines.items():
+        gap = paired_difference(accuracy, theirs, clusters, seed=seed)
+        if not gap.low > 0:
+            failing.append(f"{name!r} ({theirs.mean():.1%}; difference {gap.low:+.1%} at least)")
+    abstained = int(np.isnan([said.forth, said.back]).sum())
+    return JudgeCheck(
+        judge=judge.name,
+        is_valid=not failing,
+        reason=_reason(judge.name, found, len(pairs), failing, abstained),
+        accuracy=found,
+        both_correct=_figure((right == 1).all(0).astype(np.float64), clusters, seed),
+        baselines={name: float(theirs.mean()) for name, theirs in baselines.items()},
+        bias=_bias(said.forth, said.back, pairs, clusters, seed),
+        abstained=abstained,
+        subsets=_by_subset(accuracy, pairs),
+    )
+
+
+def _right(probabilities: Floats, is_first_better: Flags) -> Floats:
+    """(N,) 1 where the verdict is right, 1/2 for a tie, 0 where it is wrong or there is none."""
+    p = np.where(is_first_better, probabilities, 1 - probabilities)
+    found: Floats = np.where(np.isnan(p), 0.0, (1 + np.sign(p - 0.5)) / 2)
+    return found
+
+
+def _longest(pairs: Sequence[GoldPair], is_first: Flags) -> Floats:
+    gaps = np.array([len(pair.first) - len(pair.second) for pair in pairs])
+    found: Floats = (1 + np.sign(np.where(is_first, gaps, -gaps))) / 2
+    return found
+
+
+def _figure(values: Floats, clusters: Sequence[str], seed: int) -> Figure:
+    low, high = cluster_bootstrap(values, clusters, seed=seed)
+    error = clustered_standard_error(values, clusters)
+    return Figure(float(values.mean()), low, high, len(set(clusters)), error)
+
+
+def _bias(
+    forth: Floats, back: Floats, pairs: Sequence[GoldPair], clusters: Sequence[str], seed: int
+) -> JudgeBias | None:
+    if np.isnan(forth + back).all():
+        return None
+    gaps = np.array([float(len(pair.first) - len(pair.second)) for pair in pairs])
+    quality = np.array([1.0 if pair.is_first_better else -1.0 for pair in pairs])
+    return judge_bias(forth, back, clusters, seed=seed, length_gaps=gaps, quality_gaps=quality)
+
+
+def _by_subset(accuracy: Floats, pairs: Sequence[GoldPair]) -> dict[str, float]:
+    names = dict.fromkeys(pair.subset for pair in pairs)
+    subsets = np.array([pair.subset for pair in pairs])
+    return {name: float(accuracy[subsets == name].mean()) for name in names}
+
+
+def _reason(judge: str, found: Figure, pairs: int, failing: list[str], abstained: int) -> str:
+    said = (
+        f"judge {judge} is right on {found.value:.1%} of {pairs} pairs "
+        f"({found.low:.1%} to {found.high:.1%})"
+    )
+    missing = f"; it abstained {abstained} times" if abstained else ""
+    if failing:
+        return f"{said}, which does not beat {', '.join(failing)}{missing}"
+    return f"{said}, which beats 'longest', 'first' and 'random'{missing}"
