@@ -23,9 +23,15 @@ from accord.core.errors import DataError
 from accord.core.types import Message
 from accord.suites.alpaca_eval_files import BASELINE, Annotations, Outputs
 from accord.suites.base import Answer, Figure, Question, SuiteResult
-from accord.suites.judging import PairJudge, TwoOrders, ask_both_orders, bias_figures
-from accord.suites.judging import win_rate_figure as raw_figure
-from accord.suites.llmbar import JudgeCheck
+from accord.suites.judging import (
+    PairJudge,
+    TwoOrders,
+    ask_both_orders,
+    bias_figures,
+    number_or_none,
+    win_rate_figure,
+)
+from accord.suites.llmbar import JudgeCheck, validity_notes
 
 OFFICIAL_JUDGE = "weighted_alpaca_eval_gpt4_turbo"
 _OFFICIAL_COUNT = 805
@@ -140,9 +146,9 @@ class AlpacaEval:
                 "id": place,
                 "instruction": self.baseline.instructions[i],
                 "response": texts[i],
-                "preference": _known(annotations.preferences[i]),
-                "preference_first": _known(said.forth[i]),
-                "preference_second": _known(1 - said.back[i]),
+                "preference": number_or_none(annotations.preferences[i]),
+                "preference_first": number_or_none(said.forth[i]),
+                "preference_second": number_or_none(1 - said.back[i]),
             }
             for i, place in enumerate(places)
         ]
@@ -176,7 +182,7 @@ class AlpacaEval:
 
     def _figures(self, scores: AlpacaScores, bias: JudgeBias) -> dict[str, Figure]:
         raw, controlled = scores.raw, scores.controlled
-        figures = {"win_rate": raw_figure(raw)}
+        figures = {"win_rate": win_rate_figure(raw)}
         if controlled is not None:
             figures["length_controlled_win_rate"] = Figure(
                 controlled.rate,
@@ -221,21 +227,9 @@ class AlpacaEval:
         ]
 
 
-def validity_notes(judge: str, check: JudgeCheck | None) -> list[str]:
-    """What a reader has to know of the judge before he believes its win rates."""
-    if check is None:
-        return [f"judge {judge} was not checked against pairs of known quality"]
-    return [] if check.is_valid else [f"win rates are not valid: {check.reason}"]
-
-
 def same_response_share(texts: Sequence[str]) -> float:
     """Share of responses that are (or begin as) the most common one; 0 for a single response."""
     if len(texts) < 2:
         return 0.0
     starts = Counter(" ".join(text.split())[:_SAME_START] for text in texts)
     return starts.most_common(1)[0][1] / len(texts)
-
-
-def _known(value: float) -> float | None:
-    """None for NaN, which JSON does not have."""
-    return None if np.isnan(value) else float(value)

@@ -1,13 +1,19 @@
 """What suites want of a judge, and asking it in both orders."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from accord.annotation.intervals import cluster_bootstrap
 from accord.annotation.judge_bias import JudgeBias
 from accord.annotation.tables import Floats
-from accord.annotation.win_rates import WinRate, agreement_of_orders, mean_of_orders
+from accord.annotation.win_rates import (
+    WinRate,
+    agreement_of_orders,
+    clustered_standard_error,
+    mean_of_orders,
+)
 from accord.core.types import Message, Row
 from accord.suites.base import Figure
 
@@ -103,3 +109,15 @@ def bias_figures(bias: JudgeBias) -> dict[str, Figure]:
             share, low, high = (1 / (1 + np.exp(-x)) for x in preference[:3])
             figures[f"judge_{name}_share"] = Figure(share, low, high, bias.pairs)
     return figures
+
+
+def mean_figure(values: Floats, clusters: Sequence[Hashable], *, seed: int) -> Figure:
+    """The mean of (N,) values, with its interval and error over clusters (prompts)."""
+    low, high = cluster_bootstrap(values, clusters, seed=seed)
+    error = clustered_standard_error(values, clusters)
+    return Figure(float(values.mean()), low, high, len(set(clusters)), error)
+
+
+def number_or_none(value: float) -> float | None:
+    """None for NaN (an abstention), which JSON does not have."""
+    return None if np.isnan(value) else float(value)

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from accord.annotation.intervals import cluster_bootstrap
 from accord.annotation.judge_bias import JudgeBias, judge_bias
 from accord.annotation.tables import Floats
-from accord.annotation.win_rates import clustered_standard_error, paired_difference
+from accord.annotation.win_rates import paired_difference
 from accord.core.errors import DataError
 from accord.core.files import hash_json
 from accord.core.types import Comparison, Message
 from accord.suites.base import Figure
-from accord.suites.judging import PairJudge, ask_both_orders
+from accord.suites.judging import PairJudge, ask_both_orders, mean_figure
 from accord.suites.rows import read_records
 
 Flags = npt.NDArray[np.bool_]
@@ -125,7 +124,7 @@ def check_judge(judge: PairJudge, pairs: Sequence[GoldPair], *, seed: int = 0) -
         "first": is_first.astype(np.float64),
         "random": np.full(len(pairs), 0.5),
     }
-    found = _figure(accuracy, clusters, seed)
+    found = mean_figure(accuracy, clusters, seed=seed)
     failing = []
     for name, theirs in baselines.items():
         gap = paired_difference(accuracy, theirs, clusters, seed=seed)
@@ -137,12 +136,19 @@ def check_judge(judge: PairJudge, pairs: Sequence[GoldPair], *, seed: int = 0) -
         is_valid=not failing,
         reason=_reason(judge.name, found, len(pairs), failing, abstained),
         accuracy=found,
-        both_correct=_figure((right == 1).all(0).astype(np.float64), clusters, seed),
+        both_correct=mean_figure((right == 1).all(0) * 1.0, clusters, seed=seed),
         baselines={name: float(theirs.mean()) for name, theirs in baselines.items()},
         bias=_bias(said.forth, said.back, pairs, clusters, seed),
         abstained=abstained,
         subsets=_by_subset(accuracy, pairs),
     )
+
+
+def validity_notes(judge: str, check: JudgeCheck | None) -> list[str]:
+    """What a reader has to know of the judge before he believes its win rates."""
+    if check is None:
+        return [f"judge {judge} was not checked against pairs of known quality"]
+    return [] if check.is_valid else [f"win rates are not valid: {check.reason}"]
 
 
 def _right(probabilities: Floats, is_first_better: Flags) -> Floats:
@@ -156,12 +162,6 @@ def _longest(pairs: Sequence[GoldPair], is_first: Flags) -> Floats:
     gaps = np.array([len(pair.first) - len(pair.second) for pair in pairs])
     found: Floats = (1 + np.sign(np.where(is_first, gaps, -gaps))) / 2
     return found
-
-
-def _figure(values: Floats, clusters: Sequence[str], seed: int) -> Figure:
-    low, high = cluster_bootstrap(values, clusters, seed=seed)
-    error = clustered_standard_error(values, clusters)
-    return Figure(float(values.mean()), low, high, len(set(clusters)), error)
 
 
 def _bias(
