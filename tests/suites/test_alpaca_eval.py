@@ -137,9 +137,7 @@ def test_gamed_baselines_are_judged_once(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(
-        DataError, match="2 of 300 instructions have no answer, .* 298"
-    ):
+    with pytest.raises(DataError, match="2 of 300 instructions have no answer, .* 298"):
         graded(FakeJudge(), BASELINE.texts[:-2])
     with pytest.raises(DataError, match="outputs of other are not for the instructions of base"):
         AlpacaEval(BASELINE, FakeJudge(), gamed=(outputs("other", [9, 9]),))
