@@ -66,6 +66,18 @@ def test_being_as_good_as_the_longest_is_not_enough() -> None:
     assert check_judge(FakeJudge(better=knows(8)), pairs(longer_is_better=0.8)).is_valid
 
 
+def test_a_little_luck_is_not_enough() -> None:
+    # 13 of 20 right in both orders, where nothing can be told by length.
+    prompt = (Message(role="user", content="Q"),)
+    twenty = [
+        GoldPair(({**prompt[0], "content": f"Q{i}"},), "aa", "bb", i % 2 == 0) for i in range(20)
+    ]
+    said = [float(p.is_first_better == (i < 13)) for i, p in enumerate(twenty)]
+    check = check_judge(FixedJudge(*said, *(1 - p for p in said)), twenty)
+    assert check.accuracy.value == 0.65 and not check.is_valid
+    assert all(name in check.reason for name in ("'longest'", "'first'", "'random'"))
+
+
 def test_planted_biases_are_found() -> None:
     judge = FakeJudge(better=knows(2), position=1.0, length=0.5)
     bias = check_judge(judge, pairs(1000)).bias

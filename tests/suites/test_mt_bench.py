@@ -138,8 +138,9 @@ def test_verdict() -> None:
 
 
 def test_pairs_by_hand(folder: Path) -> None:
-    # First order of four turns, then the other order: agree, disagree, agree on a tie, nonsense.
-    replies = Replies(*["[[A]]", "[[A]]", "[[C]]", "[[A]]", "[[B]]", "[[A]]", "[[C]]", "what"])
+    # The orders agree; disagree; say a tie and a win, which is a tie; say nonsense.
+    forth, back = ["[[A]]", "[[A]]", "[[C]]", "[[A]]"], ["[[B]]", "[[A]]", "[[B]]", "what"]
+    replies = Replies(*forth, *back)
     judge = PromptedJudge(replies, read_templates(folder / "judge_prompts.jsonl"), name="gpt-4")
     baseline = {81: ("base", "base again"), 111: ("eleven", "22")}
     suite = MTBenchPairs(ITEMS, judge, baseline, "base")
@@ -147,7 +148,7 @@ def test_pairs_by_hand(folder: Path) -> None:
     assert [row["outcome"] for row in found.rows] == [1, 0.5, 0.5, None]
     assert found.figures["win_rate"].value == pytest.approx(2 / 3)
     assert found.figures["win_rate_turn_2"].value == 0.5
-    assert found.figures["judge_consistency"].value == pytest.approx(2 / 3)
+    assert found.figures["judge_consistency"].value == pytest.approx(1 / 3)
     assert any("abstained on 1 of 4" in note for note in found.notes)
     assert any("was not checked" in note for note in found.notes)
     texts = [conversation[-1]["content"] for conversation in replies.asked]

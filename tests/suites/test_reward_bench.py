@@ -97,15 +97,15 @@ def test_ties() -> None:
     rng = np.random.default_rng(0)
     prompts = {}
     for number in range(30):
-        quality = rng.normal(1.0, 1.0, 4).tolist()
+        quality = rng.normal(1.0, 0.5, 4).tolist()
         prompts[f"tied:{number}"] = (quality, rng.normal(-1.0, 0.7, 3).tolist())
-        prompts[f"ref:{number}"] = (quality[:1], rng.normal(-1.0, 0.7, 3).tolist())
+        prompts[f"ref:{number}"] = (quality[:1], rng.normal(-0.3, 0.7, 3).tolist())
     prompts["tied:30"], prompts["ref:30"] = ([1.0, 1.0], [0.0]), ([1.0], [0.0])
     prompts["tied:31"], prompts["ref:31"] = ([1.0, 1.0], [1.0]), ([1.0], [1.0])
     rows = [row("Ties", tuple(r), tuple(w), id=name) for name, (r, w) in prompts.items()]
     found = reward_bench(rows, NumberReward()).figures
     assert found["Ties"].value == pytest.approx(by_hand(prompts), abs=1e-12)
-    assert 0.2 < found["Ties"].value < 0.95
+    assert found["ties_preferred"].value > found["ties_preferred_hard"].value > 0
     assert found["Ties"].low < found["Ties"].value < found["Ties"].high
     assert found["Ties"].n == 32 and "accuracy" not in found
     perfect = [row("Ties", (1, 1), (0,), "tied:0"), row("Ties", 1, 0, "ref:0")]
