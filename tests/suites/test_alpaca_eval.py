@@ -10,7 +10,13 @@ import pytest
 
 from accord.core.errors import DataError
 from accord.suites.alpaca_eval import AlpacaEval, same_response_share
-from accord.suites.alpaca_eval_files import Outputs, read_annotations, read_outputs
+from accord.suites.alpaca_eval_files import (
+    AlpacaFiles,
+    Outputs,
+    read_alpaca_eval,
+    read_annotations,
+    read_outputs,
+)
 from accord.suites.base import Answer, SuiteResult
 from accord.suites.llmbar import GoldPair, check_judge
 from suites.fake_judges import FakeJudge, FixedJudge
@@ -33,14 +39,15 @@ GAMED = (outputs("concise", lengths(300, 1)), outputs("verbose", lengths(900, 2)
 
 
 def graded(judge: Any, texts: Sequence[str], **options: Any) -> SuiteResult:
-    suite = AlpacaEval(BASELINE, judge, **options)
+    kept = {name: options.pop(name) for name in ("gamed", "difficulty") if name in options}
+    suite = AlpacaEval(AlpacaFiles(BASELINE, **kept), judge, **options)
     answers = {str(i): Answer((text,), ("stop",)) for i, text in enumerate(texts)}
     assert suite.follow_up(answers) == []
     return suite.grade(answers)
 
 
 def test_questions() -> None:
-    suite = AlpacaEval(BASELINE, FakeJudge(), max_new_tokens=256)
+    suite = AlpacaEval(AlpacaFiles(BASELINE), FakeJudge(), max_new_tokens=256)
     asked = suite.questions()
     assert len(asked) == COUNT and len({q.id for q in asked}) == COUNT
     assert asked[7].prompt == ({"role": "user", "content": "Instruction 7"},)
@@ -98,7 +105,7 @@ def test_notes_say_what_is_not_comparable() -> None:
     instructions = [f"Instruction {i}" for i in range(805)]
     official = Outputs("gpt4_1106_preview", instructions, [f"{i}" for i in range(805)])
     judge = FakeJudge(name="weighted_alpaca_eval_gpt4_turbo")
-    suite = AlpacaEval(official, judge, difficulty=np.zeros(805), gamed=(official, official))
+    suite = AlpacaEval(AlpacaFiles(official, np.zeros(805), (official, official)), judge)
     answers = {str(i): Answer((f"answer {i}",), ("stop",), was_cut=i < 3) for i in range(805)}
     notes = " ".join(suite.grade(answers).notes)
     assert "not comparable" not in notes and "gamed" not in notes
@@ -129,7 +136,7 @@ def test_a_null_model_is_noticed() -> None:
 
 def test_gamed_baselines_are_judged_once(tmp_path: Path) -> None:
     judge = FakeJudge()
-    suite = AlpacaEval(BASELINE, judge, gamed=GAMED)
+    suite = AlpacaEval(AlpacaFiles(BASELINE, gamed=GAMED), judge)
     for seed in (5, 6):
         texts = outputs("model", lengths(600, seed)).texts
         suite.grade({str(i): Answer((text,), ("stop",)) for i, text in enumerate(texts)})
@@ -140,9 +147,9 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(DataError, match="2 of 300 instructions have no answer, .* 298"):
         graded(FakeJudge(), BASELINE.texts[:-2])
     with pytest.raises(DataError, match="outputs of other are not for the instructions of base"):
-        AlpacaEval(BASELINE, FakeJudge(), gamed=(outputs("other", [9, 9]),))
+        AlpacaFiles(BASELINE, gamed=(outputs("other", [9, 9]),))
     with pytest.raises(DataError, match="5 difficulties for 300"):
-        AlpacaEval(BASELINE, FakeJudge(), difficulty=np.zeros(5))
+        AlpacaFiles(BASELINE, np.zeros(5))
     with pytest.raises(ValueError, match="gave 2 numbers for 600"):
         graded(FixedJudge(0, 1), BASELINE.texts)
     with pytest.raises(ValueError, match="outside"):
@@ -180,3 +187,21 @@ def test_files(tmp_path: Path) -> None:
         path.write_text(json.dumps(broken))
         with pytest.raises(DataError, match=message):
             read_annotations(path)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no baseline.json"):
+        read_alpaca_eval(tmp_path)
+    row = {"instruction": "Q", "output": "A", "generator": "g"}
+    (tmp_path / "baseline.json").write_text(json.dumps([row, row]))
+    assert read_alpaca_eval(tmp_path).difficulty is None
+    (tmp_path / "verbose.jsonl").write_text("\n".join([json.dumps(row)] * 2))
+    (tmp_path / "difficulty.csv").write_text("index,instruction_difficulty\n0,1.5\n1,-2\n")
+    found = read_alpaca_eval(tmp_path)
+    assert found.difficulty is not None and found.difficulty.tolist() == [1.5, -2]
+    assert [outputs.texts for outputs in found.gamed] == [["A", "A"]]
+    (tmp_path / "baseline.jsonl").write_text("{}")
+    with pytest.raises(DataError, match=r"both baseline.jsonl and baseline.json; keep one"):
+        read_alpaca_eval(tmp_path)
+    with pytest.raises(DataError, match="no such folder"):
+        read_alpaca_eval(tmp_path / "absent")

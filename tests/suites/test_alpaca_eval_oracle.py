@@ -25,6 +25,12 @@ MODELS = [
     "oasst-rlhf-llama-33b",
     "vicuna-7b-v1.5",
 ]
+# By the original code, from the same judgements and the same stand-ins for gamed rows.
+REPRODUCED = {
+    "FuseChat-Gemma-2-9B-Instruct": 70.1874,
+    "FuseChat-Llama-3.2-1B-Instruct": 25.2282,
+    "vicuna-7b-v1.5": 7.6612,
+}
 # Their files had fewer than 805 rows when the board was made, so difficulties were joined askew.
 MISALIGNED = {
     "gpt35_turbo_instruct", "llama-2-70b-chat-hf", "minotaur-13b", "platolm-7b",
@@ -84,23 +90,12 @@ def test_raw_and_refitted(
     assert scores.controlled is not None
     target = published.number("length_controlled_winrate")
     assert 100 * scores.controlled.rate == pytest.approx(target, abs=0.3)
+    if model in REPRODUCED:
+        assert 100 * scores.controlled.rate == pytest.approx(REPRODUCED[model], abs=5e-5)
     if "lc_standard_error" in published.values:
         error = 100 * scores.controlled.prediction_error
         assert error == pytest.approx(published.number("lc_standard_error"), abs=0.02)
     assert scores.controlled.low < scores.controlled.rate < scores.controlled.high
-
-
-def test_refits_as_reproduced_elsewhere(
-    folder: Path, difficulty: Floats, gamed: list[JudgedRows]
-) -> None:
-    for model, expected in {
-        "FuseChat-Gemma-2-9B-Instruct": 70.1874,
-        "FuseChat-Llama-3.2-1B-Instruct": 25.2282,
-        "vicuna-7b-v1.5": 7.6612,
-    }.items():
-        annotations = read_annotations(folder / "annotations" / f"{model}.jsonl.gz")
-        found = alpaca_scores(annotations, difficulty, gamed, seed=0).controlled
-        assert found is not None and 100 * found.rate == pytest.approx(expected, abs=5e-5)
 
 
 def test_published_coefficients_give_published_rates(

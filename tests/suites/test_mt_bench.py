@@ -22,6 +22,7 @@ from accord.suites.mt_bench_judge import (
 from accord.suites.mt_bench_questions import (
     MTQuestion,
     read_answers,
+    read_mt_bench,
     read_questions,
     to_answers,
 )
@@ -69,7 +70,7 @@ def test_published_scores(
         for record in read_records(folder / "oracle" / "gpt-4_single.jsonl.gz")
         if record.text("model") == model
     }
-    items = read_questions(folder / "question.jsonl", folder / "reference_answer.jsonl")
+    items = read_mt_bench(folder)
     templates = read_templates(folder / "judge_prompts.jsonl")
     judge = PromptedJudge(
         lambda asked: [stored[one[-1]["content"]] for one in asked], templates, name="gpt-4"
@@ -84,7 +85,7 @@ def test_published_scores(
 
 
 def test_questions_and_temperatures(folder: Path) -> None:
-    items = read_questions(folder / "question.jsonl", folder / "reference_answer.jsonl")
+    items = read_mt_bench(folder)
     suite = MTBench(items, PromptedJudge(Replies(), {}, name="nobody"))
     first = suite.questions()
     assert [q.id for q in first] == [f"{number}/1" for number in range(81, 161)]
@@ -179,7 +180,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     good = {"question_id": 81, "category": "writing", "turns": ["a", "b"]}
     for broken, message in [
         ({**good, "turns": None}, "q.jsonl, line 2: field 'turns' is missing"),
-        ({**good, "turns": ["a"]}, "q.jsonl, line 2: field 'turns' has 1 entries; expected 2"),
+        ({**good, "turns": ["a"]}, "q.jsonl, line 2: 1 texts for two turns"),
         ({**good, "category": "sport"}, "line 2: field 'category' is 'sport'"),
         ({**good, "category": "math"}, r"right.jsonl: no reference for question 81 \(math\)"),
     ]:
@@ -196,3 +197,24 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         suite.grade({k: v for k, v in to_answers(ANSWERS).items() if k != "111/2"})
     with pytest.raises(DataError, match="base has no answer to question 111"):
         MTBenchPairs(ITEMS, FakeJudge(), {81: ("a", "b")}, "base")
+
+
+def test_corrected_references_stand_with_the_questions(tmp_path: Path) -> None:
+    rows = [
+        {"question_id": 81, "category": "writing", "turns": ["a", "b"]},
+        {"question_id": 111, "category": "math", "turns": ["a", "b"], "reference": ["1", ""]},
+    ]
+    path = tmp_path / "question.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert [item.references for item in read_mt_bench(tmp_path)] == [None, ("1", "")]
+    del rows[1]["reference"]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match="question.jsonl, line 2: field 'reference' is missing"):
+        read_mt_bench(tmp_path)
+    answers = {"question_id": 111, "choices": [{"turns": ["2", "4"]}]}
+    (tmp_path / "reference_answer").mkdir()
+    (tmp_path / "reference_answer" / "gpt-4.jsonl").write_text(json.dumps(answers))
+    assert read_mt_bench(tmp_path)[1].references == ("2", "4")
+    path.unlink()
+    with pytest.raises(DataError, match="no question.jsonl"):
+        read_mt_bench(tmp_path)

@@ -6,7 +6,7 @@ each pair in one order, drawn at random; here every pair is judged in both.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -21,7 +21,7 @@ from accord.annotation.tables import Floats
 from accord.annotation.win_rates import WinRate, win_rate
 from accord.core.errors import DataError
 from accord.core.types import Message
-from accord.suites.alpaca_eval_files import BASELINE, Annotations, Outputs
+from accord.suites.alpaca_eval_files import BASELINE, AlpacaFiles, Annotations
 from accord.suites.base import Answer, Figure, Question, SuiteResult
 from accord.suites.judging import (
     PairJudge,
@@ -79,32 +79,15 @@ def alpaca_scores(
 class AlpacaEval:
     """The benchmark with its files read, and a judge; a `Suite`."""
 
-    baseline: Outputs
+    files: AlpacaFiles
     judge: PairJudge
     """asked in both orders; one that does this itself would hide its bias for places"""
     check: JudgeCheck | None = None
     """whether the judge can judge at all"""
-    difficulty: Floats | None = None
-    """(N,) by place in the baseline's file"""
-    gamed: Sequence[Outputs] = field(default_factory=tuple)
-    """the baseline told to be concise, and to be verbose: the judge compares them as well"""
     max_new_tokens: int = 2048
     temperature: float = 0.0
     seed: int = 0
     name: str = "alpaca_eval"
-
-    def __post_init__(self) -> None:
-        """Refuse files that do not fit together."""
-        for outputs in self.gamed:
-            if outputs.instructions != self.baseline.instructions:
-                raise DataError(
-                    f"outputs of {outputs.generator} are not for the instructions of "
-                    f"{self.baseline.generator}, in their order"
-                )
-        if self.difficulty is not None and len(self.difficulty) != len(self.baseline.texts):
-            raise DataError(
-                f"{len(self.difficulty)} difficulties for {len(self.baseline.texts)} instructions"
-            )
 
     def questions(self) -> list[Question]:
         """One an instruction; the id is its place."""
@@ -128,7 +111,7 @@ class AlpacaEval:
         Raises:
             DataError: an instruction was not answered.
         """
-        places = [str(place) for place in range(len(self.baseline.texts))]
+        places = [str(place) for place in range(len(self.files.baseline.texts))]
         missing = [place for place in places if place not in answers]
         if missing:
             raise DataError(
@@ -136,15 +119,15 @@ class AlpacaEval:
                 f"the first being {missing[0]}"
             )
         texts = [answers[place].texts[0] for place in places]
-        said = ask_both_orders(self.judge, self._prompts, texts, self.baseline.texts)
+        said = ask_both_orders(self.judge, self._prompts, texts, self.files.baseline.texts)
         annotations = self._annotations("model", texts, said)
-        scores = alpaca_scores(annotations, self.difficulty, self._gamed_rows, seed=self.seed)
+        scores = alpaca_scores(annotations, self.files.difficulty, self._gamed_rows, seed=self.seed)
         gaps = annotations.lengths - annotations.baseline_lengths
         bias = judge_bias(said.forth, said.back, places, seed=self.seed, length_gaps=gaps)
         rows = [
             {
                 "id": place,
-                "instruction": self.baseline.instructions[i],
+                "instruction": self.files.baseline.instructions[i],
                 "response": texts[i],
                 "preference": number_or_none(annotations.preferences[i]),
                 "preference_first": number_or_none(said.forth[i]),
@@ -159,25 +142,27 @@ class AlpacaEval:
 
     @cached_property
     def _prompts(self) -> list[tuple[Message, ...]]:
-        return [(Message(role="user", content=text),) for text in self.baseline.instructions]
+        return [(Message(role="user", content=text),) for text in self.files.baseline.instructions]
 
     @cached_property
     def _gamed_rows(self) -> tuple[JudgedRows, ...]:
         """What this judge says of the gamed baselines; judged once for all models."""
         found = []
-        for outputs in self.gamed:
-            said = ask_both_orders(self.judge, self._prompts, outputs.texts, self.baseline.texts)
+        for outputs in self.files.gamed:
+            said = ask_both_orders(
+                self.judge, self._prompts, outputs.texts, self.files.baseline.texts
+            )
             annotations = self._annotations(outputs.generator, outputs.texts, said)
-            found.append(annotations.judged(self.difficulty))
+            found.append(annotations.judged(self.files.difficulty))
         return tuple(found)
 
     def _annotations(self, model: str, texts: Sequence[str], said: TwoOrders) -> Annotations:
         return Annotations(
             model=model,
-            baseline=self.baseline.generator,
+            baseline=self.files.baseline.generator,
             preferences=said.mean(),
             lengths=np.array([float(len(text)) for text in texts]),
-            baseline_lengths=np.array([float(len(text)) for text in self.baseline.texts]),
+            baseline_lengths=np.array([float(len(text)) for text in self.files.baseline.texts]),
         )
 
     def _figures(self, scores: AlpacaScores, bias: JudgeBias) -> dict[str, Figure]:
@@ -196,9 +181,9 @@ class AlpacaEval:
     def _notes(self, scores: AlpacaScores, texts: Sequence[str], cut: int) -> list[str]:
         raw = scores.raw
         notes = [*self._comparability(), *validity_notes(self.judge.name, self.check)]
-        if self.difficulty is None:
+        if self.files.difficulty is None:
             notes.append("length control knows no difficulty of instructions")
-        if len(self.gamed) < 2:
+        if len(self.files.gamed) < 2:
             notes.append("length control has no gamed baselines: it can be gamed by length")
         if raw.abstained:
             notes.append(f"the judge abstained on {raw.abstained} of {len(texts)} pairs")
@@ -217,13 +202,13 @@ class AlpacaEval:
         return notes
 
     def _comparability(self) -> list[str]:
-        is_official = (self.judge.name, self.baseline.generator) == (OFFICIAL_JUDGE, BASELINE)
-        if is_official and len(self.baseline.texts) == _OFFICIAL_COUNT:
+        name, count = self.files.baseline.generator, len(self.files.baseline.texts)
+        if (self.judge.name, name, count) == (OFFICIAL_JUDGE, BASELINE, _OFFICIAL_COUNT):
             return []
         return [
-            f"not comparable with published scores: {len(self.baseline.texts)} instructions judged "
-            f"by {self.judge.name} against {self.baseline.generator}, officially "
-            f"{_OFFICIAL_COUNT} by {OFFICIAL_JUDGE} against {BASELINE}"
+            f"not comparable with published scores: {count} instructions judged by "
+            f"{self.judge.name} against {name}, officially {_OFFICIAL_COUNT} by {OFFICIAL_JUDGE} "
+            f"against {BASELINE}"
         ]
 
 

@@ -13,7 +13,7 @@ from scipy.special import logit
 from accord.annotation.length_control import Coefficients, JudgedRows, surrogate_preferences
 from accord.annotation.tables import Floats
 from accord.core.errors import DataError
-from accord.suites.rows import NUMBER, Record, read_records
+from accord.suites.rows import NUMBER, Record, find_file, read_records
 
 BASELINE = "gpt4_1106_preview"
 """The official baseline, as files call it."""
@@ -46,6 +46,51 @@ def read_outputs(path: str | Path) -> Outputs:
         raise DataError(f"{path}: expected one generator, got {', '.join(sorted(generators))}")
     instructions = [record.text("instruction") for record in records]
     return Outputs(generators.pop(), instructions, [record.text("output") for record in records])
+
+
+@dataclass(frozen=True)
+class AlpacaFiles:
+    """The benchmark: instructions with the baseline's outputs, and what length control needs."""
+
+    baseline: Outputs
+    difficulty: Floats | None = None
+    """(N,) of the instructions, by place"""
+    gamed: tuple[Outputs, ...] = ()
+    """the baseline told to be concise, and to be verbose: the judge compares them as well"""
+
+    def __post_init__(self) -> None:
+        """Refuse files that do not fit together."""
+        for outputs in self.gamed:
+            if outputs.instructions != self.baseline.instructions:
+                raise DataError(
+                    f"outputs of {outputs.generator} are not for the instructions of "
+                    f"{self.baseline.generator}, in their order"
+                )
+        if self.difficulty is not None and len(self.difficulty) != len(self.baseline.texts):
+            raise DataError(
+                f"{len(self.difficulty)} difficulties for {len(self.baseline.texts)} instructions"
+            )
+
+
+def read_alpaca_eval(folder: str | Path) -> AlpacaFiles:
+    """Of a folder: `baseline`, and where they are there `concise`, `verbose` and `difficulty`.
+
+    The first three are files of outputs, such as a model's model_outputs.json, under these names;
+    `difficulty` has the benchmark's instruction_difficulty. Any ending that `read_records` reads.
+
+    Raises:
+        DataError: there is no baseline, a field is missing, or files do not fit together.
+    """
+    baseline = find_file(folder, "baseline")
+    if baseline is None:
+        raise DataError(f"{folder}: no baseline.json, .jsonl or .csv with the baseline's outputs")
+    gamed = (find_file(folder, "concise"), find_file(folder, "verbose"))
+    difficulty = find_file(folder, "difficulty")
+    return AlpacaFiles(
+        baseline=read_outputs(baseline),
+        difficulty=None if difficulty is None else read_difficulty(difficulty),
+        gamed=tuple(read_outputs(path) for path in gamed if path is not None),
+    )
 
 
 @dataclass(frozen=True)

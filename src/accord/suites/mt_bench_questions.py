@@ -10,7 +10,7 @@ from pathlib import Path
 from accord.core.errors import DataError
 from accord.core.types import Message
 from accord.suites.base import Answer, Question
-from accord.suites.rows import read_records
+from accord.suites.rows import find_file, read_records
 
 TEMPERATURES = {
     "writing": 0.7, "roleplay": 0.7, "extraction": 0.0, "math": 0.0, "coding": 0.0,
@@ -32,13 +32,34 @@ class MTQuestion:
     """right answers, in the categories that are judged by them; about a quarter are wrong"""
 
 
-def read_questions(questions: str | Path, references: str | Path) -> list[MTQuestion]:
+def read_mt_bench(folder: str | Path) -> list[MTQuestion]:
+    """Of a folder with `question`, and `reference_answer` or `reference_answer/gpt-4` beside it.
+
+    Without the latter, the references are the questions' own, as corrected versions have them.
+
+    Raises:
+        DataError: no questions, a missing field, or a missing reference.
+    """
+    questions = find_file(folder, "question")
+    if questions is None:
+        raise DataError(f"{folder}: no question.jsonl")
+    references = find_file(folder, "reference_answer")
+    if references is None and (Path(folder) / "reference_answer").is_dir():
+        references = find_file(Path(folder) / "reference_answer", "gpt-4")
+    return read_questions(questions, references)
+
+
+def read_questions(questions: str | Path, references: str | Path | None) -> list[MTQuestion]:
     """From the benchmark's question.jsonl, and the reference answers of its gpt-4.jsonl.
+
+    Args:
+        questions: the one.
+        references: the other; None takes the field `reference` of the questions themselves.
 
     Raises:
         DataError: a field is missing, a category is not known, or a reference is not there.
     """
-    right = read_answers(references)
+    right = None if references is None else read_answers(references)
     found = []
     for record in read_records(questions):
         number = int(record.get("question_id", int))
@@ -48,11 +69,16 @@ def read_questions(questions: str | Path, references: str | Path) -> list[MTQues
                 f"{record.where}: field 'category' is {category!r}; expected one of "
                 f"{', '.join(TEMPERATURES)}"
             )
-        if category in NEED_REFERENCES and number not in right:
-            raise DataError(f"{references}: no reference for question {number} ({category})")
+        reference = None
+        if category in NEED_REFERENCES:
+            if right is None:
+                reference = _two(record.texts("reference"), record.where)
+            elif number in right:
+                reference = right[number]
+            else:
+                raise DataError(f"{references}: no reference for question {number} ({category})")
         turns = _two(record.texts("turns"), record.where)
-        known_right = right[number] if category in NEED_REFERENCES else None
-        found.append(MTQuestion(number, category, turns, known_right))
+        found.append(MTQuestion(number, category, turns, reference))
     return found
 
 
@@ -76,7 +102,7 @@ def read_answers(path: str | Path) -> dict[int, Turns]:
 
 def _two(turns: Sequence[str], where: str) -> Turns:
     if len(turns) != 2:
-        raise DataError(f"{where}: field 'turns' has {len(turns)} entries; expected 2")
+        raise DataError(f"{where}: {len(turns)} texts for two turns")
     return turns[0], turns[1]
 
 

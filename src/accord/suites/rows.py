@@ -91,6 +91,22 @@ def read_records(path: str | Path) -> list[Record]:
     return records
 
 
+def find_file(folder: str | Path, name: str) -> Path | None:
+    """The file of that name in a folder, whatever of the readable endings it has.
+
+    Raises:
+        DataError: there is no such folder, or two such files.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    endings = [ending + packed for ending in _SUFFIXES for packed in ("", ".gz")]
+    found = [path for ending in endings if (path := folder / f"{name}{ending}").is_file()]
+    if len(found) > 1:
+        raise DataError(f"{folder}: both {found[0].name} and {found[1].name}; keep one of them")
+    return found[0] if found else None
+
+
 def _lines(file: Any, path: str) -> Iterator[tuple[Mapping[str, Any], str]]:
     for number, line in enumerate(file, start=1):
         if line.strip():
