@@ -25,7 +25,7 @@ MODELS = [
     "oasst-rlhf-llama-33b",
     "vicuna-7b-v1.5",
 ]
-# By the original code, from the same judgements and the same stand-ins for gamed rows.
+# By an independent refit, from the same judgements and the same stand-ins for gamed rows.
 REPRODUCED = {
     "FuseChat-Gemma-2-9B-Instruct": 70.1874,
     "FuseChat-Llama-3.2-1B-Instruct": 25.2282,

@@ -86,6 +86,31 @@ def test_planted_biases_are_found() -> None:
     assert bias.length.low > 0.2 and bias.first_share.low > 0.5
 
 
+def test_a_taste_for_its_own_is_found() -> None:
+    prompt = (Message(role="user", content="Q"),)
+    rows = [
+        Comparison(
+            ({**prompt[0], "content": f"Q{i}"},),
+            f"good by {chosen} {'x' * (i % 7)}",
+            f"bad by {rejected} {'x' * (i % 5)}",
+            columns={"chosen_model": chosen, "rejected_model": rejected},
+        )
+        for i in range(150)
+        for chosen, rejected in (("me", "you"), ("you", "me"), ("you", "them"))
+    ]
+    held_out = gold_pairs(rows, seed=0)
+    for taste in (0.0, 1.2):
+        judge = FakeJudge(
+            better=lambda prompt, text, taste=taste: knows(2)(prompt, text) + taste * ("me" in text)
+        )
+        bias = check_judge(judge, held_out, model="me").bias
+        assert bias is not None and bias.own is not None
+        assert bias.own.low < taste < bias.own.high
+        assert (bias.own.low > 0) == (taste > 0)
+    unknown = check_judge(judge, held_out, model="nobody").bias
+    assert unknown is not None and unknown.own is None
+
+
 def test_an_abstention_is_not_right() -> None:
     judge = FakeJudge(better=knows(50), abstains=0.3)
     check = check_judge(judge, pairs())

@@ -18,7 +18,7 @@ from accord.core.errors import DataError
 from accord.core.files import hash_json
 from accord.core.types import Comparison, Message
 from accord.suites.base import Figure
-from accord.suites.judging import PairJudge, ask_both_orders, mean_figure
+from accord.suites.judging import PairJudge, TwoOrders, ask_both_orders, mean_figure
 from accord.suites.rows import read_records
 
 Flags = npt.NDArray[np.bool_]
@@ -34,6 +34,8 @@ class GoldPair:
     """in the order in which the file has them"""
     is_first_better: bool
     subset: str = ""
+    authors: tuple[str, str] = ("", "")
+    """models that wrote the first and the second, where that is known"""
 
 
 @dataclass(frozen=True)
@@ -84,25 +86,43 @@ def read_llmbar(folder: str | Path) -> list[GoldPair]:
 
 
 def gold_pairs(comparisons: Sequence[Comparison], *, seed: int) -> list[GoldPair]:
-    """Held-out comparisons of one's own task, each in an order drawn anew; ties are left out."""
+    """Held-out comparisons of one's own task, each in an order drawn anew; ties are left out.
+
+    Authors are in the columns `chosen_model` and `rejected_model`, where there are such.
+    """
     rng = np.random.default_rng(seed)
     pairs = []
     for comparison in comparisons:
         if comparison.p_chosen == 0.5:
             continue
-        texts = [comparison.chosen, comparison.rejected]
+        names = ("chosen_model", "rejected_model")
+        sides = [
+            (comparison.chosen, str(comparison.columns.get(names[0]) or "")),
+            (comparison.rejected, str(comparison.columns.get(names[1]) or "")),
+        ]
         better = 0 if comparison.p_chosen > 0.5 else 1
         shown = int(rng.integers(2))
-        pairs.append(GoldPair(comparison.prompt, texts[shown], texts[1 - shown], shown == better))
+        (first, its), (second, others) = sides[shown], sides[1 - shown]
+        pairs.append(
+            GoldPair(comparison.prompt, first, second, shown == better, authors=(its, others))
+        )
     return pairs
 
 
-def check_judge(judge: PairJudge, pairs: Sequence[GoldPair], *, seed: int = 0) -> JudgeCheck:
+def check_judge(
+    judge: PairJudge, pairs: Sequence[GoldPair], *, model: str = "", seed: int = 0
+) -> JudgeCheck:
     """Judge all pairs in both orders, and see whether that beats `longest`, `first` and `random`.
 
     It does when the lower end of the 95% interval of the paired difference in accuracy is above 0
     for each of them, over the same pairs. `first` takes what the file has first, `longest` what has
     more characters (a tie being half), `random` is right half the time.
+
+    Args:
+        judge: asked in both orders.
+        pairs: of known quality.
+        model: the judge's own, as authors are named; for its preference for what it wrote itself.
+        seed: of the bootstraps.
 
     Raises:
         ValueError: there are no pairs.
@@ -138,7 +158,7 @@ def check_judge(judge: PairJudge, pairs: Sequence[GoldPair], *, seed: int = 0) -
         accuracy=found,
         both_correct=mean_figure((right == 1).all(0) * 1.0, clusters, seed=seed),
         baselines={name: float(theirs.mean()) for name, theirs in baselines.items()},
-        bias=_bias(said.forth, said.back, pairs, clusters, seed),
+        bias=_bias(said, pairs, model, clusters, seed),
         abstained=abstained,
         subsets=_by_subset(accuracy, pairs),
     )
@@ -165,13 +185,21 @@ def _longest(pairs: Sequence[GoldPair], is_first: Flags) -> Floats:
 
 
 def _bias(
-    forth: Floats, back: Floats, pairs: Sequence[GoldPair], clusters: Sequence[str], seed: int
+    said: TwoOrders, pairs: Sequence[GoldPair], model: str, clusters: Sequence[str], seed: int
 ) -> JudgeBias | None:
-    if np.isnan(forth + back).all():
+    if np.isnan(said.forth + said.back).all():
         return None
-    gaps = np.array([float(len(pair.first) - len(pair.second)) for pair in pairs])
-    quality = np.array([1.0 if pair.is_first_better else -1.0 for pair in pairs])
-    return judge_bias(forth, back, clusters, seed=seed, length_gaps=gaps, quality_gaps=quality)
+    wrote = [[float(author == model != "") for author in pair.authors] for pair in pairs]
+    own = np.array([first - second for first, second in wrote])
+    return judge_bias(
+        said.forth,
+        said.back,
+        clusters,
+        seed=seed,
+        length_gaps=np.array([float(len(pair.first) - len(pair.second)) for pair in pairs]),
+        quality_gaps=np.array([1.0 if pair.is_first_better else -1.0 for pair in pairs]),
+        own=own if own.any() else None,
+    )
 
 
 def _by_subset(accuracy: Floats, pairs: Sequence[GoldPair]) -> dict[str, float]:
