@@ -10,7 +10,7 @@ from accord.annotation.strengths import bradley_terry
 PLANTED = np.array([0.0, 0.8, -0.5, 1.5])
 
 
-def tournament(seed: int, prompts: int = 150, **options: float) -> Ranking:
+def tournament(seed: int, prompts: int = 150, **options: int) -> Ranking:
     rng = np.random.default_rng(seed)
     pairs = [(i, j) for i in range(4) for j in range(i)]
     first, second = np.array(pairs * prompts).T
@@ -31,11 +31,11 @@ def test_two_policies_by_hand() -> None:
 
 
 def test_planted_strengths_are_inside_the_intervals() -> None:
-    found = [tournament(seed) for seed in range(20)]
+    found = [tournament(seed, resamples=60) for seed in range(15)]
     inside = [(r.low[1:] <= PLANTED[1:]) & (PLANTED[1:] <= r.high[1:]) for r in found]
-    assert np.mean(inside) >= 0.78  # 90% is promised; 60 draws that are partly dependent
-    assert np.mean([r.scores for r in found], axis=0) == pytest.approx(PLANTED, abs=0.1)
-    widths = [np.mean([(r.high - r.low)[1:] for r in rs]) for rs in (found, [tournament(0, 600)])]
+    assert np.mean(inside) >= 0.75  # 90% is promised; 45 draws that are partly dependent
+    assert np.mean([r.scores for r in found], axis=0) == pytest.approx(PLANTED, abs=0.12)
+    widths = [np.mean([(r.high - r.low)[1:] for r in rs]) for rs in (found, [tournament(0, 600, resamples=60)])]
     assert widths[1] == pytest.approx(widths[0] / 2, rel=0.25)
 
 
