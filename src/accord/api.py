@@ -103,9 +103,7 @@ def process_reward(
     return _run("process_reward", model, data, fields)
 
 
-def classifier(
-    model: Model, dataset: Data, *, eval_dataset: Data = None, **fields: Any
-) -> Trained:
+def classifier(model: Model, dataset: Data, *, eval_dataset: Data = None, **fields: Any) -> Trained:
     """A classifier of texts: rows with text, or prompt and completion, and a label."""
     data = {"dataset_name": dataset, "eval_dataset_name": eval_dataset}
     return _run("classifier", model, data, fields)

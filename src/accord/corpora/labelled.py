@@ -43,7 +43,9 @@ def load_labelled(references: Sequence[str]) -> list[LabelledText]:
     ]
     first = rows[0]
     for row in rows:
-        same = row.is_class == first.is_class and (row.is_class or set(row.labels) == set(first.labels))
+        same = row.is_class == first.is_class and (
+            row.is_class or set(row.labels) == set(first.labels)
+        )
         if not same:
             raise DataError(f"{row.where}: its label is of another kind than that of {first.where}")
     return rows

@@ -190,9 +190,7 @@ def _measure(
     for piece in micro_batches(rows, data.lengths, token_budget=config.tokens_per_micro_batch):
         logits = _logits(model, data, piece, encoder, config)
         targets = data.targets[piece].to(logits.device)
-        out = label_loss(
-            logits, targets, exclusive=form.exclusive, denominator=float(len(rows))
-        )
+        out = label_loss(logits, targets, exclusive=form.exclusive, denominator=float(len(rows)))
         if out.loss.requires_grad:
             out.loss.backward()  # type: ignore[no-untyped-call]
         totals["loss"] += out.loss.item()
@@ -212,9 +210,7 @@ def _logits(
 
 
 @torch.no_grad()
-def _all_logits(
-    model: nn.Module, data: Labelled, encoder: ChatEncoder, config: Config
-) -> Tensor:
+def _all_logits(model: nn.Module, data: Labelled, encoder: ChatEncoder, config: Config) -> Tensor:
     """(N, K) of all rows, in order, on the CPU."""
     found = torch.zeros(data.targets.shape)
     everything, budget = range(len(data.encoded)), config.tokens_per_micro_batch
