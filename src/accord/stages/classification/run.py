@@ -1,4 +1,4 @@
-"""The classifier: a head of labels on a policy's trunk, fit, calibrated, and saved with its words."""
+"""The classifier: a head of labels on a trunk, fit, calibrated, and saved with its words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
