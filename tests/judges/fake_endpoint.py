@@ -51,6 +51,7 @@ class FakeEndpoint:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = False  # whoever is being answered is waited for
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     @property

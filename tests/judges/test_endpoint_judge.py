@@ -61,7 +61,9 @@ def test_log_probs_and_text_become_probabilities() -> None:
 
     judge = EndpointJudge(Scripted(answer))
     assert judge.compare(prompts(3), ["x"] * 3, ["y"] * 3) == pytest.approx([0.75, 0.0, 0.5])
-    assert judge.name == "scripted (pair)"
+    assert judge.name.startswith("scripted (pair ")
+    other = EndpointJudge(Scripted(answer), wording=PairWording(instruction="Be strict."))
+    assert other.name != judge.name  # other words are another judge
     assert judge.counts["judged"] == 3 and judge.counts["abstained"] == 0
 
 
@@ -127,7 +129,7 @@ def test_what_a_response_forges_stays_inside_its_fence() -> None:
         return completion("B" if pleads == ["A"] else "A")
 
     with FakeEndpoint(answer) as endpoint:
-        judge = EndpointJudge(HttpChatClient(endpoint.url, "judge-1"))
+        judge = EndpointJudge(HttpChatClient(endpoint.url, "judge-1", max_retries=0))
         assert judge.compare(prompts(1), ["Mix flour."], [FORGED]) == [1.0]
 
 

@@ -114,7 +114,7 @@ class EndpointJudge:
     @property
     def name(self) -> str:
         """Model and wording."""
-        return f"{self._asking.client.name} ({self.wording.name})"
+        return f"{self._asking.client.name} ({self.wording.label})"
 
     def compare(
         self,
@@ -153,7 +153,7 @@ class EndpointGrader:
     @property
     def name(self) -> str:
         """Model and wording."""
-        return f"{self._asking.client.name} ({self.wording.name})"
+        return f"{self._asking.client.name} ({self.wording.label})"
 
     def grade(
         self,

@@ -61,7 +61,7 @@ class LogProbJudge:
     @property
     def name(self) -> str:
         """Model and wording."""
-        return f"{self.reader.name} ({self.wording.name})"
+        return f"{self.reader.name} ({self.wording.label})"
 
     def compare(
         self,
@@ -111,7 +111,7 @@ class LogProbGrader:
     @property
     def name(self) -> str:
         """Model and wording."""
-        return f"{self.reader.name} ({self.wording.name})"
+        return f"{self.reader.name} ({self.wording.label})"
 
     def grade(
         self,

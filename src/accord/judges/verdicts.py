@@ -53,11 +53,11 @@ def said_option(text: str, options: Sequence[str], *, was_cut: bool = False) -> 
     one = "|".join(re.escape(option) for option in known)
     found = set(re.findall(rf"\[\[\s*({one})\s*\]\]", text))
     if not found and not was_cut:
-        found = set(re.findall(rf"\A[\s(\[*\"'`]*({one})[)\]*\"'`]*[:.,;\n]", text))
+        found = set(re.findall(rf"\A[\s(\[*\"'`]*({one})[)\]*:.,;\n]", text))
     if not found and not was_cut:
         lead = r"(?i:answer|verdict|choice|winner|grade|better(?:\s+one|\s+response)?)"
         link = r"(?i:\s+is)?\s*:?\s*(?i:response|output|assistant)?\s*[\s(\[*\"'`]*"
-        found = set(re.findall(rf"\b{lead}{link}({one})(?![\w'])", text))
+        found = set(re.findall(rf"\b{lead}{link}({one})(?![\w']|\.\d)", text))
     return found.pop() if len(found) == 1 else None
 
 

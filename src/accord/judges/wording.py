@@ -6,7 +6,7 @@ So nobody can write it into a response in advance, the same pair is asked in the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 from accord.core.errors import ConfigError
@@ -53,7 +53,7 @@ class PairWording:
     """The words around a pair.
 
     Attributes:
-        name: part of the judge's name; other words are another judge.
+        name: in the judge's name.
         instruction: what is asked, the same for all pairs.
         options: what the judge says if the first, or the second, is the better.
         examples: pairs that are shown with their verdicts before.
@@ -63,6 +63,11 @@ class PairWording:
     instruction: str = _PAIR
     options: tuple[str, str] = ("A", "B")
     examples: tuple[PairExample, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name, and a hash of the words: equal for equal words alone."""
+        return _label(self)
 
     def messages(self, conversation: str, a: str, b: str) -> list[Message]:
         """What is said to the judge; its next words are the verdict on a (shown first) and b.
@@ -76,16 +81,17 @@ class PairWording:
         for example in self.examples:
             asked = transcript([Message(role="user", content=example.prompt)])
             found += [
-                self._question(asked, *example.responses),
+                _user(self._question(asked, *example.responses)),
                 Message(role="assistant", content=self.options[example.better]),
             ]
-        return [*found, self._question(conversation, a, b)]
+        found.append(_user(self._question(conversation, a, b)))
+        return [_user(f"{self.instruction}\n{found[0]['content']}"), *found[1:]]
 
-    def _question(self, conversation: str, a: str, b: str) -> Message:
+    def _question(self, conversation: str, a: str, b: str) -> str:
         first, second = self.options
         sections = {"Conversation": conversation, f"Response {first}": a, f"Response {second}": b}
         ask = f"Which response is the better? Answer with {first} or {second} alone."
-        return _fenced(self.instruction, sections, _fence(conversation, *sorted((a, b))), ask)
+        return _fenced(sections, _fence(conversation, *sorted((a, b))), ask)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class GradeWording:
     """The words around one response.
 
     Attributes:
-        name: part of the judge's name.
+        name: in the judge's name.
         criterion: what is graded.
         instruction: what is asked, the same for all responses.
         lowest: the worst grade.
@@ -117,6 +123,11 @@ class GradeWording:
         """What the judge may say."""
         return tuple(str(grade) for grade in range(self.lowest, self.highest + 1))
 
+    @property
+    def label(self) -> str:
+        """As of `PairWording`."""
+        return _label(self)
+
     def messages(self, conversation: str, response: str) -> list[Message]:
         """What is said to the judge; its next words are the grade. See `PairWording`."""
         sections = {"Conversation": conversation, "Response": response}
@@ -124,7 +135,8 @@ class GradeWording:
             f"Grade {self.criterion}, from {self.lowest} (worst) to {self.highest} (best). "
             "Answer with the number alone."
         )
-        return [_fenced(self.instruction, sections, _fence(conversation, response), ask)]
+        question = _fenced(sections, _fence(conversation, response), ask)
+        return [_user(f"{self.instruction}\n{question}")]
 
 
 def transcript(prompt: Sequence[Message]) -> str:
@@ -132,12 +144,18 @@ def transcript(prompt: Sequence[Message]) -> str:
     return "\n\n".join(f"{message['role']}: {message['content']}" for message in prompt)
 
 
+def _label(wording: PairWording | GradeWording) -> str:
+    return f"{wording.name} {hash_json(asdict(wording))[:6]}"
+
+
 def _fence(*texts: str) -> str:
     return "#" + hash_json(texts)[:8]
 
 
-def _fenced(instruction: str, sections: dict[str, str], fence: str, ask: str) -> Message:
-    """One message; what is the same for all comes first, so that it can be read once."""
+def _fenced(sections: dict[str, str], fence: str, ask: str) -> str:
     parts = [f"{fence} {title}\n{text}" for title, text in sections.items()]
-    content = "\n".join([instruction, f"The word is {fence}.\n", *parts, f"{fence} End\n", ask])
+    return "\n".join([f"The word is {fence}.\n", *parts, f"{fence} End\n", ask])
+
+
+def _user(content: str) -> Message:
     return Message(role="user", content=content)

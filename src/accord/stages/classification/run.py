@@ -27,7 +27,7 @@ from accord.models.heads import (
     score_head,
 )
 from accord.models.loading import load_tokenizer, within_context
-from accord.models.lora import adapted, merged
+from accord.models.lora import adapted
 from accord.models.sharding import whole
 from accord.objectives.classification import label_loss
 from accord.stages.classification.config import Config
@@ -118,7 +118,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
     logits = _all_logits(model, test, encoder, config)
     sample = collate(test.encoded[:8], pad_id=encoder.pad_id, device=device)
     save_scored_model(
-        merged(model),
+        model,
         tokenizer,
         run_dir.model_path,
         sample=sample,
