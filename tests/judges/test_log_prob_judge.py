@@ -14,7 +14,7 @@ from accord.corpora.encoding import ChatEncoder
 from accord.judges import option_reader
 from accord.judges.both_orders import BothOrders
 from accord.judges.log_prob_judge import ALPACA_EVAL_OPTIONS, LogProbGrader, LogProbJudge
-from accord.judges.option_reader import OptionReader, _cap, _common_start
+from accord.judges.option_reader import OptionReader, _common_start, _share
 from accord.judges.wording import MARK, GradeWording, PairExample, PairWording, transcript
 from accord.models.loading import load_policy, load_tokenizer
 
@@ -166,13 +166,13 @@ def test_a_wording_that_fills_the_context(model: tuple[Any, ChatEncoder]) -> Non
         judge.compare(prompts(1), ["a"], ["b"])
 
 
-def test_cap_is_the_largest_that_fits() -> None:
+def test_share_is_the_largest_that_fits() -> None:
     for lengths in itertools.product([0, 1, 5, 9], repeat=3):
-        for room in range(3, 20):
-            cap = _cap(list(lengths), room)
-            assert sum(min(n, cap) for n in lengths) <= room
-            if cap < max(lengths):
-                assert sum(min(n, cap + 1) for n in lengths) > room
+        for room in range(20):
+            share = _share(list(lengths), room)
+            assert sum(min(n, share) for n in lengths) <= room
+            if share < max(lengths):
+                assert sum(min(n, share + 1) for n in lengths) > room
 
 
 def test_grades_are_means(model: tuple[Any, ChatEncoder], monkeypatch: pytest.MonkeyPatch) -> None:

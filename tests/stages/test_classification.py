@@ -209,7 +209,7 @@ def test_a_reward_model_is_no_classifier(tiny_model_dir: Path) -> None:
 
 
 def test_tfidf_of_labels_without_variation() -> None:
-    texts = ["a b", "a c", "a b", "a c"]
+    texts = ["bad cat", "big cat", "bad cat", "big cat"]
     wanted = np.array([[1, 0], [0, 0], [1, 0], [0, 0]], dtype=float)
-    found = tfidf_probabilities(texts, wanted, ["a b"], exclusive=False)
+    found = tfidf_probabilities(texts, wanted, ["bad cat"], exclusive=False)
     assert found[0, 0] > 0.5 and found[0, 1] == 0.0

@@ -138,11 +138,10 @@ class OptionReader:
         parts = [self.encoder.encode_text(text) for text in texts]
         around = len(self.encoder.encode_prompt(messages([""] * len(texts))))
         mark = len(self.encoder.encode_text(MARK))
-        room = self.max_length - around - mark * len(parts)
-        while room >= len(parts):
-            cap = _cap([len(part) for part in parts], room)
+        room = self.max_length - around
+        while (share := _share([len(part) for part in parts], room)) > mark:
             cut = [
-                text if len(part) <= cap else self._without_middle(part, cap)
+                text if len(part) <= share else self._without_middle(part, share - mark)
                 for text, part in zip(texts, parts, strict=True)
             ]
             ids = self.encoder.encode_prompt(messages(cut))
@@ -169,9 +168,9 @@ def _common_start(rows: Sequence[Sequence[int]]) -> int:
     return sum(1 for _ in same)
 
 
-def _cap(lengths: Sequence[int], room: int) -> int:
-    """The largest c for which the sum of min(length, c) is at most `room`."""
-    left = room
+def _share(lengths: Sequence[int], room: int) -> int:
+    """The largest s for which the sum of min(length, s) is at most `room`; 0 if there is none."""
+    left = max(0, room)
     for index, length in enumerate(sorted(lengths)):
         share = left // (len(lengths) - index)
         if length > share:
