@@ -70,8 +70,7 @@ def to_labelled(row: dict[str, Any], where: str) -> LabelledText:
     label = row.get("label")
     if isinstance(label, str) and label:
         return LabelledText(prompt, text, {label: 1.0}, True, where)
-    named = label if isinstance(label, dict) else {ONE_LABEL: label}
-    # Parquet fills in the names that a row lacks.
+    named: dict[str, Any] = label if isinstance(label, dict) else {ONE_LABEL: label}
     if not named or not all(_is_probability(value) for value in named.values()):
         raise DataError(
             f"{where}: expected as label true, false or a probability, several of them by name, or "

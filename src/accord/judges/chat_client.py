@@ -126,21 +126,21 @@ class HttpChatClient:
                 raise
 
     def _ask(self, body: bytes) -> ChatReply | ChatFailure:
-        wait = FIRST_WAIT_S
-        for remaining in reversed(range(self.max_retries + 1)):
+        wait, left = FIRST_WAIT_S, self.max_retries
+        while True:
             self._wait_for_turn()
             outcome = self._try(body)
             if isinstance(outcome, ChatReply):
                 return outcome
-            if not outcome.may_pass or not remaining:
-                break
+            if not outcome.may_pass or not left:
+                return outcome.failure
+            left -= 1
             self._count("retries")
             with self._lock:
                 self._resume_at = max(self._resume_at, time.monotonic() + outcome.retry_after_s)
             # Jitter keeps those who were refused together from coming back together.
             self._sleep(wait * random.uniform(0.75, 1.25))
             wait = min(2 * wait, LONGEST_WAIT_S)
-        return outcome.failure
 
     def _wait_for_turn(self) -> None:
         pause = self._resume_at - time.monotonic()

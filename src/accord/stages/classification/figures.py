@@ -105,7 +105,8 @@ def tfidf_probabilities(
     try:
         seen, unseen = vectorizer.fit_transform(train), vectorizer.transform(test)
     except ValueError:  # nothing is left of the vocabulary
-        return found + targets.mean(0)
+        found += targets.mean(0)
+        return found
     columns = [targets.argmax(-1)] if exclusive else list((targets > 0.5).astype(int).T)
     for k, wanted in enumerate(columns):
         if len(np.unique(wanted)) == 1:

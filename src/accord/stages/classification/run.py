@@ -15,6 +15,7 @@ from accord.core import processes
 from accord.core.device import default_device, seed_everything
 from accord.core.errors import DataError
 from accord.core.run_dir import RunDir
+from accord.core.types import Message
 from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.corpora.labelled import LabelledText, encode_labelled, label_names, load_labelled
 from accord.corpora.pairs import split_by_prompt
@@ -82,25 +83,60 @@ def run(config: Config, run_dir: RunDir) -> Result:
     """Train a classifier and save it, reloaded and rescored, under `model/`."""
     seed_everything(config.seed)
     tokenizer = load_tokenizer(config.model_name_or_path)
-    encoder, device = ChatEncoder(tokenizer), default_device()
-    everything, train_rows, validation_rows, test_rows = _read(config)
+    encoder = ChatEncoder(tokenizer)
+    everything, *sides = _read(config)
     names = label_names(everything)
     form = ClassifierFormat(
         labels=names, exclusive=everything[0].is_class, temperatures=(1.0,) * len(names)
     )
     fresh = init_reward_model(
         config.model_name_or_path,
-        device=device,
+        device=default_device(),
         seed=config.seed,
         outputs=len(names),
         load_in_4bit=config.load_in_4bit,
     )
     form.name_labels(fresh.config)
     longest = within_context(config.max_length, fresh.config)
-    train, validation, test = (
-        _encode(rows, form, encoder, longest) for rows in (train_rows, validation_rows, test_rows)
+    train, validation, test = (_encode(rows, form, encoder, longest) for rows in sides)
+    model, steps = _fit(adapted(fresh, config), train, validation, form, encoder, config, run_dir)
+    form = _calibrated(form, _all_logits(model, validation, encoder, config), validation.targets)
+    logits = _all_logits(model, test, encoder, config)
+    save_scored_model(
+        model,
+        tokenizer,
+        run_dir.model_path,
+        sample=collate(test.encoded[:8], pad_id=encoder.pad_id, device=default_device()),
+        beside=form.save,
+        load=load_labelled_classifier,
     )
-    model = adapted(fresh, config)
+    train_texts, _, test_texts = ([row.text for row in rows] for rows in sides)
+    seen, wanted = (side.targets.double().numpy() for side in (train, test))
+    plain = tfidf_probabilities(train_texts, seen, test_texts, exclusive=form.exclusive)
+    return Result(
+        model=run_dir.model_path,
+        measured_on="test" if config.test_dataset_name else "validation",
+        labels=names,
+        **figures(logits, wanted, form, test_texts, config.subgroup_terms),
+        tfidf=quality(plain, wanted, exclusive=form.exclusive),
+        heldout_loss=label_loss(logits, test.targets, exclusive=form.exclusive).loss.item(),
+        heldout_rows=len(test.encoded),
+        rows=len(train.encoded),
+        cut_rows=sum(row.cut > 0 for row in train.encoded + test.encoded),
+        steps=steps,
+    )
+
+
+def _fit(
+    model: nn.Module,
+    train: Labelled,
+    validation: Labelled,
+    form: ClassifierFormat,
+    encoder: ChatEncoder,
+    config: Config,
+    run_dir: RunDir,
+) -> tuple[nn.Module, int]:
+    """The model at its lowest validation loss, and the steps taken; resumes."""
     _, steps = fit_to_minimum(
         model,
         config,
@@ -113,46 +149,11 @@ def run(config: Config, run_dir: RunDir) -> Result:
         ),
         shown=("loss", "accuracy"),
     )
-    model = whole(model)
-    form = _calibrated(form, _all_logits(model, validation, encoder, config), validation.targets)
-    logits = _all_logits(model, test, encoder, config)
-    sample = collate(test.encoded[:8], pad_id=encoder.pad_id, device=device)
-    save_scored_model(
-        model,
-        tokenizer,
-        run_dir.model_path,
-        sample=sample,
-        beside=form.save,
-        load=load_labelled_classifier,
-    )
-    wanted = test.targets.double().numpy()
-    return Result(
-        model=run_dir.model_path,
-        measured_on="test" if config.test_dataset_name else "validation",
-        labels=names,
-        **figures(logits, wanted, form, [row.text for row in test_rows], config.subgroup_terms),
-        tfidf=quality(
-            tfidf_probabilities(
-                [row.text for row in train_rows],
-                train.targets.double().numpy(),
-                [row.text for row in test_rows],
-                exclusive=form.exclusive,
-            ),
-            wanted,
-            exclusive=form.exclusive,
-        ),
-        heldout_loss=label_loss(logits, test.targets, exclusive=form.exclusive).loss.item(),
-        heldout_rows=len(test_rows),
-        rows=len(train_rows),
-        cut_rows=sum(row.cut > 0 for row in train.encoded + test.encoded),
-        steps=steps,
-    )
+    return whole(model), steps
 
 
-def _read(
-    config: Config,
-) -> tuple[list[LabelledText], list[LabelledText], list[LabelledText], list[LabelledText]]:
-    """All rows, and those that train, pick the moment, and are reported."""
+def _read(config: Config) -> list[list[LabelledText]]:
+    """All rows, and those that train, that pick the moment, and that are reported."""
     references = [config.eval_dataset_name, config.test_dataset_name]
     rows = load_labelled(config.dataset_name)
     others = [load_labelled([name]) if name else [] for name in references]
@@ -161,12 +162,12 @@ def _read(
     train, validation, test = rows, *others
     if not validation:
         # By text: the same words must not train and test.
-        texts = [(*row.prompt, {"role": "assistant", "content": row.text}) for row in rows]
+        texts = [(*r.prompt, Message(role="assistant", content=r.text)) for r in rows]
         sides = split_by_prompt(texts, fraction=config.eval_fraction, seed=config.seed)
         train, validation = ([rows[i] for i in side] for side in sides)
     if not train or not validation:
         raise DataError(f"{len(rows)} rows are too few to hold some out")
-    return everything, train, validation, test or validation
+    return [everything, train, validation, test or validation]
 
 
 def _encode(
