@@ -81,15 +81,16 @@ def test_what_all_questions_share_is_computed_once(
         return real(trunk, packed)
 
     monkeypatch.setattr(option_reader, "packed_states", spy)
-    judge = LogProbJudge(model, device=CPU, wording=SHORT)
-    judge.compare(prompts(), A, B)
-    encode = model[1].encode_prompt
-    rows = [
-        encode(SHORT.messages(transcript(p), a, b)) for p, a, b in zip(prompts(), A, B, strict=True)
-    ]
+    judge = BothOrders(LogProbJudge(model, device=CPU, wording=SHORT))
+    asked = [[{"role": "user", "content": f"{n} a long question {n}"}] for n in range(5)]
+    judge.compare(asked, A, B)
+    pairs = [*zip(asked, A, B, strict=True), *zip(asked, B, A, strict=True)]
+    rows = [model[1].encode_prompt(SHORT.messages(transcript(p), a, b)) for p, a, b in pairs]
     shared = _common_start(rows)
-    assert shared > 150
-    assert sum(computed) <= sum(map(len, rows)) - 4 * shared
+    of_pair = [_common_start([rows[n], rows[n + 5]]) - shared for n in range(5)]
+    assert shared > 150 and min(of_pair) > 30
+    # The words around all pairs once, and each pair's prompt once for both of its orders.
+    assert sum(computed) == sum(map(len, rows)) - 9 * shared - sum(of_pair)
 
 
 def test_known_log_odds(model: tuple[Any, ChatEncoder], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ class OptionReader:
         last = torch.tensor([len(row) - 1 for row in rows])
         base: Any = bare_model(self.model)
         if self._is_packed():
-            packed = pack_prompts(rows)
+            packed = pack_prompts(rows, levels=2)  # the words around all, a pair's prompt
             states = packed_states(base, packed)[packed.place[torch.arange(len(rows)), last]]
         else:
             ids, mask = padded(rows, pad_id=self.encoder.pad_id, device=self.device)
