@@ -4,7 +4,7 @@
 
 A fifth of the tweets is the test, drawn by seed 0; a tenth of the rest picks the moment and sets
 the temperature. Repeated tweets are on one side only. Logistic regression on words and word pairs,
-from the same rows, is printed beside it.
+from the same rows, is printed beside it. The same command resumes a run that was cut off.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def main() -> None:
             "warmup_steps": 50,
             "weight_decay": 0.01,
             "eval_steps": 200,
-            "save_steps": 1000,
+            "save_steps": 200,
             "seed": options.seed,
             "subgroup_terms": TERMS,
         },

@@ -56,12 +56,12 @@ def load_plain() -> Any:
 
 def single_calls(plain: Any, judge: LogProbJudge, questions: list[Any]) -> list[float]:
     """The verdict on each question, by the library alone, one call after the other."""
-    encoder = judge.reader.encoder
     yes, no = (torch.tensor(ids) for ids in judge.reader.spellings)
     found = []
     with torch.no_grad():
         for prompt, a, b in questions:
-            ids = encoder.encode_prompt(judge.wording.messages(transcript(prompt), a, b))
+            texts = [transcript(prompt), a, b]
+            ids, _ = judge.reader.fitted(lambda t: judge.wording.messages(*t), texts)
             logits = plain(input_ids=torch.tensor([ids])).logits[0, -1]
             odds = logits[yes].logsumexp(0) - logits[no].logsumexp(0)
             found.append(float(torch.sigmoid(odds)))
