@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from accord.api import (
         Trained,
         best_of_n,
+        classifier,
         dpo,
         grpo,
         kto,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Trained",
     "best_of_n",
+    "classifier",
     "dpo",
     "grpo",
     "kto",

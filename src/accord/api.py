@@ -103,6 +103,12 @@ def process_reward(
     return _run("process_reward", model, data, fields)
 
 
+def classifier(model: Model, dataset: Data, *, eval_dataset: Data = None, **fields: Any) -> Trained:
+    """A classifier of texts: rows with text, or prompt and completion, and a label."""
+    data = {"dataset_name": dataset, "eval_dataset_name": eval_dataset}
+    return _run("classifier", model, data, fields)
+
+
 def dpo(model: Model, comparisons: Data, *, eval_dataset: Data = None, **fields: Any) -> Trained:
     """Learn from comparisons directly; `loss_type` names the other losses."""
     return _run("dpo", model, _pairs(comparisons, eval_dataset), fields)

@@ -19,6 +19,7 @@ _HELP = {
     "preferences": "sample responses, gather judgements, export comparisons",
     "reward": "a reward model from comparisons or rankings",
     "process_reward": "a reward model that scores every step",
+    "classifier": "a classifier of texts, calibrated: toxicity, refusal, helpfulness",
     "ppo": "reinforcement learning from a reward",
     "grpo": "reinforcement learning by groups of responses; also Dr. GRPO, DAPO, GSPO",
     "rloo": "REINFORCE with a leave-one-out baseline",

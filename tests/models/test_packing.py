@@ -13,7 +13,7 @@ from accord.models.heads import init_reward_model, response_scores
 from accord.models.loading import load_policy
 from accord.models.logprobs import hidden_states, token_logprobs
 from accord.models.lora import add_lora
-from accord.models.packing import pack, packs_rows, use_packing
+from accord.models.packing import pack, packed_states, packs_rows, use_packing
 from accord.models.values import ValueModel
 
 CPU = torch.device("cpu")
@@ -196,3 +196,18 @@ def test_bfloat16_rows_are_those_that_are_padded(tiny_model_dir: Path) -> None:
     (states, gradient), (expected, wanted) = found
     assert float((states - expected).abs().max()) < 0.05 * float(expected.abs().max())
     assert float((gradient - wanted).norm()) < 0.05 * float(wanted.norm())
+
+
+def test_starts_within_starts(model: Any) -> None:
+    """Four rows of one instruction and two prompts: each is computed once, and all is as padded."""
+    tails = [draw(n, 20 + n) for n in (3, 8, 1, 5, 6)]
+    start, other = PROMPT + OTHER, PROMPT + draw(18, 15)
+    ids, mask = grid([head + tail for head, tail in zip([start, other] * 2, tails, strict=False)])
+    packed = pack(ids, mask, levels=2)
+    assert packed.input_ids.shape[1] == 20 + 17 + 18 + 3 + 8 + 1 + 5
+    assert [piece.after for piece in packed.pieces].count(None) == 1
+    states = packed_states(model, packed)[packed.place.flatten()].view(*ids.shape, -1)
+    expected = model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+    cells = mask.bool()
+    torch.testing.assert_close(states[cells], expected[cells], atol=1e-5, rtol=1e-5)
+    assert pack(ids, mask).input_ids.shape[1] > packed.input_ids.shape[1]

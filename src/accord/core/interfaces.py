@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from accord.core.chat import ChatFailure, ChatReply
 from accord.core.types import (
     Aggregation,
     ExportedComparisons,
@@ -84,6 +85,60 @@ class Annotator(Protocol):
 
     def judge(self, row: Row, response_a: str, response_b: str) -> Verdict:
         """Which response to `row`'s prompt is the better."""
+
+
+class PairJudge(Protocol):
+    """Says which of two responses is the better; it sees them in the order in which it is asked."""
+
+    @property
+    def name(self) -> str:
+        """Of the judge in tables and records; another model or wording is another name."""
+
+    def compare(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        a: Sequence[str],
+        b: Sequence[str],
+        columns: Sequence[Row] | None = None,
+    ) -> list[float]:
+        """The probability, in [0, 1], that response a, which is shown first, is the better.
+
+        NaN where the judge abstained: never a silent win for anybody.
+        """
+
+
+class RubricJudge(Protocol):
+    """Grades single responses on a scale of its own."""
+
+    @property
+    def name(self) -> str:
+        """As for `PairJudge`."""
+
+    def grade(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        responses: Sequence[str],
+        columns: Sequence[Row] | None = None,
+    ) -> list[float]:
+        """A grade each, higher is better; NaN where the judge abstained."""
+
+
+class ChatClient(Protocol):
+    """An endpoint that takes conversations and gives text, and perhaps some log-probs."""
+
+    @property
+    def name(self) -> str:
+        """The model behind it."""
+
+    def complete(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        temperature: float,
+        max_tokens: int,
+        top_logprobs: int = 0,
+    ) -> list[ChatReply | ChatFailure]:
+        """One answer a conversation, in their order, or why there is none."""
 
 
 class TaskQueue(Protocol):

@@ -14,8 +14,9 @@ class RewardJudge:
     p(a is better) = sigmoid(score_a - score_b).
     """
 
-    def __init__(self, reward: Reward) -> None:
+    def __init__(self, reward: Reward, *, name: str = "reward") -> None:
         self.reward = reward
+        self.name = name
 
     def compare(
         self,

@@ -93,9 +93,19 @@ def load_reward_model(path: str, *, device: torch.device) -> PreTrainedModel:
 
 
 def load_classifier(
-    path: str, *, device: torch.device, load_in_4bit: bool = False, **labels: int
+    path: str,
+    *,
+    device: torch.device,
+    load_in_4bit: bool = False,
+    several_labels: bool = False,
+    **labels: int,
 ) -> tuple[PreTrainedModel, bool]:
-    """A classifier, and whether its head was saved (if not, it is random, from nobody's seed)."""
+    """A classifier, and whether its head was saved (if not, it is random, from nobody's seed).
+
+    Raises:
+        ModelError: no such model, or its saved head has more than one label and `several_labels`
+            is false.
+    """
     if is_adapter(path):  # whose base does not tell how many labels the adapters' head has
         labels = {"num_labels": 1}
     with torch.random.fork_rng(devices=[]):
@@ -112,7 +122,7 @@ def load_classifier(
     model.eval()  # type: ignore[no-untyped-call]
     use_fast_linear(model)
     use_packing(model)
-    if model.config.num_labels != 1 and not of_head:
+    if model.config.num_labels != 1 and not of_head and not several_labels:
         raise ModelError(
             f"{path}: a classifier with {model.config.num_labels} labels; expected num_labels 1"
         )
@@ -208,17 +218,18 @@ def save_scored_model(
     *,
     sample: ScoredSample,
     beside: Callable[[Path], None] | None = None,
+    load: Callable[..., PreTrainedModel] = load_reward_model,
 ) -> None:
     """Save a reward model (adapters merged), and make sure that what was saved scores alike.
 
-    The new directory is reloaded and rescores `sample` before it gets its name, so a failed save
-    never replaces a good one. `beside` writes what else belongs into the directory.
+    The new directory is reloaded, by `load`, and rescores `sample` before it gets its name, so a
+    failed save never replaces a good one. `beside` writes what else belongs into the directory.
 
     Raises:
         ModelError: the reloaded scores differ, or the saved model cannot be loaded.
         StorageError: the disk refused.
     """
-    processes.by_main(lambda: _save_and_rescore(model, tokenizer, path, sample, beside))
+    processes.by_main(lambda: _save_and_rescore(model, tokenizer, path, sample, beside, load))
 
 
 def _save_and_rescore(
@@ -227,9 +238,10 @@ def _save_and_rescore(
     path: Path,
     sample: ScoredSample,
     beside: Callable[[Path], None] | None,
+    load: Callable[..., PreTrainedModel],
 ) -> None:
     with torch.no_grad(), evaluating(model):
-        expected = response_scores(model, sample.input_ids, sample.attention_mask)
+        expected = _readings(model, sample)
     plain = merged(model)
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(plain.config.pad_token_id)
@@ -238,9 +250,9 @@ def _save_and_rescore(
         if beside:
             beside(temporary)
         del plain
-        reloaded = load_reward_model(str(temporary), device=expected.device)
+        reloaded = load(str(temporary), device=expected.device)
         with torch.no_grad():
-            scores = response_scores(reloaded, sample.input_ids, sample.attention_mask)
+            scores = _readings(reloaded, sample)
         difference = float((scores - expected).abs().max())
         tolerance = FOUR_BIT_TOLERANCE if is_quantized(model) else RELOAD_TOLERANCE
         if not difference <= tolerance * max(1.0, float(expected.abs().max())):
@@ -248,3 +260,9 @@ def _save_and_rescore(
                 f"{path}: the head was not saved as it was trained: reloaded, its scores differ by "
                 f"{difference:.3g}; expected at most {tolerance:g}. Nothing was replaced"
             )
+
+
+def _readings(model: nn.Module, sample: ScoredSample) -> Tensor:
+    """(B, outputs) of the head at each row's last token."""
+    features = response_features(model, sample.input_ids, sample.attention_mask)
+    return head_readings(score_head(model), features)

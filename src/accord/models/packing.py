@@ -1,8 +1,8 @@
 """Rows of a batch as one row without padding, in which rows that start alike share their start.
 
 Every layer but attention works on tokens by themselves, so only attention has to know where rows
-begin. It is given one function here: each piece attends to itself and, where it continues another
-(the responses to one prompt), to that. Nothing is padded and a shared prompt is computed once, in
+begin. It is given one function here: each piece attends to itself and, where it continues others
+(the responses to one prompt), to those. Nothing is padded and a shared prompt is computed once, in
 training as well: its gradient is the sum over the rows that share it.
 """
 
@@ -29,7 +29,7 @@ _NAME = "accord_packed"
 class Piece(NamedTuple):
     """A run of tokens; `after` is the index of the piece that it continues, if it does.
 
-    `mask` is (length, length of that piece + length) bool: what each token attends to.
+    `mask` is (length, length of the row up to its end) bool: what each token attends to.
     """
 
     length: int
@@ -46,38 +46,44 @@ class Packed(NamedTuple):
     place: Tensor
 
 
-def pack(input_ids: Tensor, attention_mask: Tensor) -> Packed:
-    """Pack right-padded rows (B, L), sharing the starts that it pays to share."""
+def pack(input_ids: Tensor, attention_mask: Tensor, *, levels: int = 1) -> Packed:
+    """Pack right-padded rows (B, L), sharing the starts that it pays to share.
+
+    With more `levels`, rows that share a start may in turn share what follows it in smaller groups.
+    """
     lengths = attention_mask.sum(dim=1).tolist()
     ids = input_ids.numpy()
     rows = [ids[r, :n] for r, n in enumerate(lengths)]
     place = np.zeros(ids.shape, dtype=np.int64)
     tokens: list[np.ndarray] = []
-    positions: list[np.ndarray] = []
     pieces: list[Piece] = []
+    positions: list[np.ndarray] = []
     count = 0
 
-    def add(row: np.ndarray, start: int, after: int | None) -> slice:
+    def add(row: np.ndarray, members: list[int], start: int, after: int | None) -> None:
         nonlocal count
         own = len(row) - start
         mask = None if after is None else torch.ones(own, start + own).tril(start).bool()
         tokens.append(row[start:])
         positions.append(np.arange(start, len(row)))
         pieces.append(Piece(own, after, mask))
+        place[members, start : len(row)] = np.arange(count, count + own)
         count += own
-        return slice(count - own, count)
 
-    for group, shared in _groups(rows):
-        start = None
-        if len(group) > 1:
-            where = add(rows[group[0]][:shared], 0, None)
-            start = len(pieces) - 1
-            place[group, :shared] = np.arange(where.start, where.stop)
-        for r in group:
-            where = add(rows[r], shared if len(group) > 1 else 0, start)
-            place[r, lengths[r] - pieces[-1].length : lengths[r]] = np.arange(
-                where.start, where.stop
-            )
+    def lay(members: list[int], start: int, after: int | None, depth: int) -> None:
+        if depth == levels:
+            groups: Any = (([i], 0) for i in range(len(members)))
+        else:
+            groups = _groups([rows[r][start:] for r in members])
+        for indices, shared in groups:
+            group = [members[i] for i in indices]
+            if len(group) == 1:
+                add(rows[group[0]], group, start, after)
+            else:
+                add(rows[group[0]][: start + shared], group, start, after)
+                lay(group, start + shared, len(pieces) - 1, depth + 1)
+
+    lay(list(range(len(rows))), 0, None, 0)
     return Packed(
         torch.from_numpy(np.concatenate(tokens))[None],
         torch.from_numpy(np.concatenate(positions))[None],
@@ -136,7 +142,8 @@ def _attend(
     for i, piece in enumerate(pieces):
         k, v = keys[i], values[i]
         if piece.after is not None:
-            k, v = (torch.cat([t[piece.after], t[i]], dim=2) for t in (keys, values))
+            line = _line(pieces, i)
+            k, v = (torch.cat([t[j] for j in line], dim=2) for t in (keys, values))
         shares_heads = query.shape[1] != key.shape[1]
         if query.dtype == torch.bfloat16 and not shares_heads and not dropout and scaling:
             out = _HalfAttention.apply(queries[i], k, v, piece.mask, scaling)  # type: ignore[no-untyped-call]
@@ -153,6 +160,12 @@ def _attend(
             )
         found.append(out.transpose(1, 2))
     return torch.cat(found, dim=1), None
+
+
+def _line(pieces: Sequence[Piece], last: int) -> list[int]:
+    """A piece and what it continues, back to a row's start, in order."""
+    after = pieces[last].after
+    return [last] if after is None else [*_line(pieces, after), last]
 
 
 AttentionInterface.register(_NAME, _attend)
@@ -222,12 +235,12 @@ def packed_hidden_states(
     return states.index_select(0, packed.place.flatten()).view(*input_ids.shape, -1)
 
 
-def pack_prompts(prompts: Sequence[Sequence[int]]) -> Packed:
-    """Pack prompts of any lengths, equal starts once."""
+def pack_prompts(prompts: Sequence[Sequence[int]], *, levels: int = 1) -> Packed:
+    """Pack prompts of any lengths, equal starts once; `levels` as of `pack`."""
     width = max(map(len, prompts))
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     ids = torch.tensor([[*prompt, *(0,) * (width - len(prompt))] for prompt in prompts])
-    return pack(ids, (torch.arange(width) < lengths[:, None]).long())
+    return pack(ids, (torch.arange(width) < lengths[:, None]).long(), levels=levels)
 
 
 def packed_states(model: PreTrainedModel, packed: Packed, cache: Any = None) -> Tensor:

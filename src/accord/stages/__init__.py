@@ -7,6 +7,7 @@ STAGES = {
     "preferences": "accord.stages.preferences",
     "reward": "accord.stages.reward_modeling",
     "process_reward": "accord.stages.process_reward",
+    "classifier": "accord.stages.classification",
     "ppo": "accord.stages.policy_training.ppo",
     "grpo": "accord.stages.policy_training.grpo",
     "rloo": "accord.stages.policy_training.rloo",

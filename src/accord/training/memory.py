@@ -28,7 +28,7 @@ _GAPS = 5
 _ADAM = 2 * FLOAT32
 _SAMPLED_ROWS = 128
 _GIB = 2**30
-SCORERS = ("reward", "process_reward")
+SCORERS = ("reward", "process_reward", "classifier")
 """Stages whose model has a score for a head, and no logits."""
 _FOUR_BITS = 0.6
 """Bytes a weight of four bits with its scales, and the share of weights that stay whole."""

@@ -1,0 +1,28 @@
+"""What an endpoint that speaks text, and nothing but text, answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ChatReply:
+    """One answer. `top_logprobs` (nats) are of its first token, by the token's text, where the
+    endpoint tells them; `finish` is "length" where the answer was cut off.
+    """
+
+    text: str
+    finish: Literal["stop", "length"] = "stop"
+    top_logprobs: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ChatFailure:
+    """Why there is no answer, after whatever retries helped nothing.
+
+    "refused" is an HTTP error that a second try would meet again; "malformed" is a body that is no
+    answer.
+    """
+
+    kind: Literal["timeout", "unreachable", "rate_limit", "server", "refused", "malformed"]
+    message: str

@@ -1,0 +1,180 @@
+"""Judges behind a chat endpoint: verdicts from log-probs where there are some, else from text."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from accord.core.chat import ChatReply
+from accord.core.errors import AccordError
+from accord.core.interfaces import ChatClient
+from accord.core.types import Message, Row
+from accord.judges.verdicts import grade_verdict, pair_verdict
+from accord.judges.wording import GradeWording, PairWording, transcript
+
+DOWN_AFTER = 32
+"""Questions in a row, each tried several times, without one answer: then the endpoint is down."""
+
+Conversation = list[Message]
+
+
+class EndpointDown(AccordError):
+    """The endpoint answers nothing any more; what it answered before is not lost."""
+
+
+class _Asking:
+    """Puts questions, asks again once where the answer says nothing, and counts all of it."""
+
+    def __init__(self, client: ChatClient, max_tokens: int, top_logprobs: int) -> None:
+        self.client = client
+        self.max_tokens = max_tokens
+        self.top_logprobs = top_logprobs
+        self.counts: Counter[str] = Counter()
+        self._failed_in_a_row = 0
+
+    def verdicts(
+        self,
+        questions: Sequence[Conversation],
+        read: Callable[[ChatReply], float | None],
+        options: Sequence[str],
+    ) -> list[float]:
+        """A number each; NaN where the judge abstained."""
+        found = self._ask(questions, read)
+        silent = [i for i, value in enumerate(found) if value is None]
+        self.counts["nonsense"] += len(silent)
+        again = [_reminded(questions[i], options) for i in silent]
+        for i, value in zip(silent, self._ask(again, read), strict=True):
+            found[i] = math.nan if value is None else value
+        values = [math.nan if value is None else value for value in found]
+        self.counts["judged"] += len(values)
+        self.counts["abstained"] += sum(map(math.isnan, values))
+        return values
+
+    def _ask(
+        self, questions: Sequence[Conversation], read: Callable[[ChatReply], float | None]
+    ) -> list[float | None]:
+        """None for an answer that says nothing, NaN where there is no answer.
+
+        Raises:
+            EndpointDown: nobody answers.
+        """
+        found: list[float | None] = []
+        for start in range(0, len(questions), DOWN_AFTER):
+            replies = self.client.complete(
+                questions[start : start + DOWN_AFTER],
+                temperature=0.0,
+                max_tokens=self.max_tokens,
+                top_logprobs=self.top_logprobs,
+            )
+            for reply in replies:
+                if isinstance(reply, ChatReply):
+                    self._failed_in_a_row = 0
+                    self.counts["cut"] += reply.finish == "length" and read(reply) is None
+                    found.append(read(reply))
+                    continue
+                self.counts[reply.kind] += 1
+                self._failed_in_a_row += reply.kind != "refused"
+                if self._failed_in_a_row >= DOWN_AFTER:
+                    raise EndpointDown(
+                        f"{self.client.name}: {self._failed_in_a_row} questions in a row had no "
+                        f"answer ({reply.kind}: {reply.message}); run again when it is back"
+                    )
+                found.append(math.nan)
+        return found
+
+
+class EndpointJudge:
+    """A `PairJudge` behind a `ChatClient`.
+
+    Attributes:
+        counts: pairs that were "judged", and those on which it "abstained"; first answers that were
+            "nonsense" (asked again once), answers that were "cut" before a verdict, and questions
+            without an answer, by `ChatFailure.kind`.
+    """
+
+    def __init__(
+        self,
+        client: ChatClient,
+        *,
+        wording: PairWording | None = None,
+        max_tokens: int = 16,
+        top_logprobs: int = 20,
+    ) -> None:
+        """Take a client.
+
+        Args:
+            client: for the endpoint.
+            wording: how a pair is put.
+            max_tokens: of an answer; more where the wording lets the judge think first.
+            top_logprobs: asked for; 0 for an endpoint that knows none and refuses the question.
+        """
+        self.wording = wording or PairWording()
+        self._asking = _Asking(client, max_tokens, top_logprobs)
+        self.counts = self._asking.counts
+
+    @property
+    def name(self) -> str:
+        """Model and wording."""
+        return f"{self._asking.client.name} ({self.wording.label})"
+
+    def compare(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        a: Sequence[str],
+        b: Sequence[str],
+        columns: Sequence[Row] | None = None,  # noqa: ARG002 (the protocol's)
+    ) -> list[float]:
+        """The probability that response a, shown first, is the better; NaN where it abstained.
+
+        Raises:
+            EndpointDown: nobody answers any more.
+        """
+        texts = zip(map(transcript, prompts), a, b, strict=True)
+        questions = [self.wording.messages(*three) for three in texts]
+        options = self.wording.options
+        return self._asking.verdicts(questions, lambda r: pair_verdict(r, options), options)
+
+
+class EndpointGrader:
+    """A `RubricJudge` behind a `ChatClient`; see `EndpointJudge`."""
+
+    def __init__(
+        self,
+        client: ChatClient,
+        *,
+        wording: GradeWording | None = None,
+        max_tokens: int = 16,
+        top_logprobs: int = 20,
+    ) -> None:
+        """Arguments as for `EndpointJudge`."""
+        self.wording = wording or GradeWording()
+        self._asking = _Asking(client, max_tokens, top_logprobs)
+        self.counts = self._asking.counts
+
+    @property
+    def name(self) -> str:
+        """Model and wording."""
+        return f"{self._asking.client.name} ({self.wording.label})"
+
+    def grade(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        responses: Sequence[str],
+        columns: Sequence[Row] | None = None,  # noqa: ARG002 (the protocol's)
+    ) -> list[float]:
+        """Grades between the lowest and the highest; NaN where it abstained.
+
+        Raises:
+            EndpointDown: nobody answers any more.
+        """
+        texts = zip(map(transcript, prompts), responses, strict=True)
+        questions = [self.wording.messages(*two) for two in texts]
+        options = self.wording.options
+        return self._asking.verdicts(questions, lambda r: grade_verdict(r, options), options)
+
+
+def _reminded(question: Conversation, options: Sequence[str]) -> Conversation:
+    """The question once more, in other words: at temperature 0 the same would be answered alike."""
+    *before, last = question
+    known = " or ".join(options) if len(options) < 3 else f"{options[0]} to {options[-1]}"
+    text = f"{last['content']}\n\nSay nothing but your verdict: {known}."
+    return [*before, Message(role=last["role"], content=text)]

@@ -1,0 +1,191 @@
+"""Answers that were paid for once: by content hash, in a file of the run directory."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from accord.core.chat import ChatFailure, ChatReply
+from accord.core.files import hash_json, storage_errors
+from accord.core.interfaces import ChatClient, PairJudge, RubricJudge
+from accord.core.types import Message, Row
+
+PIECE = 64
+"""Questions that are asked before their answers are written down."""
+
+
+class Memory:
+    """Values by content hash in a JSONL file that only grows.
+
+    Each line is one write, on the disk before it counts; a line that a kill cut short is skipped,
+    and what it held is asked again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._values: dict[str, Any] = {}
+        if path.exists():
+            for line in path.read_bytes().splitlines():
+                try:
+                    row = json.loads(line)
+                    self._values[row["key"]] = row["value"]
+                except (ValueError, KeyError, TypeError):
+                    continue
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def add(self, values: dict[str, Any]) -> None:
+        """Keep values, all or (after a crash) some of them.
+
+        Raises:
+            StorageError: the disk refused; what was there before is untouched.
+        """
+        lines = [json.dumps({"key": k, "value": v}, ensure_ascii=False) for k, v in values.items()]
+        if not lines:
+            return
+        # A new line first: the last one may have been cut short.
+        data = ("\n" + "\n".join(lines) + "\n").encode()
+        with storage_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                written = 0
+                while written < len(data):
+                    written += os.write(descriptor, data[written:])
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        self._values |= values
+
+
+class RememberedClient:
+    """A `ChatClient` that asks the same thing once; failures are not remembered."""
+
+    def __init__(self, client: ChatClient, memory: Memory) -> None:
+        self.client = client
+        self.memory = memory
+
+    @property
+    def name(self) -> str:
+        """The client's own."""
+        return self.client.name
+
+    def complete(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        temperature: float,
+        max_tokens: int,
+        top_logprobs: int = 0,
+    ) -> list[ChatReply | ChatFailure]:
+        """What is known, and the client's answers to the rest."""
+        asked = [self.name, temperature, max_tokens, top_logprobs]
+        keys = [hash_json([*asked, list(messages)]) for messages in conversations]
+        new = dict(zip(keys, conversations, strict=True))
+        unknown = [key for key in new if key not in self.memory]
+        failures: dict[str, ChatFailure] = {}
+        for start in range(0, len(unknown), PIECE):
+            piece = unknown[start : start + PIECE]
+            replies = self.client.complete(
+                [new[key] for key in piece],
+                temperature=temperature,
+                max_tokens=max_tokens,
+                top_logprobs=top_logprobs,
+            )
+            said = dict(zip(piece, replies, strict=True))
+            failures |= {k: r for k, r in said.items() if isinstance(r, ChatFailure)}
+            self.memory.add({k: asdict(r) for k, r in said.items() if isinstance(r, ChatReply)})
+        return [failures.get(key) or ChatReply(**self.memory[key]) for key in keys]
+
+
+class RememberedJudge:
+    """A `PairJudge` that is asked about a pair, in one order, once; abstentions are asked again.
+
+    Attributes:
+        hits: pairs whose answer was known.
+    """
+
+    def __init__(self, judge: PairJudge, memory: Memory) -> None:
+        self.judge = judge
+        self.memory = memory
+        self.hits = 0
+
+    @property
+    def name(self) -> str:
+        """The judge's own."""
+        return self.judge.name
+
+    def compare(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        a: Sequence[str],
+        b: Sequence[str],
+        columns: Sequence[Row] | None = None,
+    ) -> list[float]:
+        """What is known, and the judge's answers to the rest."""
+        rows: Sequence[Row] = [{} for _ in prompts] if columns is None else columns
+        items = list(zip(prompts, a, b, rows, strict=True))
+
+        def ask(piece: Sequence[Any]) -> list[float]:
+            return self.judge.compare(*map(list, zip(*piece, strict=True)))
+
+        return _recalled(self, ["pair", self.name], items, ask)
+
+
+class RememberedGrader:
+    """A `RubricJudge` that grades a response once; see `RememberedJudge`."""
+
+    def __init__(self, judge: RubricJudge, memory: Memory) -> None:
+        self.judge = judge
+        self.memory = memory
+        self.hits = 0
+
+    @property
+    def name(self) -> str:
+        """The judge's own."""
+        return self.judge.name
+
+    def grade(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        responses: Sequence[str],
+        columns: Sequence[Row] | None = None,
+    ) -> list[float]:
+        """What is known, and the judge's answers to the rest."""
+        rows: Sequence[Row] = [{} for _ in prompts] if columns is None else columns
+        items = list(zip(prompts, responses, rows, strict=True))
+
+        def ask(piece: Sequence[Any]) -> list[float]:
+            return self.judge.grade(*map(list, zip(*piece, strict=True)))
+
+        return _recalled(self, ["grade", self.name], items, ask)
+
+
+def _recalled(
+    of: RememberedJudge | RememberedGrader,
+    prefix: list[str],
+    items: Sequence[tuple[Any, ...]],
+    ask: Callable[[Sequence[Any]], list[float]],
+) -> list[float]:
+    keys = [hash_json([*prefix, *map(_plain, item)]) for item in items]
+    new = {key: item for key, item in zip(keys, items, strict=True) if key not in of.memory}
+    of.hits += sum(key in of.memory for key in keys)
+    found: dict[str, float] = {}
+    for start in range(0, len(new), PIECE):
+        piece = list(new)[start : start + PIECE]
+        said = dict(zip(piece, ask([new[key] for key in piece]), strict=True))
+        of.memory.add({key: value for key, value in said.items() if not math.isnan(value)})
+        found |= said
+    return [found[key] if key in found else float(of.memory[key]) for key in keys]
+
+
+def _plain(value: Any) -> Any:
+    """A prompt or a row as JSON has it; what JSON does not know is named by its text."""
+    return json.loads(json.dumps(value, default=str))

@@ -1,0 +1,1 @@
+"""Classifiers of texts, such as toxicity, refusal and helpfulness."""

@@ -1,0 +1,149 @@
+"""Nothing is asked twice: across restarts, kills, and copies of a question."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accord.core.chat import ChatFailure, ChatReply
+from accord.core.types import Message
+from accord.judges.both_orders import BothOrders
+from accord.judges.endpoint_judge import EndpointDown, EndpointJudge
+from accord.judges.remembered import (
+    PIECE,
+    Memory,
+    RememberedClient,
+    RememberedGrader,
+    RememberedJudge,
+)
+
+
+class Counting:
+    """Prefers the longer, abstains on "?", and counts what it is asked."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def compare(self, prompts: Any, a: Sequence[str], b: Sequence[str], columns: Any = None) -> Any:
+        pairs = list(zip(a, b, strict=True))
+        self.asked += pairs
+        return [math.nan if "?" in x + y else float(len(x) > len(y)) for x, y in pairs]
+
+    def grade(self, prompts: Any, responses: Sequence[str], columns: Any = None) -> list[float]:
+        self.asked += [(text, "") for text in responses]
+        return [float(len(text)) for text in responses]
+
+
+def prompts(count: int) -> list[list[Message]]:
+    return [[{"role": "user", "content": f"q{n}"}] for n in range(count)]
+
+
+def test_a_resumed_run_asks_nothing_twice(tmp_path: Path) -> None:
+    path = tmp_path / "run/judgements.jsonl"
+    first, second = Counting(), Counting()
+    a, b = ["long", "a"], ["b", "long"]
+    expected = BothOrders(RememberedJudge(first, Memory(path))).compare(prompts(2), a, b)
+    resumed = RememberedJudge(second, Memory(path))
+    assert BothOrders(resumed).compare(prompts(2), a, b) == expected == [1.0, 0.0]
+    assert len(first.asked) == 4 and second.asked == [] and resumed.hits == 4
+
+
+def test_another_prompt_order_column_or_judge_is_another_question(tmp_path: Path) -> None:
+    judge = Counting()
+    memory = Memory(tmp_path / "m.jsonl")
+    remembered = RememberedJudge(judge, memory)
+    one = prompts(2)
+    remembered.compare(one[:1], ["x"], ["y"])
+    remembered.compare(one[1:], ["x"], ["y"])
+    remembered.compare(one[:1], ["y"], ["x"])
+    remembered.compare(one[:1], ["x"], ["y"], [{"reference": "z"}])
+    assert len(judge.asked) == 4
+    judge.name = "another"  # type: ignore[misc]
+    RememberedJudge(judge, memory).compare(one[:1], ["x"], ["y"])
+    assert len(judge.asked) == 5
+
+
+def test_the_same_question_in_one_call_is_asked_once(tmp_path: Path) -> None:
+    judge = Counting()
+    found = RememberedJudge(judge, Memory(tmp_path / "m")).compare(
+        prompts(1) * 3, ["xx"] * 3, ["y"] * 3
+    )
+    assert found == [1.0] * 3 and len(judge.asked) == 1
+
+
+def test_abstentions_are_asked_again(tmp_path: Path) -> None:
+    judge = Counting()
+    remembered = RememberedJudge(judge, Memory(tmp_path / "m"))
+    for _ in range(2):
+        assert math.isnan(remembered.compare(prompts(1), ["?"], ["y"])[0])
+    assert len(judge.asked) == 2
+
+
+def test_grades_are_remembered(tmp_path: Path) -> None:
+    judge = Counting()
+    for _ in range(2):
+        grader = RememberedGrader(judge, Memory(tmp_path / "m"))
+        assert grader.grade(prompts(2), ["one", "three"]) == [3.0, 5.0]
+    assert len(judge.asked) == 2
+
+
+@pytest.mark.parametrize("kept", [1, 20, 60, 100, 130])
+def test_a_line_that_was_cut_short_loses_itself_alone(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "m.jsonl"
+    memory = Memory(path)
+    memory.add({"one": 1.0, "two": 2.0})
+    memory.add({"three": [3.0]})
+    path.write_bytes(path.read_bytes()[:kept])
+    after = Memory(path)
+    after.add({"four": 4.0})
+    again = Memory(path)
+    assert again["four"] == 4.0
+    assert {n for n in ("one", "two", "three") if n in after} == {
+        n for n in ("one", "two", "three") if n in again
+    }
+
+
+class FailsLater:
+    """Answers so many questions, and then nobody is there."""
+
+    name = "fails-later"
+
+    def __init__(self, answers: int) -> None:
+        self.left = answers
+        self.asked: list[str] = []
+
+    def complete(self, conversations: Any, **_: Any) -> list[ChatReply | ChatFailure]:
+        found: list[ChatReply | ChatFailure] = []
+        for conversation in conversations:
+            self.left -= 1
+            if self.left < 0:
+                found.append(ChatFailure("unreachable", "gone"))
+            else:
+                self.asked.append(conversation[-1]["content"])
+                found.append(ChatReply("A" if self.left % 2 else "who knows"))
+        return found
+
+
+def test_an_endpoint_that_went_down_is_not_paid_twice(tmp_path: Path) -> None:
+    count = 2 * PIECE
+    path = tmp_path / "m.jsonl"
+    questions = prompts(count), ["x"] * count, ["y"] * count
+    down, up = FailsLater(50), FailsLater(10**6)
+    with pytest.raises(EndpointDown):
+        EndpointJudge(RememberedClient(down, Memory(path))).compare(*questions)
+    found = EndpointJudge(RememberedClient(up, Memory(path))).compare(*questions)
+    assert len(found) == count
+    assert len(down.asked) == 50
+    assert not set(down.asked) & set(up.asked)  # nonsense is remembered as well
+
+
+def test_another_temperature_is_another_question(tmp_path: Path) -> None:
+    inner = FailsLater(100)
+    client = RememberedClient(inner, Memory(tmp_path / "m"))
+    for temperature in (0.0, 1.0, 0.0):
+        client.complete(prompts(1), temperature=temperature, max_tokens=1)
+    assert len(inner.asked) == 2
