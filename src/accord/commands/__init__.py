@@ -21,7 +21,17 @@ from accord.core.assets import ASSETS
 from accord.core.config import StageConfig, read_config_file
 from accord.core.errors import ConfigError
 
-__all__ = ["data", "engine", "evaluate", "label", "lineage", "quickstart", "report", "run", "run_stage"]
+__all__ = [
+    "data",
+    "engine",
+    "evaluate",
+    "label",
+    "lineage",
+    "quickstart",
+    "report",
+    "run",
+    "run_stage",
+]
 
 _COMMON = """options of every stage:
   --output_dir DIR   the run directory (needed)

@@ -72,7 +72,7 @@ def _steps(directory: Path) -> list[StepFiles]:
     found = [step for step in found if step.stage == STAGE and step.result is not None]
     if not found:
         raise AccordError(
-            f"{directory}: no finished benchmark in it; `accord evaluate MODEL --suite ...` makes one"
+            f"{directory}: no finished benchmark in it; `accord evaluate MODEL --suite` makes one"
         )
     return found
 

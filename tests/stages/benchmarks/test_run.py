@@ -14,8 +14,8 @@ from accord.core.errors import AccordError, ConfigError
 from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
 from accord.engine.local import LocalEngine
-from accord.models.heads import init_reward_model, save_reward_model
-from accord.models.loading import load_tokenizer
+from accord.models.heads import init_reward_model
+from accord.models.loading import load_tokenizer, save_model
 from accord.stages.benchmarks import answering
 from accord.stages.benchmarks import run as stage
 from accord.stages.benchmarks.config import Config
@@ -37,7 +37,7 @@ def files(tmp_path: Path) -> Path:
     """A folder of benchmarks of two or three questions each."""
     folder = tmp_path / "benchmarks"
     asked = [f"What is {n}?" for n in range(3)]
-    for kind in ("baseline", "baseline_concise", "baseline_verbose"):
+    for kind in ("baseline", "concise", "verbose"):
         rows = [{"instruction": q, "output": f"{kind} {q}", "generator": kind} for q in asked]
         write_jsonl(folder / "alpaca_eval" / f"{kind}.jsonl", rows)
     questions = [
@@ -50,7 +50,7 @@ def files(tmp_path: Path) -> Path:
     write_jsonl(folder / "gsm8k/test.jsonl", [{"question": "2 + 3?", "answer": "5 #### 5"}] * 2)
     problem = {
         "task_id": "HumanEval/0",
-        "prompt": "def one():\n    \"\"\"One.\"\"\"\n",
+        "prompt": 'def one():\n    """One."""\n',
         "entry_point": "one",
         "test": "def check(f):\n    assert f() == 1\n",
         "canonical_solution": "    return 1\n",
@@ -140,7 +140,7 @@ def test_a_stopped_run_asks_nothing_twice(
         ({"suite": ["alpaca_eval"]}, "needs a judge"),
         ({"suite": ["gsm8k"]}, "give benchmarks DIRECTORY"),
         ({"suite": []}, "no suite"),
-        ({"suite": ["gsm8k"], "benchmarks": "/nowhere"}, "no such file"),
+        ({"suite": ["gsm8k"], "benchmarks": "/nowhere"}, "no such folder"),
         ({"suite": ["confidence"], "against": "x"}, "suites that a judge grades"),
         ({"suite": ["confidence"], "judge_url": "http://127.0.0.1:1"}, "belong together"),
         ({"suite": ["trivia"]}, "suite"),
@@ -157,7 +157,7 @@ def test_a_reward_model_compares_and_gives_no_grades(
     tiny_model_dir: Path, files: Path, tmp_path: Path
 ) -> None:
     reward = init_reward_model(str(tiny_model_dir), device=torch.device("cpu"), seed=3)
-    save_reward_model(reward, load_tokenizer(str(tiny_model_dir)), tmp_path / "reward")
+    save_model(reward, load_tokenizer(str(tiny_model_dir)), tmp_path / "reward")
     values = {"benchmarks": str(files), "judge": str(tmp_path / "reward")}
     found = run(config(tiny_model_dir, suite=["alpaca_eval"], **values), tmp_path / "pairs")
     # It reads one response at a time: places mean nothing to it.

@@ -99,9 +99,7 @@ class Respondent:
             for prompt, question in zip(whole, questions, strict=True)
             for _ in range(question.samples)
         ]
-        results = iter(
-            generate(engine, requests, params, seed=self.seed * 100_003 + number)
-        )
+        results = iter(generate(engine, requests, params, seed=self.seed * 100_003 + number))
         answers = []
         for prompt, question in zip(whole, questions, strict=True):
             said = [next(results) for _ in range(question.samples)]

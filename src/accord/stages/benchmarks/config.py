@@ -31,9 +31,10 @@ class Config(SamplingConfig):
     """which benchmarks; instruction_following, confidence and unanswerable ship, the others are
     read from files"""
     benchmarks: InputPath | None = None
-    """directory of the benchmarks' files: alpaca_eval/baseline.jsonl, mt_bench/question.jsonl and
-    reference_answer.jsonl and judge_prompts.jsonl, humaneval/HumanEval.jsonl.gz,
-    gsm8k/test.jsonl.gz, xstest/xstest_prompts.csv, llmbar/"""
+    """directory of the benchmarks' files, .jsonl, .json or .csv, also gzipped: alpaca_eval/baseline
+    (with concise, verbose, difficulty; against a model, instructions will do), mt_bench/question
+    with reference_answer and judge_prompts, humaneval/HumanEval, gsm8k/test, xstest/xstest_prompts,
+    and llmbar/, on which a judge is checked"""
     against: InputPath | None = None
     """another policy: alpaca_eval and mt_bench become win rates against its answers"""
     judge: InputPath | None = None

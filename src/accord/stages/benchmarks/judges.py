@@ -7,7 +7,6 @@ from transformers import AutoConfig
 
 from accord.core.chat import ChatReply
 from accord.core.device import default_device
-from accord.core.errors import ConfigError
 from accord.core.interfaces import ChatClient, PairJudge, RubricJudge
 from accord.core.run_dir import RunDir
 from accord.core.types import Message
@@ -88,4 +87,3 @@ def ask_with(client: ChatClient) -> Callable[[Sequence[Sequence[Message]]], list
         return [reply.text if isinstance(reply, ChatReply) else None for reply in replies]
 
     return ask
-
