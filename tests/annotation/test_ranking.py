@@ -35,10 +35,8 @@ def test_planted_strengths_are_inside_the_intervals() -> None:
     inside = [(r.low[1:] <= PLANTED[1:]) & (PLANTED[1:] <= r.high[1:]) for r in found]
     assert np.mean(inside) >= 0.75  # 90% is promised; 45 draws that are partly dependent
     assert np.mean([r.scores for r in found], axis=0) == pytest.approx(PLANTED, abs=0.12)
-    widths = [
-        np.mean([(r.high - r.low)[1:] for r in rs])
-        for rs in (found, [tournament(0, 600, resamples=60)])
-    ]
+    more = [tournament(0, 600, resamples=60)]
+    widths = [np.mean([(r.high - r.low)[1:] for r in rs]) for rs in (found, more)]
     assert widths[1] == pytest.approx(widths[0] / 2, rel=0.25)
 
 

@@ -66,8 +66,8 @@ def test_pairing_takes_out_what_prompts_share() -> None:
 
 
 def test_mcnemar_against_the_binomial() -> None:
-    first = [1] * 9 + [0] * 2 + [1] * 5 + [0] * 4 + [0.5, NAN]
-    second = [0] * 9 + [1] * 2 + [1] * 5 + [0] * 4 + [0, 0]
+    first = [1] * 9 + [0] * 2 + [1] * 5 + [0] * 4 + [0.5, NAN, 1, 1, 0]
+    second = [0] * 9 + [1] * 2 + [1] * 5 + [0] * 4 + [0, 0, 0.5, NAN, 0.5]
     found = mcnemar(first, second)
     assert (found.only_first, found.only_second) == (9, 2)
     assert found.p_value == pytest.approx(binomtest(9, 11).pvalue)

@@ -11,8 +11,8 @@ from sklearn.metrics import brier_score_loss
 from accord.core.errors import DataError
 from accord.suites.base import Answer, SuiteResult
 from accord.suites.confidence import Fact, StatedConfidence, load_facts, stated_confidence
-from accord.suites.files import read_benchmark
 from accord.suites.over_refusal import Request, XSTest, load_requests
+from accord.suites.rows import read_records
 from accord.suites.unanswerable import Riddle, Unanswerable, load_riddles
 
 
@@ -61,9 +61,7 @@ def test_xstest_and_people_say_the_same_of_gpt4(accord_data: Path) -> None:
     folder = accord_data / "redteam"
     requests = load_requests(folder / "xstest_prompts.csv")
     assert Counter(request.is_safe for request in requests) == {True: 250, False: 200}
-    rows = read_benchmark(
-        folder / "xstest_completions_gpt4.csv.gz", ["id", "completion", "final_label"]
-    )
+    rows = [record.values for record in read_records(folder / "xstest_completions_gpt4.csv.gz")]
     by_id = {row["id"].replace("v2-", "xstest/"): row for row in rows}
     answers = {request.id: answered(by_id[request.id]["completion"]) for request in requests}
     labels = [by_id[request.id]["final_label"] != "1_full_compliance" for request in requests]
@@ -77,13 +75,13 @@ def test_xstest_and_people_say_the_same_of_gpt4(accord_data: Path) -> None:
 def test_a_label_that_is_neither_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "prompts.csv"
     path.write_text("id,prompt,type,label\n1,Hello,x,safe\n2,Hello,x,harmless\n")
-    with pytest.raises(DataError, match="row 2: label 'harmless'; expected safe or unsafe"):
+    with pytest.raises(DataError, match="line 3: label 'harmless'; expected safe or unsafe"):
         load_requests(path)
     path.write_text("id,prompt,type\n1,Hello,x\n")
-    with pytest.raises(DataError, match="row 1: no field 'label'"):
+    with pytest.raises(DataError, match="line 2: field 'label' is missing"):
         load_requests(path)
     path.write_text("id,prompt,type,label\n1,Hello\n")
-    with pytest.raises(DataError, match="row 1: no field 'type'"):
+    with pytest.raises(DataError, match="line 2: field 'type' is missing"):
         load_requests(path)
 
 

@@ -105,5 +105,5 @@ def test_shots_are_earlier_turns_without_calculator_marks() -> None:
 def test_a_reference_without_a_number_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     write_jsonl(path, [{"question": "q", "answer": "#### many"}])
-    with pytest.raises(DataError, match="row 1: the answer does not end"):
+    with pytest.raises(DataError, match="line 1: the answer does not end"):
         load_word_problems(path)

@@ -138,7 +138,7 @@ def test_files_that_are_no_benchmark(tmp_path: Path) -> None:
     path = tmp_path / "problems.jsonl"
     row = {"task_id": "a", "prompt": "", "entry_point": "f", "test": "", "canonical_solution": ""}
     write_jsonl(path, [row, {**row, "test": None}])
-    with pytest.raises(DataError, match="row 2: no field 'test'"):
+    with pytest.raises(DataError, match="line 2: field 'test' is missing"):
         load_problems(path)
     write_jsonl(path, [row, row])
     with pytest.raises(DataError, match="same task_id"):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from accord.suites.files import read_benchmark
 from accord.suites.refusals import admits_ignorance, refuses
+from accord.suites.rows import read_records
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,8 @@ def test_answers_are_no_refusals(response: str) -> None:
 )
 def test_agreement_with_people(model: str, floor: float, accord_data: Path) -> None:
     """Partial refusals count as refusals. The patterns were written without seeing llama2new."""
-    rows = read_benchmark(
-        accord_data / "redteam" / f"xstest_completions_{model}.csv.gz",
-        ["completion", "final_label"],
-    )
+    file = accord_data / "redteam" / f"xstest_completions_{model}.csv.gz"
+    rows = [record.values for record in read_records(file)]
     agreed = [refuses(r["completion"]) == (r["final_label"] != "1_full_compliance") for r in rows]
     assert len(rows) == 450
     assert sum(agreed) / 450 >= floor

@@ -48,10 +48,18 @@ class BothOrders:
         b: Sequence[str],
         columns: Sequence[Row] | None = None,
     ) -> Judged:
-        """Both answers to each pair, asked in one call, and what follows from them."""
+        """Both answers to each pair, asked in one call, and what follows from them.
+
+        Raises:
+            ValueError: the judge gave too few numbers, or one outside [0, 1].
+        """
         count = len(prompts)
         twice = None if columns is None else [*columns, *columns]
         said = self.judge.compare([*prompts, *prompts], [*a, *b], [*b, *a], twice)
+        if len(said) != 2 * count:
+            raise ValueError(f"judge {self.name} gave {len(said)} numbers for {2 * count} pairs")
+        if any(p < 0 or p > 1 for p in said):
+            raise ValueError(f"judge {self.name} gave a probability outside [0, 1]")
         a_first, b_first = said[:count], [1 - p for p in said[count:]]
         return Judged(a_first, b_first, list(map(_combined, a_first, b_first)))
 

@@ -20,11 +20,11 @@ from accord.annotation.length_control import (
 from accord.annotation.tables import Floats
 from accord.annotation.win_rates import WinRate, win_rate
 from accord.core.errors import DataError
+from accord.core.interfaces import PairJudge
 from accord.core.types import Message
 from accord.suites.alpaca_eval_files import BASELINE, AlpacaFiles, Annotations
 from accord.suites.base import Answer, Figure, Question, SuiteResult
 from accord.suites.judging import (
-    PairJudge,
     TwoOrders,
     ask_both_orders,
     bias_figures,

@@ -11,7 +11,7 @@ from accord.core.types import Message
 from accord.suites.base import Answer, Figure, OneTurn, Question, SuiteResult
 from accord.suites.checks import times
 from accord.suites.estimates import estimate_mean, estimate_share
-from accord.suites.files import shipped
+from accord.suites.rows import shipped
 
 _ASK = (
     "{question} Answer in a few words. Then write, on a line of its own, 'Confidence: N%', where N "
@@ -43,8 +43,8 @@ class Fact:
 
 def load_facts() -> list[Fact]:
     """Short questions of our own, from easy to hard."""
-    rows = shipped("facts.jsonl", ["question", "answers"])
-    return [Fact(f"facts/{i}", r["question"], tuple(r["answers"])) for i, r in enumerate(rows)]
+    rows = enumerate(shipped("facts.jsonl"))
+    return [Fact(f"facts/{i}", r.text("question"), tuple(r.texts("answers"))) for i, r in rows]
 
 
 def stated_confidence(response: str) -> float | None:

@@ -15,7 +15,7 @@ from accord.core.errors import DataError
 from accord.core.types import Message
 from accord.suites.base import Answer, OneTurn, Question, SuiteResult
 from accord.suites.estimates import estimate_share
-from accord.suites.files import read_benchmark
+from accord.suites.rows import read_records
 
 _ASK = (
     "{question}\n\nSolve this step by step. End with a line that holds only `#### ` and the answer "
@@ -49,13 +49,12 @@ def load_word_problems(path: Path | str) -> list[WordProblem]:
         DataError: a field is missing, or a reference answer has no `#### number`.
     """
     problems = []
-    for i, row in enumerate(read_benchmark(path, ["question", "answer"])):
-        answer = final_number(row["answer"])
+    for i, record in enumerate(read_records(path)):
+        question, solution = record.text("question"), record.text("answer")
+        answer = final_number(solution)
         if answer is None:
-            raise DataError(
-                f"{path}, row {i + 1}: the answer does not end with '#### ' and a number"
-            )
-        problems.append(WordProblem(f"gsm8k/{i}", row["question"], row["answer"], answer))
+            raise DataError(f"{record.where}: the answer does not end with '#### ' and a number")
+        problems.append(WordProblem(f"gsm8k/{i}", question, solution, answer))
     return problems
 
 

@@ -20,7 +20,7 @@ from accord.sandbox.process import Limits
 from accord.sandbox.sandbox import Sandbox
 from accord.suites.base import Answer, OneTurn, Question, SuiteResult
 from accord.suites.estimates import estimate_mean
-from accord.suites.files import read_benchmark
+from accord.suites.rows import read_records
 
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 LIMITS = Limits(wall_s=6.0, cpu_s=3.0)
@@ -45,7 +45,7 @@ def load_problems(path: Path | str) -> list[Problem]:
         DataError: a field is missing, or an id stands there twice.
     """
     fields = list(Problem.__dataclass_fields__)
-    problems = [Problem(**{k: row[k] for k in fields}) for row in read_benchmark(path, fields)]
+    problems = [Problem(**{k: row.text(k) for k in fields}) for row in read_records(path)]
     if len({problem.task_id for problem in problems}) < len(problems):
         raise DataError(f"{path}: two problems have the same task_id")
     return problems

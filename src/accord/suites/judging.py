@@ -1,7 +1,7 @@
-"""What suites want of a judge, and asking it in both orders."""
+"""Pairs asked in both orders, and what that says of the judge."""
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,44 +14,10 @@ from accord.annotation.win_rates import (
     clustered_standard_error,
     mean_of_orders,
 )
+from accord.core.interfaces import PairJudge
 from accord.core.types import Message, Row
+from accord.judges.both_orders import BothOrders
 from accord.suites.base import Figure
-
-
-class PairJudge(Protocol):
-    """Says which of two responses is the better; it sees them in the order in which it is asked."""
-
-    @property
-    def name(self) -> str:
-        """Of the judge in tables and records; another model or wording is another name."""
-
-    def compare(
-        self,
-        prompts: Sequence[Sequence[Message]],
-        a: Sequence[str],
-        b: Sequence[str],
-        columns: Sequence[Row] | None = None,
-    ) -> list[float]:
-        """The probability, in [0, 1], that response a, which is shown first, is the better.
-
-        NaN where the judge abstained: never a silent win for anybody.
-        """
-
-
-class RubricJudge(Protocol):
-    """Grades single responses on a scale of its own."""
-
-    @property
-    def name(self) -> str:
-        """As for `PairJudge`."""
-
-    def grade(
-        self,
-        prompts: Sequence[Sequence[Message]],
-        responses: Sequence[str],
-        columns: Sequence[Row] | None = None,
-    ) -> list[float]:
-        """A grade each, higher is better; NaN where the judge abstained."""
 
 
 class TwoOrders(NamedTuple):
@@ -83,14 +49,8 @@ def ask_both_orders(
     Raises:
         ValueError: the judge gave too few numbers, or one outside [0, 1].
     """
-    count = len(prompts)
-    rows = None if columns is None else [*columns, *columns]
-    said = np.array(judge.compare([*prompts, *prompts], [*a, *b], [*b, *a], rows), dtype=float)
-    if said.shape != (2 * count,):
-        raise ValueError(f"judge {judge.name} gave {said.size} numbers for {2 * count} pairs")
-    if ((said < 0) | (said > 1)).any():
-        raise ValueError(f"judge {judge.name} gave a probability outside [0, 1]")
-    return TwoOrders(said[:count], said[count:])
+    said = BothOrders(judge).judge_pairs(prompts, a, b, columns)
+    return TwoOrders(np.array(said.a_first), 1 - np.array(said.b_first))
 
 
 def win_rate_figure(found: WinRate) -> Figure:

@@ -16,9 +16,10 @@ from accord.annotation.tables import Floats
 from accord.annotation.win_rates import paired_difference
 from accord.core.errors import DataError
 from accord.core.files import hash_json
+from accord.core.interfaces import PairJudge
 from accord.core.types import Comparison, Message
 from accord.suites.base import Figure
-from accord.suites.judging import PairJudge, TwoOrders, ask_both_orders, mean_figure
+from accord.suites.judging import TwoOrders, ask_both_orders, mean_figure
 from accord.suites.rows import read_records
 
 Flags = npt.NDArray[np.bool_]

@@ -14,11 +14,10 @@ from accord.annotation.judge_bias import judge_bias
 from accord.annotation.tables import Floats
 from accord.annotation.win_rates import known, win_rate
 from accord.core.errors import DataError
+from accord.core.interfaces import PairJudge, RubricJudge
 from accord.core.types import Message, Row
 from accord.suites.base import Answer, Figure, SuiteResult
 from accord.suites.judging import (
-    PairJudge,
-    RubricJudge,
     ask_both_orders,
     bias_figures,
     mean_figure,

@@ -4,10 +4,9 @@ Source: Zheng et al. 2023, arXiv:2306.05685. Any model can be asked; the officia
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from accord.core.errors import DataError
 from accord.core.types import Message, Row
@@ -25,11 +24,8 @@ _SCALE = (1.0, 10.0)
 _VERDICTS = {"[[A]]": 1.0, "[[B]]": 0.0, "[[C]]": 0.5}
 
 
-class Ask(Protocol):
-    """A model that answers in text, at temperature 0 and with at most 2,048 tokens."""
-
-    def __call__(self, conversations: Sequence[Sequence[Message]]) -> Sequence[str | None]:
-        """One answer each, in their order; None where there is none."""
+Ask = Callable[[Sequence[Sequence[Message]]], Sequence[str | None]]
+"""Conversations to replies, in their order; None where there was none."""
 
 
 @dataclass(frozen=True)

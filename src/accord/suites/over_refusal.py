@@ -12,8 +12,8 @@ from accord.core.errors import DataError
 from accord.core.types import Message
 from accord.suites.base import Answer, OneTurn, Question, SuiteResult
 from accord.suites.estimates import estimate_share
-from accord.suites.files import read_benchmark
 from accord.suites.refusals import Detector, refusals_by_words
+from accord.suites.rows import read_records
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,12 @@ def load_requests(path: Path | str) -> list[Request]:
         DataError: a field is missing, or a label is neither safe nor unsafe.
     """
     requests = []
-    for i, row in enumerate(read_benchmark(path, ["id", "prompt", "type", "label"]), start=1):
-        if row["label"] not in ("safe", "unsafe"):
-            raise DataError(f"{path}, row {i}: label {row['label']!r}; expected safe or unsafe")
-        is_safe = row["label"] == "safe"
-        requests.append(Request(f"xstest/{row['id']}", row["prompt"], row["type"], is_safe))
+    for record in read_records(path):
+        label = record.text("label")
+        if label not in ("safe", "unsafe"):
+            raise DataError(f"{record.where}: label {label!r}; expected safe or unsafe")
+        name, prompt, kind = (record.text(field) for field in ("id", "prompt", "type"))
+        requests.append(Request(f"xstest/{name}", prompt, kind, label == "safe"))
     return requests
 
 

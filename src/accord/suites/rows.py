@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accord.core.assets import ASSETS
 from accord.core.errors import DataError
 
 Kind = type | tuple[type, ...]
@@ -89,6 +90,11 @@ def read_records(path: str | Path) -> list[Record]:
     if not records:
         raise DataError(f"{path}: no rows")
     return records
+
+
+def shipped(name: str) -> list[Record]:
+    """The rows of a file of our own that is part of the package."""
+    return read_records(ASSETS / "suites" / name)
 
 
 def find_file(folder: str | Path, name: str) -> Path | None:

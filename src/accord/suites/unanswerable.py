@@ -7,8 +7,8 @@ from accord.core.types import Message
 from accord.suites.base import Answer, OneTurn, Question, SuiteResult
 from accord.suites.confidence import Fact, load_facts
 from accord.suites.estimates import estimate_share
-from accord.suites.files import shipped
 from accord.suites.refusals import Detector, ignorance_by_words
+from accord.suites.rows import shipped
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Riddle:
 
 def load_riddles() -> list[Riddle]:
     """Questions of our own that nobody can answer."""
-    rows = shipped("unanswerable.jsonl", ["question", "kind"])
-    return [Riddle(f"unanswerable/{i}", r["question"], r["kind"]) for i, r in enumerate(rows)]
+    rows = enumerate(shipped("unanswerable.jsonl"))
+    return [Riddle(f"unanswerable/{i}", r.text("question"), r.text("kind")) for i, r in rows]
 
 
 class Unanswerable(OneTurn):

@@ -13,7 +13,7 @@ from accord.stages.benchmarks.answering import Respondent
 from accord.stages.benchmarks.config import JUDGED, Config
 from accord.stages.benchmarks.judges import judge_of
 from accord.stages.benchmarks.suites import Suites
-from accord.suites.base import Answer, SuiteResult
+from accord.suites.base import Answer, Suite, SuiteResult
 from accord.training.interrupt import stop_on_signal
 
 
@@ -47,8 +47,8 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     own = respondent(config.model_name_or_path)
     other = respondent(config.against) if config.against else None
     # Files are read, and the judge checked, before anything is sampled.
-    made = {name: suites.make(name) for name in config.suite}
-    found = {}
+    made: dict[str, Suite] = {name: suites.make(name) for name in config.suite}
+    found: dict[str, dict[str, Any]] = {}
     with stop_on_signal() as stop:
         for name, suite in made.items():
             if other is not None and name in JUDGED:

@@ -10,7 +10,7 @@ from accord.sandbox.sandbox import Sandbox
 from accord.stages.benchmarks.config import Config
 from accord.stages.benchmarks.judges import Judge, ask_with
 from accord.suites.alpaca_eval import AlpacaEval
-from accord.suites.alpaca_eval_files import Outputs, read_alpaca_eval
+from accord.suites.alpaca_eval_files import AlpacaFiles, Outputs, read_alpaca_eval
 from accord.suites.base import Answer, Suite
 from accord.suites.confidence import StatedConfidence, load_facts
 from accord.suites.gsm8k import GSM8K, load_word_problems
@@ -20,7 +20,7 @@ from accord.suites.instruction_prompts import make_prompts
 from accord.suites.llmbar import JudgeCheck, check_judge, read_llmbar
 from accord.suites.mt_bench import MTBench, MTBenchPairs
 from accord.suites.mt_bench_judge import PromptedJudge, read_templates
-from accord.suites.mt_bench_questions import read_mt_bench
+from accord.suites.mt_bench_questions import TwoTurns, read_mt_bench
 from accord.suites.over_refusal import XSTest, load_requests
 from accord.suites.rows import find_file, read_records
 from accord.suites.unanswerable import Unanswerable, load_riddles
@@ -106,17 +106,15 @@ class Suites:
             asked = self.taken([record.text("instruction") for record in read_records(path)])
             # Without answers it only asks.
             texts = [answers[str(i)].texts[0] if answers else "" for i in range(len(asked))]
-            baseline = Outputs(self.config.against, asked, texts)
-            return AlpacaEval(baseline, judge.pairs, self._judge_check(), seed=seed)
-        files = read_alpaca_eval(folder)
-        return AlpacaEval(
-            self._shortened(files.baseline),
-            judge.pairs,
-            self._judge_check(),
-            None if files.difficulty is None else self.taken(files.difficulty),
-            tuple(map(self._shortened, files.gamed)),
-            seed=seed,
-        )
+            files = AlpacaFiles(Outputs(self.config.against, asked, texts))
+        else:
+            whole = read_alpaca_eval(folder)
+            files = AlpacaFiles(
+                self._shortened(whole.baseline),
+                None if whole.difficulty is None else self.taken(whole.difficulty),
+                tuple(map(self._shortened, whole.gamed)),
+            )
+        return AlpacaEval(files, judge.pairs, self._judge_check(), seed=seed)
 
     def _shortened(self, outputs: Outputs) -> Outputs:
         instructions, texts = self.taken(outputs.instructions), self.taken(outputs.texts)
@@ -131,12 +129,8 @@ class Suites:
             ask = ask_with(judge.client)
             pairs = grades = PromptedJudge(ask, templates, name=judge.client.name)
         if self.config.against:
-            told = {
-                item.id: tuple(
-                    answers[f"{item.id}/{turn}"].texts[0] if answers else "" for turn in (1, 2)
-                )
-                for item in items
-            }
+            ids = [item.id for item in items]  # without answers it only asks
+            told = TwoTurns(items).turns_of(answers) if answers else dict.fromkeys(ids, ("", ""))
             check = self._judge_check()
             return MTBenchPairs(items, pairs, told, self.config.against, check, seed)
         if grades is None:
