@@ -81,7 +81,7 @@ def test_a_label_that_is_neither_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 2: field 'label' is missing"):
         load_requests(path)
     path.write_text("id,prompt,type,label\n1,Hello\n")
-    with pytest.raises(DataError, match="line 2: field 'type' is missing"):
+    with pytest.raises(DataError, match="line 2: field 'label' is missing"):
         load_requests(path)
 
 

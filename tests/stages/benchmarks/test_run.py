@@ -1,6 +1,7 @@
 """Suites answered and graded end to end, resumed, refused, and shown side by side."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -64,6 +65,15 @@ def files(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def judge(tiny_model_dir: Path, tmp_path: Path) -> str:
+    """A model whose context holds a judge's questions, letter by letter."""
+    folder = shutil.copytree(tiny_model_dir, tmp_path / "judge")
+    described = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**described, "max_position_embeddings": 8192}))
+    return str(folder)
+
+
 def test_what_ships_needs_no_files(tiny_model_dir: Path, tmp_path: Path) -> None:
     result = run(config(tiny_model_dir, suite=SHIPPED), tmp_path / "run")
     assert list(result.suites) == SHIPPED
@@ -75,11 +85,11 @@ def test_what_ships_needs_no_files(tiny_model_dir: Path, tmp_path: Path) -> None
 
 
 def test_graded_by_files_and_a_local_judge(
-    tiny_model_dir: Path, files: Path, tmp_path: Path
+    tiny_model_dir: Path, judge: str, files: Path, tmp_path: Path
 ) -> None:
     names = ["alpaca_eval", "mt_bench", "gsm8k", "human_eval"]
     made = config(
-        tiny_model_dir, suite=names, benchmarks=str(files), judge=str(tiny_model_dir),
+        tiny_model_dir, suite=names, benchmarks=str(files), judge=judge,
         sandbox="limits",
     )  # fmt: skip
     result = run(made, tmp_path / "run")
@@ -92,11 +102,11 @@ def test_graded_by_files_and_a_local_judge(
 
 
 def test_a_model_against_itself_wins_half(
-    tiny_model_dir: Path, files: Path, tmp_path: Path
+    tiny_model_dir: Path, judge: str, files: Path, tmp_path: Path
 ) -> None:
     made = config(
         tiny_model_dir, suite=["alpaca_eval", "mt_bench"], benchmarks=str(files),
-        judge=str(tiny_model_dir), against=str(tiny_model_dir),
+        judge=judge, against=str(tiny_model_dir),
     )  # fmt: skip
     result = run(made, tmp_path / "run")
     for found in result.suites.values():

@@ -15,7 +15,7 @@ from accord.judges.endpoint_judge import EndpointGrader, EndpointJudge
 from accord.judges.log_prob_judge import LogProbGrader, LogProbJudge
 from accord.judges.remembered import Memory, RememberedClient, RememberedGrader, RememberedJudge
 from accord.judges.reward_judge import RewardJudge
-from accord.models.loading import load_policy, load_tokenizer
+from accord.models.loading import within_context
 from accord.rewards.learned import LearnedReward
 from accord.stages.benchmarks.config import Config
 
@@ -46,14 +46,15 @@ def judge_of(config: Config, run_dir: RunDir) -> Judge | None:
         return _endpoint(config, memory)
     if not config.judge:
         return None
-    architectures = AutoConfig.from_pretrained(config.judge).architectures or []
-    if any("SequenceClassification" in name for name in architectures):
-        reward = LearnedReward(config.judge, device=default_device(), max_length=config.max_length)
+    described = AutoConfig.from_pretrained(config.judge)
+    if any("SequenceClassification" in name for name in described.architectures or []):
+        most = within_context(config.max_length, described)
+        reward = LearnedReward(config.judge, device=default_device(), max_length=most)
         pairs = RewardJudge(reward, name=f"reward model {config.judge}")
         return Judge(pairs.name, RememberedJudge(pairs, memory), None, None, dict)
-    local = load_policy(config.judge, device=default_device()), load_tokenizer(config.judge)
-    judge = LogProbJudge(local, device=default_device())
-    grader = LogProbGrader(local, device=default_device())
+    judge = LogProbJudge(config.judge, device=default_device())
+    same = judge.reader.model, judge.reader.encoder
+    grader = LogProbGrader(same, device=default_device())
     return Judge(
         judge.name,
         RememberedJudge(judge, memory),
