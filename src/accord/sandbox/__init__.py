@@ -1,1 +1,1 @@
-"""The one place where untrusted Python runs; docs/design/0009-sandbox.md says how and why."""
+"""The one place where untrusted Python runs; docs/design/0010-sandbox.md says how and why."""
