@@ -1,6 +1,7 @@
 """Where tasks are put up, and who is known: the lead's side of the store."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from accord.core.types import Message, Task
 from accord.store.answers import check_task
 from accord.store.database import Database
 from accord.store.schema import annotators, slots, tasks
+from accord.store.webhooks import tell
 
 
 class SqlTaskBoard:
@@ -52,7 +54,11 @@ class SqlTaskBoard:
         for task in new:
             check_task(task)
         with self.database.writing() as connection:
-            return sum(self._add(connection, task) for task in new)
+            self.database.chain_alone(connection)
+            added = Counter(task.project for task in new if self._add(connection, task))
+            for project, count in added.items():
+                tell(connection, project, "tasks.added", {"added": count}, now=self.now())
+            return added.total()
 
     def _add(self, connection: Connection, task: Task) -> bool:
         known = connection.execute(select(tasks).where(tasks.c.id == task.id)).mappings().first()
