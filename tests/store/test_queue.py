@@ -136,7 +136,7 @@ def test_overlap_is_of_different_people(queue: SqlTaskQueue) -> None:
     assert queue.lease("eve") is None
 
 
-# The task after this one ---------------------------------------------------------------------------
+# The task after this one --------------------------------------------------------------------------
 
 
 def ahead(queue: SqlTaskQueue, annotator: str, lease: Lease) -> Lease:

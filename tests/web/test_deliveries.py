@@ -1,4 +1,4 @@
-"""Webhooks: signed, told again also after a crash, and never told inside this network unless allowed."""
+"""Webhooks: signed, told again also after a crash, and never inside this network uninvited."""
 
 import http.server
 import itertools

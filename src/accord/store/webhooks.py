@@ -233,7 +233,7 @@ class SqlWebhooks:
 
 
 def _wants(event: Any) -> ColumnElement[bool]:
-    """Whether a webhook's list has an event: JSON is text to every database, and names are plain."""
+    """Whether a webhook's list has an event: every database has JSON as text, too."""
     quoted = f'"{event}"' if isinstance(event, str) else '"' + event + '"'
     return cast(webhooks.c.events, Text).contains(quoted)
 
