@@ -267,9 +267,9 @@ def test_a_task_that_was_held_and_not_shown_is_given_back(
     shown(page, "t1")
     wait_for_next(page)
     page.keyboard.press("?")
-    page.get_by_label("Show the next task as soon as").uncheck()
+    page.get_by_label("Show the next task at once").uncheck()
     until(lambda: queue.progress("demo")["leased"] == 1, page)
-    page.get_by_label("Show the next task as soon as").check()
+    page.get_by_label("Show the next task at once").check()
     wait_for_next(page)
     assert queue.progress("demo")["leased"] == 2
     page.keyboard.press("Escape")

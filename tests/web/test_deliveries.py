@@ -232,7 +232,7 @@ def test_what_nobody_takes_is_switched_off_where_a_lead_sees_it(
     lead = browser("lead")
     services.deliveries.tell_due()
     html = lead.get("/lead/project", params={"name": "chat"}).text
-    assert "1 try in a row failed; the next is 1970-01-12 13:46:41 UTC" in html
+    assert "1 event waits; 1 try in a row failed, the next is 1970-01-12 13:46:41 UTC" in html
     while services.webhooks.of("chat")[0].is_on:
         clock.at += 3600
         services.deliveries.tell_due()

@@ -210,7 +210,7 @@ function goesOn({ path, formData }) {
   byId("whole").disabled = true;
   ahead.forget();
   if (next) htmx.swap(task(), next, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 0 });
-  outbox.flush();
+  outbox.flush().then(() => outbox.isBusy() && tell("")); // what is the matter stands in the outbox
   return true;
 }
 
