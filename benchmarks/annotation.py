@@ -6,7 +6,8 @@
 `load` starts `accord label` on a SQLite file with 4,000 pairs of overlap 3. Annotators think two
 seconds in the mean (exponential) between an answer and the next. "Server" is what the server says
 of itself (Server-Timing), "client" includes the HTTP client's own wait on the same two cores, and
-"browser" is from the submit to the next task on the page.
+"browser" is from the key that submits to the next task on the page, which was fetched while the
+one before was read. The clock starts when the server has answered a first request.
 """
 
 import argparse
@@ -74,6 +75,7 @@ def load(folder: Path, annotators: int, seconds: float) -> None:
             found = None
             while found is None:
                 found = re.search(r"(http://127.0.0.1:\d+)/join/", server.stdout.readline())
+            urllib.request.urlopen(f"{found[1]}/login").close()
             _work(folder, found[1], annotators, seconds)
         finally:
             server.terminate()
@@ -161,7 +163,9 @@ def _browse(url: str, session: str, end: float, waits: dict[str, list[float]]) -
         page.goto(f"{url}/label?project={PROJECT}")
         page.evaluate(
             """() => { window.waits = []; let sent = 0;
-            document.addEventListener("htmx:beforeRequest", () => { sent = performance.now(); });
+            const isSubmit = (event) => event.key === "Enter";
+            const note = (event) => { if (isSubmit(event)) sent = performance.now(); };
+            document.addEventListener("keydown", note, true);
             document.addEventListener("htmx:afterSettle", (event) => {
                 if (event.target.id === "task") window.waits.push(performance.now() - sent);
             }); }"""

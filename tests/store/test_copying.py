@@ -15,8 +15,10 @@ from accord.store import copying
 from accord.store.copying import backup, migrate
 from accord.store.database import Database
 from accord.store.judgements import SqlJudgements
+from accord.store.projects import SqlProjects
 from accord.store.queue import SqlTaskQueue
 from accord.store.schema import judgements, metadata
+from accord.store.webhooks import SqlWebhooks
 
 
 def task(number: int) -> Task:
@@ -33,6 +35,8 @@ def source(tmp_path: Path) -> Iterator[Database]:
     for name in ("Ann", "Ben"):
         queue.register(name)
     queue.add([task(n) for n in range(600)])
+    SqlProjects(database).create("p")
+    SqlWebhooks(database).add("p", "https://example.org/", ["judgement.created"])
     for number in range(60):
         submit(queue, "Ann", f"a{number}")
     queue.submit(queue.undo("Ann", "a3", key="u"), Submission("again", {"verdict": "tie"}))
@@ -65,6 +69,7 @@ def contents(database: Database) -> dict[str, Any]:
 def test_the_copy_is_the_same_store(source: Database, database: Database) -> None:
     copied = migrate(source, database)
     assert copied.rows["judgements"] == 63 and copied.rows["tasks"] == 600
+    assert copied.rows["webhooks"] == 1 and copied.rows["events"] == 62
     assert contents(database) == contents(source)
     assert SqlJudgements(database).is_whole()
     # And it goes on from there: new rows get new numbers, and the chain its next event.
@@ -72,6 +77,7 @@ def test_the_copy_is_the_same_store(source: Database, database: Database) -> Non
     queue.register("Cem")
     submit(queue, "Cem", "new")
     assert SqlJudgements(database).record_export([{}], ["new"], {})
+    assert SqlWebhooks(database).of("p")[0].waiting == 63
     assert SqlJudgements(database).is_whole()
 
 

@@ -17,6 +17,7 @@ from accord.store.judgements import SqlJudgements
 from accord.store.projects import SqlProjects
 from accord.store.queue import SqlTaskQueue
 from accord.store.schema import judgements, metadata
+from accord.store.webhooks import SqlWebhooks
 
 
 @pytest.fixture
@@ -72,15 +73,7 @@ def test_migrations_lead_to_the_schema(database: Database) -> None:
 
 def test_what_an_older_version_wrote_is_kept(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slot that is filled, one that is free; both find their task's place in the order."""
-    monkeypatch.setattr(
-        command, "upgrade", lambda config, _, run=command.upgrade: run(config, "0001")
-    )
-    old = Database.open(url)
-    with old.writing() as connection:
-        for statement in OLD:
-            connection.execute(text(statement))
-    old.close()
-    monkeypatch.undo()
+    write_old(url, monkeypatch, "0001", OLD)
     database = Database.open(url)
     queue = SqlTaskQueue(database)
     with database.reading() as connection:
@@ -96,6 +89,41 @@ def test_what_an_older_version_wrote_is_kept(url: str, monkeypatch: pytest.Monke
     database.close()
 
 
+def test_a_webhook_that_was_there_is_told_from_now_on(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_old(url, monkeypatch, "0002", OLD_WEBHOOK)
+    database = Database.open(url)
+    hooks = SqlWebhooks(database)
+    (hook,) = hooks.of("p")
+    assert (hook.is_on, hook.told, hook.failures, hooks.due()) == (True, 0, 0, [])
+    prompt = (Message(role="user", content="q"),)
+    SqlTaskQueue(database).add([Task("t", "p", "pairwise", prompt, ("x", "y"))])
+    assert hooks.due() == [hook.id]
+    database.close()
+
+
+def write_old(
+    url: str, monkeypatch: pytest.MonkeyPatch, revision: str, statements: list[str]
+) -> None:
+    """A database as an older version left it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            command, "upgrade", lambda config, _, run=command.upgrade: run(config, revision)
+        )
+        old = Database.open(url)
+    with old.writing() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    old.close()
+
+
+OLD_WEBHOOK = [
+    """insert into projects (name, title, attributes, settings, created_at)
+    values ('p', 'p', '[]', '{}', 1)""",
+    """insert into webhooks (project, url, secret, events, created_at)
+    values ('p', 'https://example.org/', 's', '["tasks.added"]', 1)""",
+]
 OLD = [
     "insert into annotators (name, kind, created_at) values ('ann', 'person', 1)",
     """insert into tasks (id, project, kind, prompt, responses, policies, columns, overlap,

@@ -1,4 +1,4 @@
-"""Projects, their guidelines and webhooks; tasks from rows, and looking through them."""
+"""Projects and their guidelines; tasks from rows, and looking through them."""
 
 from typing import Any
 
@@ -62,30 +62,6 @@ def test_changing_a_project(projects: SqlProjects) -> None:
             projects.update("chat", **wrong)
     with pytest.raises(NotFoundError, match="no project 'other'"):
         projects.update("other", title="x")
-
-
-def test_webhooks(projects: SqlProjects) -> None:
-    projects.create("chat")
-    hook = projects.add_webhook("chat", "https://example.org/in?x=1", ["tasks.added"])
-    assert hook.secret not in repr(hook) and len(hook.secret) > 40
-    changed = projects.update_webhook("chat", hook.id, url=None, events=["export.created"])
-    assert (changed.url, changed.events) == (hook.url, ("export.created",))
-    assert changed.secret == hook.secret
-    projects.create("other")
-    with pytest.raises(NotFoundError, match=f"'other' has no webhook {hook.id}"):
-        projects.remove_webhook("other", hook.id)
-    projects.remove_webhook("chat", hook.id)
-    assert projects.webhooks("chat") == []
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    ["ftp://h/x", "https:///x", "http://u:p@h/", "http://h:x/", "javascript:1", "http://h/ x"],
-)
-def test_addresses_that_are_none(projects: SqlProjects, wrong: str) -> None:
-    projects.create("chat")
-    with pytest.raises(DataError, match="a webhook's address"):
-        projects.add_webhook("chat", wrong, ["tasks.added"])
 
 
 def test_a_server_s_key_stays(database: Database) -> None:

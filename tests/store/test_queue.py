@@ -1,6 +1,7 @@
 """Tasks, leases and judgements: the contract, under clocks that jump and many hands at once."""
 
 import dataclasses
+import random
 import threading
 import uuid
 from collections import Counter
@@ -14,7 +15,7 @@ from accord.core.types import Lease, Message, Submission, Task
 from accord.store.database import Database
 from accord.store.judgements import SqlJudgements
 from accord.store.queue import SqlTaskQueue
-from accord.store.schema import judgements
+from accord.store.schema import judgements, slots
 
 
 class Clock:
@@ -133,6 +134,67 @@ def test_overlap_is_of_different_people(queue: SqlTaskQueue) -> None:
     assert queue.lease("ann") is None
     queue.submit(leased(queue, "bob"), says())
     assert queue.lease("eve") is None
+
+
+# The task after this one --------------------------------------------------------------------------
+
+
+def ahead(queue: SqlTaskQueue, annotator: str, lease: Lease) -> Lease:
+    found = queue.lease(annotator, beside=lease.task.id)
+    assert found is not None
+    return found
+
+
+def test_the_next_task_is_held_beside_this_one(queue: SqlTaskQueue, clock: Clock) -> None:
+    queue.add([task(str(i)) for i in range(4)])
+    first = leased(queue, "ann")
+    second = ahead(queue, "ann", first)
+    assert (first.task.id, second.task.id) == ("0", "1")  # in their order
+    assert ahead(queue, "ann", first) == second  # no third one, however often he asks
+    assert queue.lease("ann") == first and queue.progress("p")["leased"] == 2
+    assert leased(queue, "bob").task.id == "2"
+    queue.submit(first, says())
+    assert queue.lease("ann") == second
+    queue.release(second)  # he leaves
+    assert leased(queue, "eve").task.id == "1"
+    assert leased(queue, "ann").task.id == "3"
+    assert queue.lease("ann", beside="3") is None  # the others hold the rest
+
+
+def test_time_for_a_task_counts_from_when_he_comes_to_it(queue: SqlTaskQueue, clock: Clock) -> None:
+    queue.add([task(str(i)) for i in range(3)])
+    first = leased(queue, "ann")
+    second = ahead(queue, "ann", first)
+    clock.at += 50
+    queue.submit(first, says())
+    third = ahead(queue, "ann", second)
+    clock.at += 50  # within 60 s of the second, and of the third
+    assert queue.lease("bob") is None
+    assert not queue.submit(second, says()).is_surplus
+    clock.at += 11
+    assert leased(queue, "bob").task.id == third.task.id  # a lease ahead runs out like any other
+    assert queue.submit(third, says()).is_surplus
+
+
+def test_what_was_taken_back_comes_before_a_third_task(queue: SqlTaskQueue) -> None:
+    """He is at 1 with 2 ahead and takes 0 back: 2 is given back, and 1 is what comes after 0."""
+    queue.add([task(str(i)) for i in range(4)])
+    receipt = queue.submit(leased(queue, "ann"), says())
+    first = leased(queue, "ann")
+    queue.release(ahead(queue, "ann", first))
+    again = queue.undo("ann", receipt.judgement_id, key="u")
+    assert ahead(queue, "ann", again) == first
+    queue.submit(again, says("b"))
+    assert queue.lease("ann") == first
+
+
+def test_a_task_held_in_another_project_counts(queue: SqlTaskQueue) -> None:
+    queue.add([task("a"), task("b"), task("c", project="q")])
+    assert queue.lease("ann", project="q") is not None
+    first = queue.lease("ann", project="p")
+    assert first is not None
+    assert queue.lease("ann", project="p", beside=first.task.id) is None
+    assert queue.progress("p")["leased"] == 1
 
 
 # The same again, and late ------------------------------------------------------------------------
@@ -284,30 +346,82 @@ def test_answers_by_kind(
 # Many hands --------------------------------------------------------------------------------------
 
 
-def test_many_at_once_never_exceed_the_overlap(database: Database) -> None:
-    """Sixteen threads, three connections' worth of quarrel: every slot is filled once."""
+def held_by(database: Database, now: float) -> Counter[int]:
+    """How many tasks each annotator holds."""
+    query = select(slots.c.annotator_id).where(
+        slots.c.judgement_id.is_(None), slots.c.leased_until > now
+    )
+    with database.reading() as connection:
+        return Counter(connection.execute(query).scalars())
+
+
+@pytest.mark.parametrize("is_ahead", [False, True])
+def test_64_at_once_never_exceed_the_overlap(database: Database, is_ahead: bool) -> None:
+    """Every slot is filled once; also where each holds the next task beside the one that he is at,
+    and now and then leaves and gives it back."""
     queue = SqlTaskQueue(database)
-    names = [f"annotator {i}" for i in range(16)]
+    names = [f"annotator {i}" for i in range(64)]
     for name in names:
         queue.register(name)
-    queue.add([task(str(i), overlap=3) for i in range(12)])
+    queue.add([task(str(i), overlap=4) for i in range(30)])
     failures: list[Exception] = []
+    most: list[int] = []
 
     def work(name: str) -> None:
+        draw = random.Random(name)
         try:
             while lease := queue.lease(name):
+                ahead = queue.lease(name, beside=lease.task.id) if is_ahead else None
+                assert ahead is None or ahead.task.id != lease.task.id
                 queue.submit(lease, says())
+                if ahead is not None and draw.random() < 0.3:
+                    queue.release(ahead)
+                elif ahead is not None:
+                    queue.submit(ahead, says())
         except Exception as error:
             failures.append(error)
 
     threads = [threading.Thread(target=work, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    while any(thread.is_alive() for thread in threads):
+        most += held_by(database, queue.now()).values()
+    for name in names:  # what was given back after the others had left
+        work(name)
     assert not failures
+    assert max(most) <= 1 + is_ahead
     standing = SqlJudgements(database).current()
     assert not any(s.is_surplus for s in standing)
-    assert Counter(s.task.id for s in standing) == {str(i): 3 for i in range(12)}
-    assert len({(s.task.id, s.annotator) for s in standing}) == 36
+    assert Counter(s.task.id for s in standing) == {str(i): 4 for i in range(30)}
+    assert len({(s.task.id, s.annotator) for s in standing}) == 120
     assert SqlJudgements(database).is_whole()
+
+
+def test_one_annotator_at_many_desks_holds_one_task_and_the_next(database: Database) -> None:
+    queue = SqlTaskQueue(database)
+    queue.register("ann")
+    queue.add([task(str(i)) for i in range(20)])
+    (first,) = asked_at_once(queue, None)
+    assert held_by(database, queue.now()).total() == 1
+    (second,) = asked_at_once(queue, first)
+    assert first != second and held_by(database, queue.now()).total() == 2
+
+
+def asked_at_once(queue: SqlTaskQueue, beside: str | None) -> set[str]:
+    """The tasks that ann gets who asks eight times at the same moment."""
+    start = threading.Barrier(8)
+    found: list[str] = []
+
+    def ask() -> None:
+        start.wait()
+        lease = queue.lease("ann", beside=beside)
+        assert lease is not None
+        found.append(lease.task.id)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    return set(found)

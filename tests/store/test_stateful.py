@@ -8,12 +8,14 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from sqlalchemy import select
 
 from accord.core.errors import ConflictError
 from accord.core.types import Lease, Message, Submission, Task
 from accord.store.database import Database
 from accord.store.judgements import SqlJudgements
 from accord.store.queue import SqlTaskQueue
+from accord.store.schema import annotators, slots
 
 LEASE_S = 10.0
 NAMES = ("ann", "bob", "eve")
@@ -57,6 +59,29 @@ class Slots(RuleBasedStateMachine):
             again = self.queue.lease(who)
             assert again is not None and again.id == found.id
         return found
+
+    @rule(target=leases, who=names, lease=leases)
+    def lease_ahead(self, who: str, lease: Lease | None) -> Lease | None:
+        if lease is None:
+            return None
+        before = self.held(who)
+        found = self.queue.lease(who, beside=lease.task.id)
+        assert found is None or found.task.id != lease.task.id
+        assert len(self.held(who)) <= max(2, len(before))
+        return found
+
+    def held(self, who: str) -> list[str]:
+        query = (
+            select(slots.c.task_id)
+            .join(annotators, annotators.c.id == slots.c.annotator_id)
+            .where(
+                annotators.c.name == who,
+                slots.c.judgement_id.is_(None),
+                slots.c.leased_until > self.at,
+            )
+        )
+        with self.database.reading() as connection:
+            return list(connection.execute(query).scalars())
 
     @rule(lease=leases, action=st.sampled_from(["judge", "skip", "unsure", "flag"]))
     def hand_in(self, lease: Lease | None, action: Any) -> None:

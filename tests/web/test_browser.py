@@ -137,6 +137,30 @@ def expected(kind: TaskKind, order: tuple[int, ...]) -> dict[str, Any]:
     }[kind]
 
 
+def until(is_so: Callable[[], bool], page: Any) -> None:
+    """Playwright's own waiting evaluates strings, which these pages do not allow."""
+    for _ in range(500):
+        if is_so():
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError
+
+
+def wait_for_next(page: Any) -> None:
+    """Until the page holds the card of the next task."""
+    script = "import('/static/ahead.js').then((ahead) => ahead.card() !== null)"
+    until(lambda: page.evaluate(script), page)
+
+
+def take_back_the_last(page: Any) -> None:
+    page.keyboard.press("z")
+    page.locator("#last button").first.wait_for()
+    # A form that is new to the page is taken over a moment later.
+    script = "'htmx-internal-data' in document.querySelector('#last form')"
+    until(lambda: page.evaluate(script), page)
+    page.keyboard.press("Enter")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_by_keyboard(
     visit: Visit, app: FastAPI, database: Database, kind: TaskKind
@@ -162,11 +186,7 @@ def test_taking_back_skipping_and_flagging_by_keyboard(
     page = visit()
     answer_by_keys(page, "pairwise")
     page.get_by_text("Nothing left to do here").wait_for()
-    page.keyboard.press("z")
-    page.locator("#last button").first.wait_for()
-    # A form that is new to the page is taken over a moment later.
-    page.wait_for_function("'htmx-internal-data' in document.querySelector('#last form')")
-    page.keyboard.press("Enter")
+    take_back_the_last(page)
     page.get_by_text("Taken back").wait_for()
     assert SqlJudgements(database).current() == []
     page.keyboard.press("f")
@@ -188,6 +208,98 @@ def test_an_answer_outlives_the_network(visit: Visit, app: FastAPI, database: Da
     page.evaluate("dispatchEvent(new Event('online'))")
     page.get_by_text("Nothing left to do here").wait_for()
     assert standing(database).action == "judge"
+
+
+def shown(page: Any, name: str) -> None:
+    page.locator(f"#task[data-task={name}]").wait_for()
+
+
+def judged(database: Database) -> list[tuple[str, str]]:
+    return [(said.task.id, said.action) for said in SqlJudgements(database).current()]
+
+
+def test_the_next_task_comes_while_the_server_cannot_be_reached(
+    visit: Visit, app: FastAPI, database: Database
+) -> None:
+    queue = app.state.services.queue
+    put_up(app, [task(name=f"t{n}", prompt=(f"Question {n}?",)) for n in range(4)])
+    page = visit()
+    wait_for_next(page)
+    assert queue.progress("demo")["leased"] == 2
+    page.context.set_offline(True)
+    answer_by_keys(page, "pairwise")
+    shown(page, "t1")
+    assert page.evaluate("document.activeElement.id") == "task-heading"
+    page.locator("#outbox:not([hidden])").wait_for()
+    assert judged(database) == []
+    answer_by_keys(page, "pairwise")  # there is no third one yet: this one is kept, and waits
+    page.locator("#whole:disabled").wait_for()
+    page.context.set_offline(False)
+    page.evaluate("dispatchEvent(new Event('online'))")
+    shown(page, "t2")
+    assert judged(database) == [("t0", "judge"), ("t1", "judge")]
+    wait_for_next(page)
+    answer_by_keys(page, "pairwise")
+    shown(page, "t3")
+    page.get_by_text("Saved (no. 3).").wait_for()
+    answer_by_keys(page, "pairwise")
+    page.get_by_text("Nothing left to do here").wait_for()
+    assert [name for name, _ in judged(database)] == ["t0", "t1", "t2", "t3"]
+    assert queue.progress("demo")["leased"] == 0
+
+
+def test_a_task_that_was_held_and_not_shown_is_given_back(
+    visit: Visit, app: FastAPI, database: Database
+) -> None:
+    """By who leaves, wants no next task, or takes one back: that one comes next, then his own."""
+    queue = app.state.services.queue
+    put_up(app, [task(name=f"t{n}") for n in range(4)])
+    page = visit()
+    wait_for_next(page)
+    answer_by_keys(page, "pairwise")
+    shown(page, "t1")
+    wait_for_next(page)
+    take_back_the_last(page)
+    shown(page, "t0")
+    wait_for_next(page)
+    until(lambda: queue.progress("demo")["leased"] == 2, page)
+    answer_by_keys(page, "pairwise")
+    shown(page, "t1")
+    wait_for_next(page)
+    page.keyboard.press("?")
+    page.get_by_label("Show the next task at once").uncheck()
+    until(lambda: queue.progress("demo")["leased"] == 1, page)
+    page.get_by_label("Show the next task at once").check()
+    wait_for_next(page)
+    assert queue.progress("demo")["leased"] == 2
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign in").wait_for()
+    until(lambda: queue.progress("demo")["leased"] == 1, page)
+    assert judged(database) == [("t0", "judge")]
+
+
+def test_with_the_next_task_at_hand_what_is_missing_is_still_said_beside_the_form(
+    visit: Visit, app: FastAPI, database: Database
+) -> None:
+    put_up(app, [task("ranking", name="t0"), task("likert", name="t1"), task(name="t2")])
+    page = visit()
+    wait_for_next(page)
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    page.get_by_text("rank at least two responses").wait_for()
+    shown(page, "t0")
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    shown(page, "t1")
+    wait_for_next(page)
+    page.keyboard.press("s")
+    page.locator("#skip-dialog[open]").wait_for()
+    for key in ("Tab", "Tab", "Enter"):
+        page.keyboard.press(key)
+    shown(page, "t2")
+    page.get_by_text("Skipped (no. 2).").wait_for()
+    assert judged(database) == [("t0", "judge"), ("t1", "skip")]
 
 
 def test_keys_can_be_changed_and_are_kept(visit: Visit, app: FastAPI) -> None:

@@ -74,13 +74,17 @@ def set_up(lead: Client) -> None:
     assert lead.tasks("a b", text="q1")["total"] == 1
     hook = lead.add_webhook("a b", "https://example.org/", ["tasks.added"])
     assert lead.change_webhook("a b", hook["id"], events=["export.created"])["url"] == hook["url"]
-    assert len(lead.webhooks("a b")) == 1
+    lead.change_webhook("a b", hook["id"], is_on=False)
+    assert [(found["is_on"], found["waiting"]) for found in lead.webhooks("a b")] == [(False, 0)]
     lead.remove_webhook("a b", hook["id"])
 
 
 def work(ann: Client) -> None:
     lease = ann.lease("a b")
     assert lease is not None
+    following = ann.lease("a b", beside=lease["task"]["id"])
+    assert following is not None and following["task"]["id"] == "t1"
+    ann.release(following)
     ann.release(lease)
     while lease := ann.lease("a b"):
         receipt = ann.submit(lease, {"verdict": "a"}, key=f"key-{lease['task']['id']}")

@@ -148,6 +148,37 @@ def test_a_retry_stores_one_and_another_answer_under_its_key_is_refused(
     assert len(SqlJudgements(database).current()) == 1
 
 
+def test_the_next_card_is_held_and_given_back(
+    client: TestClient, app: FastAPI, database: Database, clock: Clock
+) -> None:
+    put_up(app, [task(name=f"t{n}") for n in range(3)])
+    held, queue = show(client), app.state.services.queue
+    asked = {"project": "demo", "beside": "t0", "seen": "1"}
+    clock.at += 100
+    found = client.get("/label/ahead", params=asked, headers=PART)
+    following = hidden_fields(found.text)
+    assert (held["task"], following["task"], found.headers["Accord-Held-S"]) == ("t0", "t1", "3600")
+    assert "version 1" not in found.text and "<html" not in found.text
+    assert queue.progress("demo")["leased"] == 2
+    newer = client.get("/label/ahead", params={**asked, "seen": "0"}, headers=PART).text
+    assert "version 1" in newer and hidden_fields(newer)["task"] == "t1"
+    done = client.post(
+        "/label/judgements", data={**held, "choice": "tie", "stay": "1"}, headers=PART
+    )
+    assert "Saved (no. 1)." in done.text and "judgement" not in done.text
+    assert queue.progress("demo")["leased"] == 1
+    app.state.services.accounts.create("ben", "annotator")
+    forged = {**following, "task": "t2"}
+    assert client.post("/label/release", data=forged, headers=PART).status_code == 422
+    assert client.post("/label/release", data=following, headers=PART).status_code == 204
+    assert queue.lease("ben").task.id == "t1"
+    assert show(client)["task"] == "t2"
+    nothing = client.get("/label/ahead", params={**asked, "beside": "t2"}, headers=PART)
+    assert (nothing.status_code, nothing.text) == (204, "")
+    missing = client.get("/label/ahead", params={**asked, "project": "none"}, headers=PART)
+    assert missing.status_code == 204
+
+
 def test_a_display_of_its_own_has_a_key_of_its_own(
     client: TestClient, app: FastAPI, database: Database
 ) -> None:

@@ -5,6 +5,7 @@ import uuid
 from collections import Counter
 from typing import Any
 
+import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
@@ -14,7 +15,8 @@ from web.app_parts import rows
 PEOPLE, TASKS, OVERLAP = 16, 12, 3
 
 
-def test_overlap_is_exact(app: FastAPI, services: Services, program: Any) -> None:
+@pytest.mark.parametrize("is_ahead", [False, True])
+def test_overlap_is_exact(app: FastAPI, services: Services, program: Any, is_ahead: bool) -> None:
     lead = program("lead")
     lead.post("/api/v1/projects/chat/tasks", json={"rows": rows(TASKS), "overlap": OVERLAP})
     keys, statuses = [], []
@@ -25,6 +27,10 @@ def test_overlap_is_exact(app: FastAPI, services: Services, program: Any) -> Non
     def work(key: str) -> None:
         client = TestClient(app, headers={"Authorization": f"Bearer {key}"})
         while lease := client.post("/api/v1/projects/chat/lease").json():
+            if is_ahead:  # the next one is held while this one is done
+                beside = {"beside": lease["task"]["id"]}
+                following = client.post("/api/v1/projects/chat/lease", params=beside).json()
+                assert following is None or following["task"] != lease["task"]
             given = {"task_id": lease["task"]["id"], "lease": lease["lease"]}
             body = {**given, "key": uuid.uuid4().hex, "answer": {"verdict": "a"}}
             for _ in range(2):  # as a client does that lost the first answer

@@ -35,13 +35,17 @@ def label(arguments: list[str]) -> int:
             if options.simulate is not None:
                 return simulate(database, listener, options, console)
             url = options.public_url or _url(options.host, listener)
+            server = _server(database, options)  # first: who follows a link at once shall not wait
             _print_links(database, url, options.add_annotator, console)
             if not _is_private(url, listener):
                 console.print(
                     "note: without https others on the network can read passwords; put a proxy "
                     "before this server, and name its address by --public_url"
                 )
-            return _serve(database, listener, options, console)
+            console.print("Ctrl-C stops; everything that was acknowledged is stored")
+            server.run(sockets=[listener])
+            console.print("stopped")
+            return 130 if server.stopped_by == signal.SIGINT else 0
     finally:
         database.close()
 
@@ -147,10 +151,8 @@ def _is_private(url: str, listener: socket.socket) -> bool:
     return address.is_loopback or url.startswith("https:")
 
 
-def _serve(
-    database: "Database", listener: socket.socket, options: argparse.Namespace, console: Console
-) -> int:
-    """Serve until a signal comes; 130 after Ctrl-C, 0 after SIGTERM."""
+def _server(database: "Database", options: argparse.Namespace) -> Any:
+    """What serves until a signal comes, and then knows which one (`stopped_by`)."""
     import uvicorn
 
     from accord.web.app import build_app
@@ -174,7 +176,7 @@ def _serve(
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
-    server = Server(
+    return Server(
         uvicorn.Config(
             build_app(database, public_url=options.public_url),
             # Addresses of pages hold invitations: no log of requests.
@@ -187,7 +189,3 @@ def _serve(
             timeout_graceful_shutdown=5,
         )
     )
-    console.print("Ctrl-C stops; everything that was acknowledged is stored")
-    server.run(sockets=[listener])
-    console.print("stopped")
-    return 130 if server.stopped_by == signal.SIGINT else 0

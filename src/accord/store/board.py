@@ -1,6 +1,7 @@
 """Where tasks are put up, and who is known: the lead's side of the store."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from accord.core.types import Message, Task
 from accord.store.answers import check_task
 from accord.store.database import Database
 from accord.store.schema import annotators, slots, tasks
+from accord.store.webhooks import tell
 
 
 class SqlTaskBoard:
@@ -53,10 +55,15 @@ class SqlTaskBoard:
             check_task(task)
         start = self.now()
         with self.database.writing() as connection:
-            # Their order stands in the time, however coarse the clock is.
-            return sum(
-                self._add(connection, task, start + place * 1e-6) for place, task in enumerate(new)
-            )
+            self.database.chain_alone(connection)
+            added: Counter[str] = Counter()
+            for place, task in enumerate(new):
+                # Their order stands in the time, however coarse the clock is.
+                added[task.project] += self._add(connection, task, start + place * 1e-6)
+            for project, count in added.items():
+                if count:
+                    tell(connection, project, "tasks.added", {"added": count}, now=self.now())
+            return added.total()
 
     def _add(self, connection: Connection, task: Task, created_at: float) -> bool:
         known = connection.execute(select(tasks).where(tasks.c.id == task.id)).mappings().first()

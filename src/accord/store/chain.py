@@ -1,7 +1,8 @@
 """The log of judgements: append-only, each event chained to the one before it by hash."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -9,7 +10,8 @@ from accord.core.errors import ConflictError
 from accord.core.files import hash_json
 from accord.core.types import Receipt, Submission
 from accord.store.answers import finite_seconds
-from accord.store.schema import judgements
+from accord.store.schema import annotators, judgements, tasks
+from accord.store.webhooks import has_any_webhook, has_webhook, tell
 
 START = "0" * 64
 """What the first event is chained to."""
@@ -73,7 +75,28 @@ def append_all(connection: Connection, events: Sequence[Event]) -> list[Receipt]
         receipts.append(Receipt(event.key, sequence, previous, event.is_surplus))
     if rows:
         connection.execute(judgements.insert(), rows)
+        if has_any_webhook(connection):
+            for values in rows:
+                _tell(connection, values)
     return receipts
+
+
+def _tell(connection: Connection, values: Mapping[str, Any]) -> None:
+    """Webhooks hear of every event of the log, whoever wrote it."""
+    row = connection.execute(
+        select(tasks.c.project, annotators.c.name)
+        .join_from(tasks, annotators, annotators.c.id == values["annotator_id"])
+        .where(tasks.c.id == values["task_id"], has_webhook(tasks.c.project))
+    ).first()
+    if row is None:
+        return
+    data = {"judgement_id": values["id"], "task_id": values["task_id"], "annotator": row.name}
+    if values["action"] == "undo":
+        data["judgement_id"] = values["supersedes"]
+        tell(connection, row.project, "judgement.undone", data, now=values["created_at"])
+    else:
+        data["action"] = values["action"]
+        tell(connection, row.project, "judgement.created", data, now=values["created_at"])
 
 
 def known_receipt(connection: Connection, key: str, body: str) -> Receipt | None:

@@ -21,6 +21,8 @@ _WAIT_MS = 30_000
 """How long a writer waits for another one."""
 _CHAIN_LOCK = 7_219_113
 """Number of the PostgreSQL lock under which judgements are chained."""
+_LEASE_LOCK = 7_219_114
+"""And of those, one an annotator, under which tasks are leased."""
 
 
 class Database:
@@ -89,6 +91,12 @@ class Database:
         """Let nobody else append judgements before this transaction ends."""
         if not self.is_sqlite:  # there a writer is alone anyway
             connection.execute(text(f"select pg_advisory_xact_lock({_CHAIN_LOCK})"))
+
+    def lease_alone(self, connection: Connection, annotator_id: int) -> None:
+        """Let nobody else lease for this annotator before this transaction ends."""
+        if not self.is_sqlite:
+            lock = text("select pg_advisory_xact_lock(:kind, :who)")
+            connection.execute(lock, {"kind": _LEASE_LOCK, "who": annotator_id})
 
     def close(self) -> None:
         """Give all connections back."""

@@ -14,6 +14,7 @@ from accord.store.board import task_of
 from accord.store.chain import broken_at
 from accord.store.database import Database
 from accord.store.schema import annotators, exported_judgements, exports, judgements, tasks
+from accord.store.webhooks import tell
 
 _PIECE = 500
 """Names in one query: databases limit how many there may be."""
@@ -60,7 +61,10 @@ class SqlJudgements:
             return broken_at(connection) is None
 
     def record_export(
-        self, rows: Sequence[Mapping[str, Any]], judgement_ids: Iterable[str], query: Any
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        judgement_ids: Iterable[str],
+        query: Mapping[str, Any],
     ) -> str:
         """Remember which judgements went into an export; gives the hash of its content.
 
@@ -70,14 +74,18 @@ class SqlJudgements:
             query: what was asked for (project, aggregation, rule, seed), as JSON.
         """
         digest = hash_json([dict(row) for row in rows])
+        values = {"sha256": digest, "query": dict(query), "rows": len(rows)}
+        told = {"sha256": digest, "rows": len(rows)}
         with self.database.writing() as connection:
-            values = {"sha256": digest, "query": query, "rows": len(rows), "created_at": self.now()}
+            self.database.chain_alone(connection)
+            values["created_at"] = now = self.now()
             made = connection.execute(exports.insert().values(**values))
             assert made.inserted_primary_key is not None
             (number,) = made.inserted_primary_key
             links = [{"export_id": number, "judgement_id": i} for i in dict.fromkeys(judgement_ids)]
             if links:
                 connection.execute(exported_judgements.insert(), links)
+            tell(connection, query.get("project", ""), "export.created", told, now=now)
         return digest
 
     def judgements_of(self, export_sha256: str) -> list[str]:

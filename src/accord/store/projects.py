@@ -1,24 +1,20 @@
-"""Projects: what tasks belong to, with guidelines by version and webhooks."""
+"""Projects: what tasks belong to, with guidelines by version."""
 
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from accord.core.assets import ASSETS
 from accord.core.errors import ConflictError, DataError, NotFoundError
 from accord.store.database import Database
-from accord.store.schema import guidelines, projects, webhooks
+from accord.store.schema import guidelines, projects
 from accord.store.text import check_name, check_storable
 
 ATTRIBUTES = ("helpful", "harmless", "honest")
 MAX_GUIDELINES = 100_000
-Event = Literal["judgement.created", "judgement.undone", "tasks.added", "export.created"]
-EVENTS: tuple[Event, ...] = get_args(Event)
 
 
 @dataclass(frozen=True)
@@ -44,18 +40,6 @@ class Guidelines:
     version: int
     text: str
     created_at: float
-
-
-@dataclass(frozen=True)
-class Webhook:
-    """An address that is told of events; the secret signs, and is never shown or logged."""
-
-    id: int
-    project: str
-    url: str
-    events: tuple[Event, ...]
-    created_at: float
-    secret: str = field(repr=False)
 
 
 def default_guidelines() -> str:
@@ -180,59 +164,6 @@ class SqlProjects:
             raise NotFoundError(f"there are no guidelines{which} of a project {name!r}")
         return Guidelines(**row._mapping)
 
-    def add_webhook(self, name: str, url: str, events: Sequence[str]) -> Webhook:
-        """Tell an address of events; its secret is made here.
-
-        Raises:
-            DataError: no http address, or an event that is none.
-            NotFoundError: there is no such project.
-        """
-        _check_webhook(url, events)
-        self.get(name)
-        secret = "hook_" + secrets.token_urlsafe(32)
-        values = {"url": url, "secret": secret, "events": list(events), "created_at": self.now()}
-        with self.database.writing() as connection:
-            made = connection.execute(webhooks.insert().values(project=name, **values))
-            assert made.inserted_primary_key is not None
-            (number,) = made.inserted_primary_key
-        return self._webhook(name, number)
-
-    def webhooks(self, name: str) -> list[Webhook]:
-        """A project's webhooks, the oldest first."""
-        query = select(webhooks).where(webhooks.c.project == name).order_by(webhooks.c.id)
-        with self.database.reading() as connection:
-            rows = connection.execute(query).mappings()
-            return [Webhook(**{**row, "events": tuple(row["events"])}) for row in rows]
-
-    def update_webhook(
-        self, name: str, webhook_id: int, *, url: str | None, events: Sequence[str] | None
-    ) -> Webhook:
-        """Change address or events; the secret stays."""
-        found = self._webhook(name, webhook_id)
-        url, events = url or found.url, list(events or found.events)
-        _check_webhook(url, events)
-        with self.database.writing() as connection:
-            connection.execute(
-                update(webhooks).where(webhooks.c.id == webhook_id).values(url=url, events=events)
-            )
-        return self._webhook(name, webhook_id)
-
-    def remove_webhook(self, name: str, webhook_id: int) -> None:
-        """Tell it of nothing more.
-
-        Raises:
-            NotFoundError: the project has no such webhook.
-        """
-        self._webhook(name, webhook_id)
-        with self.database.writing() as connection:
-            connection.execute(delete(webhooks).where(webhooks.c.id == webhook_id))
-
-    def _webhook(self, name: str, webhook_id: int) -> Webhook:
-        found = next((hook for hook in self.webhooks(name) if hook.id == webhook_id), None)
-        if found is None:
-            raise NotFoundError(f"project {name!r} has no webhook {webhook_id}")
-        return found
-
 
 def _row(connection: Connection, name: str, *, lock: bool, is_sqlite: bool) -> Any:
     query = select(projects).where(projects.c.name == name)
@@ -257,18 +188,3 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
         checked["settings"] = dict(checked["settings"] or {})
         check_storable(checked["settings"], "settings")
     return checked
-
-
-def _check_webhook(url: str, events: Sequence[str]) -> None:
-    check_storable(url, "a webhook's address")
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises where it is none
-    except ValueError:
-        raise DataError(f"a webhook's address: not an address: {url!r:.80}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise DataError(f"a webhook's address: expected http(s)://host/path, got {url!r:.80}")
-    if len(url) > 2000 or not url.isascii() or any(letter <= " " for letter in url):
-        raise DataError("a webhook's address: at most 2000 characters of ASCII, and no spaces")
-    if not events or not set(events) <= set(EVENTS):
-        raise DataError(f"events: expected some of {', '.join(EVENTS)}; got {list(events)}")

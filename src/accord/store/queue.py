@@ -48,31 +48,48 @@ class SqlTaskQueue(SqlTaskBoard):
         super().__init__(database, now=now)
         self.lease_s = lease_s
 
-    def lease(self, annotator: str, *, project: str | None = None) -> Lease | None:
+    def lease(
+        self, annotator: str, *, project: str | None = None, beside: str | None = None
+    ) -> Lease | None:
         """The task this annotator holds already, or the next one: highest priority, then oldest.
+
+        Args:
+            annotator: who asks.
+            project: only a task of this project.
+            beside: a task that he is at, and has all the time for from now. Another one is meant,
+                to be there when he is done; none where he holds two already.
 
         Raises:
             DataError: nobody is known by that name.
         """
         with self.database.writing() as connection:
             who = annotator_id(connection, annotator)
+            self.database.lease_alone(connection, who)
             now = self.now()
             wanted = [_is_welcome(connection, who)]
             if project is not None:
                 wanted.append(slots.c.project == project)
             is_held = slots.c.annotator_id == who, slots.c.leased_until > now
-            held = self._slot(connection, (slots.c.leased_until,), *wanted, *is_held)
-            slot = held or self._slot(connection, _TURN, *wanted, *_is_free_for(who, now))
+            is_open = slots.c.judgement_id.is_(None)
+            if beside is not None:
+                wanted.append(slots.c.task_id != beside)
+                at = update(slots).where(slots.c.task_id == beside, is_open, *is_held)
+                connection.execute(at.values(leased_until=now + self.lease_s))
+            held = self._slot(connection, (slots.c.leased_until, *_TURN), *wanted, *is_held)
+            if held is not None:
+                return lease_of(held.lease, task_of(held), annotator, held.leased_until)
+            every = select(func.count()).where(is_open, *is_held)
+            if beside is not None and connection.execute(every).scalar_one() > 1:
+                return None
+            slot = self._slot(connection, _TURN, *wanted, *_is_free_for(who, now))
             if slot is None:
                 return None
-            lease, until = slot.lease, slot.leased_until
-            if held is None:
-                lease, until = uuid.uuid4().hex, now + self.lease_s
-                connection.execute(
-                    update(slots)
-                    .where(slots.c.id == slot.slot_id)
-                    .values(annotator_id=who, lease=lease, leased_until=until)
-                )
+            lease, until = uuid.uuid4().hex, now + self.lease_s
+            connection.execute(
+                update(slots)
+                .where(slots.c.id == slot.slot_id)
+                .values(annotator_id=who, lease=lease, leased_until=until)
+            )
             return lease_of(lease, task_of(slot), annotator, until)
 
     def _slot(

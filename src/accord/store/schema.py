@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    true,
 )
 
 # Constraints have names, or SQLite could not alter them.
@@ -226,7 +227,27 @@ webhooks = Table(
     Column("secret", String(100), nullable=False),
     Column("events", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
+    # How far it has been told, and how the last tries went.
+    Column("told", _NUMBER, nullable=False, server_default="0"),
+    Column("is_on", Boolean, nullable=False, server_default=true()),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("failing_since", Float),
+    Column("next_try_at", Float, nullable=False, server_default="0"),
+    Column("last_error", Text),
 )
+
+# What webhooks are still to be told of; `id` is their order.
+events = Table(
+    "events",
+    metadata,
+    Column("id", _NUMBER, primary_key=True, autoincrement=False),
+    Column("key", String(32), nullable=False, unique=True),
+    Column("project", ForeignKey("projects.name"), nullable=False),
+    Column("event", String(30), nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+Index("ix_events_of", events.c.project, events.c.id)
 
 server_keys = Table(
     "server_keys",

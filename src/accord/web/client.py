@@ -51,9 +51,12 @@ class Client:
         # A redirect would take the token elsewhere.
         self._opener = urllib.request.build_opener(_NoRedirects)
 
-    def lease(self, project: str) -> Json | None:
-        """The task that one holds already, or the next one; None when nothing is left."""
-        found: Json | None = self._post(f"/projects/{_quoted(project)}/lease", {})
+    def lease(self, project: str, *, beside: str | None = None) -> Json | None:
+        """The task that one holds already, or the next one; None when nothing is left. `beside` is
+        the id of a task that one is at: another is then held, too, but no third one.
+        """
+        query = "" if beside is None else f"?{urlencode({'beside': beside})}"
+        found: Json | None = self._post(f"/projects/{_quoted(project)}/lease{query}", {})
         return found
 
     def submit(
@@ -224,7 +227,7 @@ class Client:
         return found
 
     def change_webhook(self, project: str, webhook_id: int, **values: Any) -> Json:
-        """Another url, or other events."""
+        """Another url, other events; is_on: off, or on again."""
         path = f"/projects/{_quoted(project)}/webhooks/{webhook_id}"
         found: Json = self._send("PATCH", path, values)
         return found

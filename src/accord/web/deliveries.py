@@ -6,112 +6,114 @@ import http.client
 import ipaddress
 import json
 import logging
-import queue
 import socket
 import ssl
 import threading
 import time
-import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from accord.core.errors import DataError
-from accord.store.projects import Event, SqlProjects, Webhook
+from accord.store.webhooks import Happened, SqlWebhooks, Webhook
 
 _TIMEOUT_S = 10.0
-_PAUSES_S = (1.0, 5.0, 30.0)
-"""Before each new try."""
-_MOST_WAITING = 10_000
+_LOOK_S = 1.0
+"""Between two looks for events, which other processes may have written."""
+_TURN_S = 2.0
+"""A webhook's turn, before others have theirs: a slow one stops nobody for long."""
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Told:
-    project: str
-    event: Event
-    data: Mapping[str, Any]
-
-
 class Deliveries:
-    """Tells webhooks of events from a thread of its own; work never waits for them.
+    """Tells webhooks of the store's events from a thread of its own; work never waits for them.
 
-    A message is JSON: id, event, project, sent_at, data. The header `Accord-Signature` has
-    `t=SECONDS,v1=HEX`, the HMAC-SHA256 of "SECONDS.BODY" under the webhook's secret. What is under
-    way when the server stops is lost: the judgements are in the store, and can be read from there.
+    A message is JSON: id, event, project, created_at, sent_at, data. The header `Accord-Signature`
+    has `t=SECONDS,v1=HEX`, the HMAC-SHA256 of "SECONDS.BODY" under the webhook's secret. Each
+    webhook is told of its events in their order, and of the next one when it has taken (answered
+    with 200 to 299) the one before. A message may come twice, where a server stopped before it
+    could note the answer: its id is then the same.
 
     Args:
-        projects: whose webhooks.
+        webhooks: whom to tell of what.
         allow_private: whether addresses inside this network may be told, too.
-        sleep: how to wait before another try.
         now: the clock, in seconds since 1970.
     """
 
     def __init__(
         self,
-        projects: SqlProjects,
+        webhooks: SqlWebhooks,
         *,
         allow_private: bool = False,
-        sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.projects = projects
+        self.webhooks = webhooks
         self.allow_private = allow_private
-        self.sleep = sleep
         self.now = now
-        self._waiting: queue.Queue[_Told | None] = queue.Queue(_MOST_WAITING)
-        self._thread = threading.Thread(target=self._work, name="webhooks", daemon=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread()
 
     def start(self) -> None:
         """Begin to send."""
+        self._stopped.clear()
+        self._thread = threading.Thread(target=self._work, name="webhooks", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Send no more; waits for nothing."""
-        try:
-            self._waiting.put_nowait(None)
-        except queue.Full:
-            _LOG.warning("webhooks: stopped with %d messages unsent", self._waiting.qsize())
-
-    def tell(self, project: str, event: Event, data: Mapping[str, Any]) -> None:
-        """Have a project's webhooks told; returns at once."""
-        try:
-            self._waiting.put_nowait(_Told(project, event, data))
-        except queue.Full:
-            _LOG.warning("webhooks: too many messages wait; one of %r was dropped", event)
+        """Send no more. A message that is under way is not waited for: it is sent again later."""
+        self._stopped.set()
+        self._thread.join(_LOOK_S)
 
     def _work(self) -> None:
-        while (told := self._waiting.get()) is not None:
+        while not self._stopped.is_set():
             try:
-                hooks = [h for h in self.projects.webhooks(told.project) if told.event in h.events]
-                for hook in hooks:
-                    self._deliver(hook, told)
-            except Exception:  # the next one shall still be told
-                _LOG.exception("webhooks: an event of project %r was not told", told.project)
+                is_idle = self.tell_due() == 0
+            except Exception:  # a database that is away comes back
+                _LOG.exception("webhooks: the store could not be read or written")
+                is_idle = True
+            if is_idle:
+                self._stopped.wait(_LOOK_S)
 
-    def _deliver(self, hook: Webhook, told: _Told) -> None:
-        body = json.dumps(
+    def tell_due(self) -> int:
+        """Give every webhook that is due its turn; returns the number of messages taken."""
+        taken = 0
+        for webhook_id in self.webhooks.due():
+            ends_at = time.monotonic() + _TURN_S
+            while time.monotonic() < ends_at and not self._stopped.is_set():
+                if not self._tell(webhook_id):
+                    break
+                taken += 1
+        if taken:
+            self.webhooks.forget()
+        return taken
+
+    def _tell(self, webhook_id: int) -> bool:
+        """Whether there was something to tell, and it was taken."""
+        found = self.webhooks.next(webhook_id)
+        if found is None:
+            return False
+        hook, event = found
+        try:
+            status = self.post(hook, self._message(event))
+            problem = None if 200 <= status < 300 else f"answered {status}"
+        except (OSError, http.client.HTTPException, DataError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        if problem is None:
+            self.webhooks.took(hook, event)
+        elif not self.webhooks.failed(hook, problem):
+            _LOG.warning("webhook %d of %r: switched off: %s", hook.id, hook.project, problem)
+        return problem is None
+
+    def _message(self, event: Happened) -> bytes:
+        return json.dumps(
             {
-                "id": uuid.uuid4().hex,
-                "event": told.event,
-                "project": told.project,
+                "id": event.key,
+                "event": event.event,
+                "project": event.project,
+                "created_at": event.created_at,
                 "sent_at": self.now(),
-                "data": dict(told.data),
+                "data": dict(event.data),
             }
         ).encode()
-        for pause_s in (*_PAUSES_S, None):
-            try:
-                status = self.post(hook, body)
-                if 200 <= status < 300:
-                    return
-                problem = f"answered {status}"
-            except (OSError, http.client.HTTPException, DataError) as error:
-                problem = f"{type(error).__name__}: {error}"
-            if pause_s is None:
-                _LOG.warning("webhook %d of %r: given up: %s", hook.id, hook.project, problem)
-            else:
-                self.sleep(pause_s)
 
     def post(self, hook: Webhook, body: bytes) -> int:
         """Send one message; gives the status. Redirects are not followed.

@@ -51,9 +51,11 @@ class SecureHeaders:
                 if scope.get("state", {}).get("identity") is not None:
                     took_ms = 1000 * (time.perf_counter() - began)
                     headers.setdefault("Server-Timing", f"total;dur={took_ms:.1f}")
+                if scope["path"].startswith("/static/"):
+                    # Scripts import each other: all are of one version, or asked for again.
+                    headers.setdefault("Cache-Control", "no-cache")
                 for name, value in self.headers.items():
-                    if name != "Cache-Control" or not scope["path"].startswith("/static/"):
-                        headers.setdefault(name, value)
+                    headers.setdefault(name, value)
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

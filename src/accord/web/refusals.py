@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 
 from accord.core.errors import AccordError, ConflictError, NotFoundError, StorageError
 from accord.web.templating import page
@@ -59,6 +60,9 @@ def add_refusals(app: FastAPI) -> None:
         logging.getLogger(__name__).error("the database refused: %s", error.orig)
         return refuse(request, 503, "the database is busy; nothing was stored, try again soon")
 
+    def left(_: Request, __: Any) -> Response:
+        return Response(status_code=400)  # nobody is there to read it, and nothing was done
+
     def unforeseen(request: Request, _: Any) -> Response:
         return refuse(request, 500, "something went wrong here; nothing of this was stored")
 
@@ -67,4 +71,5 @@ def add_refusals(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(OperationalError, database_error)
+    app.add_exception_handler(ClientDisconnect, left)
     app.add_exception_handler(Exception, unforeseen)

@@ -13,6 +13,7 @@ from accord.store.database import Database
 from accord.store.judgements import SqlJudgements
 from accord.store.projects import SqlProjects
 from accord.store.queue import SqlTaskQueue
+from accord.store.webhooks import SqlWebhooks
 from accord.web.deliveries import Deliveries
 from accord.web.gate import Site
 from accord.web.leases import Leases
@@ -28,6 +29,7 @@ class Services:
     adjudication: SqlAdjudication
     judgements: SqlJudgements
     projects: SqlProjects
+    webhooks: SqlWebhooks
     accounts: SqlAccounts
     access: SqlAccess
     leases: Leases
@@ -46,18 +48,19 @@ class Services:
     ) -> Self:
         """All of them over one database, with one clock."""
         accounts = SqlAccounts(database, now=now)
-        projects = SqlProjects(database, now=now)
+        webhooks = SqlWebhooks(database, now=now)
         return cls(
             database=database,
             queue=SqlTaskQueue(database, now=now),
             adjudication=SqlAdjudication(database, now=now),
             judgements=SqlJudgements(database, now=now),
-            projects=projects,
+            projects=SqlProjects(database, now=now),
+            webhooks=webhooks,
             accounts=accounts,
             access=SqlAccess(database, now=now),
             leases=Leases(database),
             passwords=Passwords(accounts, now=now),
-            deliveries=Deliveries(projects, allow_private=allow_private_webhooks, now=now),
+            deliveries=Deliveries(webhooks, allow_private=allow_private_webhooks, now=now),
             site=site,
         )
 

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from accord.core.types import Action, Aggregation, Role, TaskKind
 from accord.store.access import Scope
 from accord.store.accounts import Kind
-from accord.store.projects import ATTRIBUTES, Event
+from accord.store.projects import ATTRIBUTES
 from accord.store.text import check_storable
+from accord.store.webhooks import Event
 from accord.web.identity import Identity, only
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
@@ -113,10 +114,11 @@ class NewWebhook(Body):
 
 
 class WebhookChange(Body):
-    """What is to change."""
+    """What is to change; one that is switched on is told at once of what waits for it."""
 
     url: str | None = None
     events: list[Event] | None = None
+    is_on: bool | None = None
 
 
 class NewAccount(Body):

@@ -10,9 +10,9 @@ from fastapi.responses import StreamingResponse
 
 from accord.store.exporting import Exported, comparisons, demonstrations, rankings
 from accord.store.judgements import Standing
-from accord.store.projects import Webhook
 from accord.store.rows import tasks_of_rows
 from accord.store.search import Found, State, search_tasks
+from accord.store.webhooks import Webhook
 from accord.web.api.bodies import (
     NewExport,
     NewGuidelines,
@@ -84,7 +84,6 @@ def add_tasks(name: str, body: NewTasks, _: Lead, services: Given) -> dict[str, 
     services.projects.get(name)
     new = tasks_of_rows(body.rows, project=name, kind=body.kind, overlap=body.overlap)
     added = services.queue.add(new)
-    services.deliveries.tell(name, "tasks.added", {"added": added})
     return {"added": added, "known": len(new) - added}
 
 
@@ -130,22 +129,20 @@ def export(name: str, body: NewExport, _: Lead, services: Given) -> StreamingRes
     made = _export(standing, body)
     query = {"project": name, **body.model_dump()}
     digest = services.judgements.record_export(made.rows, made.judgement_ids, query)
-    told = {"sha256": digest, "rows": len(made.rows)}
-    services.deliveries.tell(name, "export.created", told)
     return _lines(made.rows, {"Accord-Export": digest})
 
 
 @router.get("/{name}/webhooks")
 def list_webhooks(name: str, _: Lead, services: Given) -> list[dict[str, Any]]:
-    """A project's webhooks."""
+    """A project's webhooks: what waits for each, and how the last tries went."""
     services.projects.get(name)
-    return [_without_secret(hook) for hook in services.projects.webhooks(name)]
+    return [_without_secret(hook) for hook in services.webhooks.of(name)]
 
 
 @router.post("/{name}/webhooks", status_code=201)
 def add_webhook(name: str, body: NewWebhook, _: Lead, services: Given) -> dict[str, Any]:
     """Tell an address of events; the secret is shown this once."""
-    made = services.projects.add_webhook(name, body.url, body.events)
+    made = services.webhooks.add(name, body.url, body.events)
     return {**_without_secret(made), "secret": made.secret}
 
 
@@ -153,15 +150,15 @@ def add_webhook(name: str, body: NewWebhook, _: Lead, services: Given) -> dict[s
 def change_webhook(
     name: str, webhook_id: int, body: WebhookChange, _: Lead, services: Given
 ) -> dict[str, Any]:
-    """Another address, or other events; the secret stays."""
-    changed = services.projects.update_webhook(name, webhook_id, **body.model_dump())
+    """Another address, or other events; off, or on again. The secret stays."""
+    changed = services.webhooks.change(name, webhook_id, **body.model_dump())
     return _without_secret(changed)
 
 
 @router.delete("/{name}/webhooks/{webhook_id}", status_code=204)
 def remove_webhook(name: str, webhook_id: int, _: Lead, services: Given) -> None:
     """Tell it of nothing more."""
-    services.projects.remove_webhook(name, webhook_id)
+    services.webhooks.remove(name, webhook_id)
 
 
 def _listed(found: Found) -> dict[str, Any]:

@@ -17,10 +17,14 @@ Worker = Annotated[Identity, Depends(may("annotate", *ROLES))]
 
 
 @router.post("/projects/{name}/lease")
-def lease(name: str, who: Worker, services: Given) -> dict[str, Any] | None:
-    """The task that one holds already, or the next one; null when nothing is left."""
+def lease(
+    name: str, who: Worker, services: Given, beside: str | None = None
+) -> dict[str, Any] | None:
+    """The task that one holds already, or the next one; null when nothing is left. `beside` is a
+    task that one is at: another is then held, too, but no third one.
+    """
     version = services.projects.guidelines(name).version
-    found = services.queue.lease(who.name, project=name)
+    found = services.queue.lease(who.name, project=name, beside=beside)
     return None if found is None else _shown(services, found, version)
 
 
@@ -41,20 +45,13 @@ def submit(body: NewJudgement, who: Worker, services: Given) -> dict[str, Any]:
         time_on_task_s=body.time_on_task_s,
         guideline_version=body.guideline_version,
     )
-    receipt = services.queue.submit(found, submission)
-    told = {"judgement_id": receipt.judgement_id, "task_id": body.task_id, "action": body.action}
-    services.deliveries.tell(
-        found.task.project, "judgement.created", {**told, "annotator": who.name}
-    )
-    return dataclasses.asdict(receipt)
+    return dataclasses.asdict(services.queue.submit(found, submission))
 
 
 @router.post("/judgements/{judgement_id}/undo")
 def undo(judgement_id: str, body: Undo, who: Worker, services: Given) -> dict[str, Any]:
     """Take a judgement of one's own back; its task is held again."""
     found = services.queue.undo(who.name, judgement_id, key=body.key)
-    told = {"judgement_id": judgement_id, "task_id": found.task.id, "annotator": who.name}
-    services.deliveries.tell(found.task.project, "judgement.undone", told)
     return _shown(services, found, services.projects.guidelines(found.task.project).version)
 
 

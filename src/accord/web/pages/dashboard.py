@@ -43,6 +43,7 @@ def project(request: Request, _: Lead, services: Given, name: str) -> HTMLRespon
         found=found,
         progress=progress,
         guidelines=services.projects.guidelines(name),
+        webhooks=services.webhooks.of(name),
         kinds=KINDS,
         keys=[uuid.uuid4().hex for _ in found.disputes],
     )

@@ -61,6 +61,36 @@ def label(request: Request, who: Person, services: Given, project: str) -> HTMLR
     return _show(request, services, project, lease)
 
 
+@router.get("/label/ahead")
+def ahead(
+    request: Request, who: Person, services: Given, project: str, beside: str, seen: int = 0
+) -> Response:
+    """The card of the task after the one that he is at (`beside`), for the page to hold.
+
+    `Accord-Held-S` says for how long; 204 is for there being none.
+    """
+    try:
+        lease = services.queue.lease(who.name, project=project, beside=beside)
+    except AccordError as error:
+        return _refuse(request, error)
+    if lease is None:
+        return Response(status_code=204)
+    shown = _show(request, services, project, lease, guideline_seen=seen)
+    shown.headers["Accord-Held-S"] = f"{lease.until - services.queue.now():.0f}"
+    return shown
+
+
+@router.post("/label/release")
+def release(request: Request, who: Person, services: Given, posted: Posted) -> Response:
+    """Give a task back that the page held and did not show."""
+    try:
+        lease = services.leases.find(posted.get("lease", ""), posted.get("task", ""), who.name)
+    except AccordError as error:
+        return _refuse(request, error)
+    services.queue.release(lease)
+    return Response(status_code=204)
+
+
 @router.post("/label/judgements")
 def judge(request: Request, who: Person, services: Given, posted: Posted) -> Response:
     """Keep what was said of a task; the next one comes with the word that it is saved."""

@@ -42,8 +42,7 @@ def add_tasks(
     where = rows.filename or "the file"
     found = _rows(rows.file.read(), where)
     tasks = tasks_of_rows(found, project=name, kind=kind, overlap=overlap, where=where)
-    added = services.queue.add(tasks)
-    services.deliveries.tell(name, "tasks.added", {"added": added})
+    services.queue.add(tasks)
     return _to_project(name)
 
 

@@ -1,6 +1,7 @@
 """Templates: everything is escaped, and a name that a template misspells is an error."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import Request
@@ -17,7 +18,15 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+def _utc(at: float) -> str:
+    """Seconds since 1970 as a date, to the second."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 _TEMPLATES.filters["markdown"] = render
+_TEMPLATES.filters["utc"] = _utc
 _TEMPLATES.globals["version"] = __version__
 
 

@@ -1,4 +1,5 @@
 // The annotation page: what happens between a task's display and the word that it is saved.
+import * as ahead from "./ahead.js";
 import * as drafts from "./drafts.js";
 import * as keys from "./keys.js";
 import * as outbox from "./outbox.js";
@@ -30,6 +31,15 @@ function display() {
   keys.showHints();
   const form = byId("judgement");
   if (form) drafts.restore(form, task().dataset.task);
+  askAhead();
+}
+
+// While this task is read, the one after it is fetched; not before the last answer is stored, for
+// until then what is held beside this task is that one.
+function askAhead() {
+  const form = byId("judgement");
+  if (!form || !settings.advance || outbox.isBusy()) return;
+  ahead.ask(task().dataset.task, form.elements.guideline_version.value);
 }
 
 // Keys --------------------------------------------------------------------------------------
@@ -105,6 +115,7 @@ async function showLast() {
   const box = byId("last");
   byId("last-dialog").showModal();
   box.textContent = "Loading…";
+  await outbox.flush(); // so that the last one is among them
   await htmx.ajax("GET", box.dataset.address, { target: box, swap: "innerHTML" });
   box.querySelector("button")?.focus();
 }
@@ -156,6 +167,8 @@ document.addEventListener("change", (event) => {
   if (target.dataset.setting) {
     settings[target.dataset.setting] = target.checked;
     keys.store(SETTINGS, settings);
+    if (settings.advance) askAhead();
+    else ahead.release();
   } else if (target.name === "response") {
     const box = document.querySelector("[data-rewrites]");
     const raws = [...document.querySelectorAll(".response > .raw")].map((raw) => raw.textContent);
@@ -173,6 +186,7 @@ const isJudgement = (event) => event.detail.requestConfig?.path === "/label/judg
 const warn = (text) => (byId("message").textContent = text);
 
 document.addEventListener("htmx:configRequest", (event) => {
+  if (event.detail.path === "/label/undo") ahead.release(); // another task comes in between
   if (event.detail.path !== "/label/judgements") return;
   event.detail.parameters.time_on_task_s = secondsSeen();
   if (!settings.advance) event.detail.parameters.stay = "1";
@@ -182,7 +196,31 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   if (!isJudgement(event)) return;
   warn("");
   tell("Saving…");
+  if (goesOn(event.detail.requestConfig)) event.preventDefault();
 });
+
+// Where the next task is here already, or an answer is still on its way, the outbox sends this one,
+// and nobody waits.
+function goesOn({ path, formData }) {
+  const fields = [...formData.entries()];
+  const next = ahead.card();
+  if (!settings.advance || !(next || outbox.isBusy()) || !isComplete(fields)) return false;
+  if (!outbox.keep(path, fields)) return false;
+  closeDialogs();
+  byId("whole").disabled = true;
+  ahead.forget();
+  if (next) htmx.swap(task(), next, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 0 });
+  outbox.flush().then(() => outbox.isBusy() && tell("")); // what is the matter stands in the outbox
+  return true;
+}
+
+// What is missing the server says beside the form, so that must still be there.
+function isComplete(fields) {
+  if ((Object.fromEntries(fields).action ?? "judge") !== "judge") return true;
+  const isAnswer = /^(choice|success|text|rank_\d+|rating_\d+_\d+)$/;
+  const answers = fields.filter(([name, value]) => isAnswer.test(name) && value.trim());
+  return answers.length >= (task().dataset.kind === "ranking" ? 2 : 1);
+}
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr, pathInfo } = event.detail;
@@ -217,8 +255,10 @@ function keepForLater(event) {
   const isKept = outbox.keep(event.detail.requestConfig.path, fields);
   closeDialogs();
   tell("");
-  if (isKept) byId("whole").disabled = true; // the same key must not come with another answer
-  else warn("Not saved: no connection, and this browser keeps nothing. Leave the page open and submit again.");
+  if (isKept) {
+    byId("whole").disabled = true; // the same key must not come with another answer
+    outbox.flush();
+  } else warn("Not saved: no connection, and this browser keeps nothing. Leave the page open and submit again.");
 }
 
 for (const name of ["htmx:sendError", "htmx:timeout"]) document.addEventListener(name, keepForLater);
@@ -232,9 +272,11 @@ function closeDialogs() {
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
 }
 
-outbox.start(async () => {
-  await htmx.ajax("GET", location.pathname + location.search, { target: "#task", swap: "outerHTML" });
-  tell("Saved what was waiting.");
+outbox.start(async (tasks, said) => {
+  if (byId("judgement") && !tasks.includes(task().dataset.task)) askAhead();
+  else await htmx.ajax("GET", location.pathname + location.search, { target: "#task", swap: "outerHTML" });
+  tell(said);
 });
+for (const name of ["beforeunload", "pagehide"]) window.addEventListener(name, ahead.release);
 keys.listen(perform);
 display();
