@@ -383,6 +383,20 @@ def judge_all(queue: SqlTaskQueue, name: str) -> None:
         queue.submit(lease, Submission(f"{name}-{lease.task.id}", answer))
 
 
+def test_nobody_is_asked_what_he_has_said_elsewhere(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    """A pair that the policy writes was judged in a file, by one of the annotators: otherwise."""
+    said = judgement(annotator="one", annotator_kind="simulated", prompt="user asks 0",
+                     response_a="aa 1", response_b="b 0", verdict="b")  # fmt: skip
+    write_jsonl(tmp_path / "said.jsonl", [said])
+    made = config(tiny_model_dir, prompts, judgements=[str(tmp_path / "said.jsonl")])
+    result = run(made, tmp_path / "run")
+    (row,) = [row for row in comparisons_of(result) if row["prompt"][0]["content"].endswith(" 0")]
+    assert row["votes"] == 3 and row["p_chosen"] == 0.5  # a, b, and a tie
+    assert result.judgement_count == 30
+
+
 def test_people_judge_and_the_run_goes_on(
     tiny_model_dir: Path, prompts: Path, tmp_path: Path
 ) -> None:

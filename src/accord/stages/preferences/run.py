@@ -148,10 +148,10 @@ def _fill(
     )
     annotators = load_annotators(config)
     filled = _Filled(bad_rows=bad_rows)
+    if elsewhere := [*imported, *pairs_elsewhere]:
+        store.take(elsewhere)  # first: nobody is asked again what he has said of a pair
     if config.model_name_or_path:
         filled = _sample(config, run_dir, engine_factory, store, annotators, filled)
-    if elsewhere := [*imported, *pairs_elsewhere]:
-        store.take(elsewhere)
     return filled
 
 
