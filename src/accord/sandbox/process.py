@@ -93,6 +93,7 @@ def _order(program: str, level: Level, limits: Limits) -> dict[str, Any]:
         "python": str(python),
         "host": os.getpid(),
         "is_isolated": level >= Level.ISOLATED,
+        "is_confined": level == Level.CONFINED,
         "filter": _filter(level),
         "visible": _visible(python),
         "wall_s": limits.wall_s,
