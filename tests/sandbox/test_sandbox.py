@@ -20,7 +20,7 @@ import pytest
 
 from accord.core.errors import SandboxError
 from accord.sandbox import process, sandbox
-from accord.sandbox.levels import Level
+from accord.sandbox.levels import FORBIDDEN, Level
 from accord.sandbox.probing import Reached, escapes_from, measure_level
 from accord.sandbox.process import Limits, Outcome, run_program
 from accord.sandbox.sandbox import Sandbox
@@ -338,6 +338,13 @@ def test_processor_time_is_limited() -> None:
 
 
 @pytest.mark.parametrize("level", ALL)
+def test_output_that_is_no_text(level: Level) -> None:
+    program = "import sys; sys.stdout.buffer.write(b'\\xff' * 50)"
+    outcome = run(level, program, Limits(file_bytes=100))
+    assert (outcome.stdout, outcome.was_cut) == ("\ufffd" * 50, False)
+
+
+@pytest.mark.parametrize("level", ALL)
 def test_floods_are_cut(level: Level) -> None:
     limits = replace(SHORT, file_bytes=100_000)
     flood = run(level, "while True: print('x' * 999)", limits)
@@ -512,7 +519,9 @@ def test_a_leak_lowers_the_measured_level(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(tempfile, "tempdir", shared)
     monkeypatch.setattr(process, "_visible", lambda python: [*visible(python), shared])
     leaky = measure_level.__wrapped__()
-    assert leaky.level == Level.FILTERED and "got out by: look, read" in leaky.reasons[Level.ISOLATED]
+    assert (
+        leaky.level == Level.FILTERED and "got out by: look, read" in leaky.reasons[Level.ISOLATED]
+    )
     monkeypatch.setattr(process, "_filter", lambda level: None)
     open_wide = measure_level.__wrapped__()
     assert open_wide.level == Level.LIMITS
@@ -547,12 +556,31 @@ def test_without_privileges() -> None:
     if os.getuid() != 0 or not python:
         pytest.skip("the tests run without privileges, or there is no Python for everyone")
     script = """
-import json
-from accord.sandbox.sandbox import Sandbox, Level
-from accord.sandbox.process import Limits
-box = Sandbox(minimum=Level.LIMITS, limits=Limits(wall_s=5))
-program = "import os; print(os.path.exists('/etc/passwd'), os.getuid())"
-print(json.dumps([box.level, box.run(program).stdout.split()]))
+import json, threading
+from accord.core.errors import SandboxError
+from accord.sandbox.levels import Level
+from accord.sandbox.probing import escapes_from
+from accord.sandbox.process import Limits, run_program
+busy = [threading.Thread(target=threading.Event().wait, daemon=True) for _ in range(50)]
+[thread.start() for thread in busy]
+program = '''
+import os, threading
+stop, threads = threading.Event(), []
+try:
+    for i in range(100):
+        threads.append(threading.Thread(target=stop.wait)); threads[-1].start()
+except RuntimeError: pass
+stop.set()
+print(os.path.exists("/etc/passwd"), os.getuid(), len(threads))
+'''
+found = {}
+for level in Level:
+    try:
+        said = run_program(program, level, Limits(threads=20)).stdout.split()
+    except SandboxError:
+        continue
+    found[level.name] = [sorted(escapes_from(level)), *said]
+print(json.dumps(found))
 """
     done = subprocess.run(
         [python, "-c", script],
@@ -567,9 +595,15 @@ print(json.dumps([box.level, box.run(program).stdout.split()]))
     if "ModuleNotFoundError" in done.stderr or "SyntaxError" in done.stderr:
         pytest.skip("that Python cannot read this checkout, or is too old")
     assert done.returncode == 0, done.stderr
-    level, (sees_files, user) = json.loads(done.stdout)
-    assert level >= Level.FILTERED
-    assert sees_files == str(level < Level.ISOLATED) and user == "65534"
+    found = json.loads(done.stdout)
+    assert "FILTERED" in found
+    everything = sorted(FORBIDDEN[Level.ISOLATED] - {"environment"})
+    escapes = {"LIMITS": everything, "FILTERED": ["look", "read"], "CONFINED": ["look"]}
+    for name, (escaped, sees_files, user, threads) in found.items():
+        assert escaped == escapes.get(name, [])
+        assert (sees_files, user) == (str(name != "ISOLATED"), "65534")
+        # Whatever else the user runs, the program has the threads that it may have, and no more.
+        assert 15 <= int(threads) <= 25, name
 
 
 def test_many_programs_keep_their_order_and_the_pool_its_bound(

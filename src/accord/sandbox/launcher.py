@@ -11,6 +11,7 @@ Without namespaces, launcher and keeper are one.
 """
 
 import base64
+import contextlib
 import ctypes
 import json
 import os
@@ -82,6 +83,7 @@ def _keep(order: Order, report: int) -> None:
     signal.setitimer(signal.ITIMER_REAL, order["wall_s"])
     try:
         _, status, used = os.wait4(program, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # it may come while we go on
     except TimeoutError:
         _tell(report, {"exit_code": None, "timed_out": True})
         return
@@ -110,6 +112,9 @@ def _start(order: Order) -> NoReturn:
         os.dup2(file, stream)
     for name, value in order["limits"].items():
         _limit(getattr(resource, name), value)
+    # Counted per user: in a namespace of its own the program is alone.
+    others = 0 if order["is_isolated"] else _threads_of_user()
+    _limit(resource.RLIMIT_NPROC, order["threads"] + others)
     if order["is_isolated"] and os.getuid() == 0:
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
@@ -125,6 +130,16 @@ def _start(order: Order) -> NoReturn:
     # Isolated from the environment and the site; no bytecode is written.
     command = [order["python"], "-I", "-S", "-B", "-X", "utf8", str(source)]
     os.execve(command[0], command, {})
+
+
+def _threads_of_user() -> int:
+    """All that run now, where /proc can tell."""
+    count = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            if folder.stat().st_uid == os.getuid():
+                count += len(os.listdir(folder / "task"))  # noqa: PTH208 (a count, no paths)
+    return count
 
 
 def _limit(resource_number: int, value: int) -> None:
