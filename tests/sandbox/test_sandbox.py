@@ -103,9 +103,9 @@ def test_files_can_be_written_where_they_are_private() -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = pathlib.Path(folder) / 'a'
             place.write_text('text'); shutil.copy(place, 'b'); os.rename('b', 'c')
-            print(pathlib.Path('c').read_text(), os.getcwd())
+            print(pathlib.Path('c').read_text(), os.getcwd(), os.uname().nodename)
     """
-    assert run(Level.ISOLATED, program).stdout == "text /tmp\n"
+    assert run(Level.ISOLATED, program).stdout == "text /tmp sandbox\n"
 
 
 @pytest.mark.parametrize("level", ALL)
@@ -217,6 +217,16 @@ def test_the_filter_alone_lets_no_file_be_changed(tmp_path: Path) -> None:
     outcome = run(Level.FILTERED, program)
     assert (outcome.exit_code, outcome.stdout) == (0, "")
     assert [p.name for p in tmp_path.iterdir()] == ["mine"] and mine.read_text() == "text"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has capabilities to lose")
+def test_root_reads_no_files_of_others(tmp_path: Path) -> None:
+    others = tmp_path / "others"
+    others.write_text("secret")
+    others.chmod(0o600)
+    os.chown(others, 65534, 65534)
+    outcome = run(Level.FILTERED, f"open({str(others)!r})")
+    assert outcome.exit_code == 1 and "PermissionError" in outcome.stderr
 
 
 @pytest.mark.parametrize("level", ALL)
@@ -507,6 +517,17 @@ def test_the_levels_hold_what_they_say() -> None:
             assert level > reached or "landlock" in str(error)
             continue
         assert escaped == expected[level]
+
+
+def test_a_machine_that_makes_namespaces_is_seen_to() -> None:
+    """Else a mistake of ours would show as tests that are skipped."""
+    unshare = shutil.which("unshare")
+    if not unshare:
+        pytest.skip("no unshare program to ask")
+    command = [unshare, "-Urnmpif", "mount", "-t", "tmpfs", "none", "/tmp"]
+    if subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("this machine makes no namespaces")
+    assert measure_level() == Reached(Level.ISOLATED)
 
 
 def test_a_leak_lowers_the_measured_level(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,6 +181,7 @@ def _enter_namespaces() -> None:
         Path(f"/proc/{me}/gid_map").write_text(groups)
         os._exit(0)
     _check(_libc.unshare(_NAMESPACES), "unshare")
+    _check(_libc.sethostname(b"sandbox", ctypes.c_size_t(7)), "sethostname")
     os.write(ready, b"1")
     if os.waitstatus_to_exitcode(os.waitpid(helper, 0)[1]) != 0:
         raise PermissionError("users cannot be mapped into a new user namespace")

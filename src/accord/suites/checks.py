@@ -19,6 +19,28 @@ _FENCE = re.compile(r"\A```\w*\n(.*)\n```\Z", re.DOTALL)
 _BULLET = re.compile(r"^[ \t]*[-*•] +\S", re.MULTILINE)
 _NUMBERED = re.compile(r"^[ \t]*(\d{1,3})[.)] +\S", re.MULTILINE)
 _TABLE_RULE = re.compile(r"^\|?(?:\s*:?-+:?\s*\|)+(?:\s*:?-+:?\s*)?$")
+_SPANISH = frozenset(
+    [
+        "de",
+        "la",
+        "el",
+        "los",
+        "las",
+        "que",
+        "y",
+        "en",
+        "un",
+        "una",
+        "es",
+        "con",
+        "por",
+        "no",
+        "se",
+        "lo",
+        "sí",
+        "qué",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -133,10 +155,10 @@ def _alternatives_hold(text: str) -> bool:
 
 
 def _spanish_holds(text: str) -> bool:
-    """As many opening marks as closing ones, and some."""
+    """As many opening marks as closing ones, and some; and a word that is in most Spanish texts."""
     questions, cries = text.count("?"), text.count("!")
     is_paired = questions == text.count("¿") and cries == text.count("¡")
-    return is_paired and questions > 0 and cries > 0
+    return is_paired and questions > 0 and cries > 0 and not _SPANISH.isdisjoint(words_of(text))
 
 
 def _quotes_hold(text: str, left: str, right: str) -> bool:
