@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,7 +26,6 @@ from accord.sandbox.sandbox import Sandbox
 
 ALL = list(Level)
 CLOSED = [Level.FILTERED, Level.CONFINED, Level.ISOLATED]
-SHORT = Limits(wall_s=1.0)
 
 
 def run(level: Level, program: str, limits: Limits | None = None) -> Outcome:
@@ -338,7 +336,7 @@ def test_memory_runs_out_for_the_program_alone(level: Level) -> None:
     ],
 )
 def test_programs_end_in_time(level: Level, program: str) -> None:
-    outcome = run(level, program, SHORT)
+    outcome = run(level, program, Limits(wall_s=0.5))
     assert (outcome.exit_code, outcome.timed_out) == (None, True)
 
 
@@ -356,8 +354,7 @@ def test_output_that_is_no_text(level: Level) -> None:
 
 @pytest.mark.parametrize("level", ALL)
 def test_floods_are_cut(level: Level) -> None:
-    limits = replace(SHORT, file_bytes=100_000)
-    flood = run(level, "while True: print('x' * 999)", limits)
+    flood = run(level, "while True: print('x' * 999)", Limits(file_bytes=100_000))
     assert flood.was_cut and len(flood.stdout) == 100_000 and flood.exit_code != 0
     stubborn = """
         import sys
@@ -365,7 +362,7 @@ def test_floods_are_cut(level: Level) -> None:
             try: sys.stderr.write('x' * 999)
             except OSError: pass
     """
-    outcome = run(level, stubborn, limits)
+    outcome = run(level, stubborn, Limits(file_bytes=100_000, wall_s=1.0))
     assert outcome.was_cut and outcome.timed_out and len(outcome.stderr) == 100_000
 
 

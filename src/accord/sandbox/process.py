@@ -19,8 +19,8 @@ from accord.sandbox.levels import Level
 from accord.sandbox.syscalls import MACHINES, build_filter
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-_GRACE_S = 10.0
-"""for starting; a launcher that has not reported by then is killed"""
+_GRACE_S = 30.0
+"""for starting on a busy machine; a launcher that has not reported by then is killed"""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Instructions that a program can check: what is asked in words, and whether a response does it.
 
 Each check has the sentence that a prompt states it with, so that what is asked and what is checked
-stand side by side. Case is ignored unless a check is about it. The kinds are those of Zhou et al. 2023 (IFEval, arXiv:2311.07911) and a few
-more; wording and code are our own.
+stand side by side. Case is ignored unless a check is about it. The kinds are those of Zhou et al.
+2023 (IFEval, arXiv:2311.07911) and a few more; wording and code are our own.
 """
 
 import re

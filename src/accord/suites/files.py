@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
             rows = [
                 {k: v for k, v in row.items() if isinstance(k, str)} for row in csv.DictReader(file)
             ]
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise DataError(f"{path}: unreadable: {error}") from None
     if not rows:
         raise DataError(f"{path}: no rows")
