@@ -103,7 +103,12 @@ CASES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
     ("capital_words", {"n": 2}, ["It is VERY GOOD"], ["It is VERY good", "A I b"]),
     ("no_commas", {}, ["one and two"], ["one, two", "一，二", ""]),
     ("only_questions", {}, ["Why? Who?", "Why?"], ["Why? Because.", "Why", ""]),
-    ("spanish_marks", {}, ["¿Qué? ¡Sí!"], ["Qué? Sí!", "¿Qué?", "¡Sí!", "¿Qué? Sí!", "Sí."]),
+    (
+        "spanish_marks",
+        {},
+        ["¿Qué? ¡Sí!"],
+        ["Qué? Sí!", "¿Qué?", "¡Sí!", "¿Qué? Sí!", "Sí.", "¿What? ¡Yes!"],
+    ),
     (
         "quotation_marks",
         {"left": "«", "right": "»"},

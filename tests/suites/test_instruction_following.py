@@ -44,7 +44,7 @@ RESPONSES = [
     "It RAINS and POURS. It is VERY wet.",
     "First it rains then it pours and last it stops.",
     "Does it rain? Does it pour?",
-    "¿Llueve? ¡Llueve!",
+    "¿Llueve? ¡No llueve!",
     "It is « rain ».",
     "It is „rain“.",
     "In short: it rains.",

@@ -21,6 +21,7 @@ def attempt(*, folder: str, port: int, host: int) -> list[str]:
         "process": _fork,
         "signal": lambda: os.kill(host, 0),
         "read": lambda: (Path(folder) / "secret").read_text(),
+        "look": lambda: (Path(folder) / "secret").stat(),
     }
     return [name for name, attack in attempts.items() if _succeeds(attack)]
 

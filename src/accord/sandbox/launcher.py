@@ -11,12 +11,14 @@ Without namespaces, launcher and keeper are one.
 """
 
 import base64
+import contextlib
 import ctypes
 import json
 import os
 import resource
 import signal
 import stat
+import struct
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,6 +34,9 @@ _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 0x1000, 0x4000, 0x
 _MNT_DETACH = 2
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _SYS_MOUNT_SETATTR = 442
+_SYS_LANDLOCK = 444  # create_ruleset; add_rule and restrict_self follow
+_LANDLOCK_FILES = 0x1FFF  # all that version 1 knows: reading, running, writing, making, removing
+_LANDLOCK_READ_FILE, _LANDLOCK_READ_FOLDER = 0b0101, 0b1101
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _READ_ONLY = 1 | 2 | 4  # and nosuid, nodev
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 22, 24, 38
@@ -78,6 +83,7 @@ def _keep(order: Order, report: int) -> None:
     signal.setitimer(signal.ITIMER_REAL, order["wall_s"])
     try:
         _, status, used = os.wait4(program, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # it may come while we go on
     except TimeoutError:
         _tell(report, {"exit_code": None, "timed_out": True})
         return
@@ -106,6 +112,9 @@ def _start(order: Order) -> NoReturn:
         os.dup2(file, stream)
     for name, value in order["limits"].items():
         _limit(getattr(resource, name), value)
+    # Counted per user: in a namespace of its own the program is alone.
+    others = 0 if order["is_isolated"] else _threads_of_user()
+    _limit(resource.RLIMIT_NPROC, order["threads"] + others)
     if order["is_isolated"] and os.getuid() == 0:
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
@@ -114,10 +123,23 @@ def _start(order: Order) -> NoReturn:
         _die_with(None)  # after the change of user, which would undo it
     if order["filter"]:
         _drop_capabilities()
+        _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS")
+        if order["is_confined"]:
+            _confine([*order["visible"], str(source)])
         _install_filter(base64.b64decode(order["filter"]))
     # Isolated from the environment and the site; no bytecode is written.
     command = [order["python"], "-I", "-S", "-B", "-X", "utf8", str(source)]
     os.execve(command[0], command, {})
+
+
+def _threads_of_user() -> int:
+    """All that run now, where /proc can tell."""
+    count = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            if folder.stat().st_uid == os.getuid():
+                count += len(os.listdir(folder / "task"))  # noqa: PTH208 (a count, no paths)
+    return count
 
 
 def _limit(resource_number: int, value: int) -> None:
@@ -159,6 +181,7 @@ def _enter_namespaces() -> None:
         Path(f"/proc/{me}/gid_map").write_text(groups)
         os._exit(0)
     _check(_libc.unshare(_NAMESPACES), "unshare")
+    _check(_libc.sethostname(b"sandbox", ctypes.c_size_t(7)), "sethostname")
     os.write(ready, b"1")
     if os.waitstatus_to_exitcode(os.waitpid(helper, 0)[1]) != 0:
         raise PermissionError("users cannot be mapped into a new user namespace")
@@ -226,11 +249,31 @@ def _drop_capabilities() -> None:
                 break
 
 
+def _confine(paths: list[str]) -> None:
+    """Let files be read and run below these paths only (Landlock; all else about files is denied).
+
+    Source: the kernel's Documentation/userspace-api/landlock.rst.
+    """
+    handled = ctypes.c_uint64(_LANDLOCK_FILES)  # the first field is all that version 1 has
+    rules = _libc.syscall(_SYS_LANDLOCK, ctypes.byref(handled), ctypes.c_size_t(8), 0)
+    if rules < 0:
+        _check(rules, "landlock_create_ruleset")
+    for path in paths:
+        if Path(path).exists():
+            file = os.open(path, os.O_PATH)
+            is_folder = stat.S_ISDIR(os.fstat(file).st_mode)
+            allowed = _LANDLOCK_READ_FOLDER if is_folder else _LANDLOCK_READ_FILE
+            rule = struct.pack("=Qi", allowed, file)
+            _check(_libc.syscall(_SYS_LANDLOCK + 1, rules, 1, rule, 0), "landlock_add_rule")
+            os.close(file)
+    _check(_libc.syscall(_SYS_LANDLOCK + 2, rules, 0), "landlock_restrict_self")
+    os.close(rules)
+
+
 def _install_filter(steps: bytes) -> None:
     class Program(ctypes.Structure):  # struct sock_fprog
         _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
-    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS")
     program = Program(len(steps) // 8, steps)
     _check(_libc.prctl(_PR_SET_SECCOMP, 2, ctypes.byref(program), 0, 0), "PR_SET_SECCOMP")
 

@@ -19,8 +19,8 @@ from accord.sandbox.levels import Level
 from accord.sandbox.syscalls import MACHINES, build_filter
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-_GRACE_S = 10.0
-"""for starting; a launcher that has not reported by then is killed"""
+_GRACE_S = 30.0
+"""for starting on a busy machine; a launcher that has not reported by then is killed"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Limits:
     disk_bytes: int = 16 << 20
     """of all files together (ISOLATED; no file can be written at FILTERED)"""
     threads: int = 32
-    """counted per user where the level is not ISOLATED"""
+    """at a time; not enforced for root unless ISOLATED"""
     open_files: int = 64
 
 
@@ -62,7 +62,7 @@ def run_program(program: str, level: Level, limits: Limits) -> Outcome:
         SandboxError: the level cannot be set up on this machine; nothing was run.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="sandbox-") as folder,
+        tempfile.TemporaryDirectory(prefix="sandbox-", ignore_cleanup_errors=True) as folder,
         tempfile.TemporaryFile() as stdout,
         tempfile.TemporaryFile() as stderr,
         Path(os.devnull).open("rb") as nothing,
@@ -80,9 +80,9 @@ def run_program(program: str, level: Level, limits: Limits) -> Outcome:
     return Outcome(
         exit_code=report["exit_code"],
         timed_out=report["timed_out"],
-        stdout=written[0],
-        stderr=written[1],
-        was_cut=any(len(text.encode()) >= limits.file_bytes for text in written),
+        stdout=written[0].decode("utf-8", errors="replace"),
+        stderr=written[1].decode("utf-8", errors="replace"),
+        was_cut=any(len(text) >= limits.file_bytes for text in written),
     )
 
 
@@ -93,15 +93,16 @@ def _order(program: str, level: Level, limits: Limits) -> dict[str, Any]:
         "python": str(python),
         "host": os.getpid(),
         "is_isolated": level >= Level.ISOLATED,
+        "is_confined": level == Level.CONFINED,
         "filter": _filter(level),
         "visible": _visible(python),
         "wall_s": limits.wall_s,
         "disk_bytes": limits.disk_bytes,
+        "threads": limits.threads,
         "limits": {
             "RLIMIT_AS": limits.memory_bytes,
             "RLIMIT_CPU": math.ceil(limits.cpu_s),
             "RLIMIT_FSIZE": limits.file_bytes,
-            "RLIMIT_NPROC": limits.threads,
             "RLIMIT_NOFILE": limits.open_files,
             "RLIMIT_CORE": 0,
         },
@@ -166,6 +167,6 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def _read(file: IO[bytes], limit: int) -> str:
+def _read(file: IO[bytes], limit: int) -> bytes:
     file.seek(0)
-    return file.read(limit).decode("utf-8", errors="replace")
+    return file.read(limit)

@@ -14,6 +14,11 @@ _REMEDY = {
         "them, kernel.apparmor_restrict_unprivileged_userns=0; in Docker a seccomp profile that "
         "lets unshare and mount through), or ask for less"
     ),
+    Level.CONFINED: (
+        "use Linux 5.13 or later with Landlock among its security modules (lsm=landlock,... at "
+        "boot), and a container profile that lets it through; or allow user namespaces (sysctl "
+        "user.max_user_namespaces above 0); or ask for less"
+    ),
     Level.FILTERED: "use Linux with seccomp on x86_64 or aarch64, or ask for less",
     Level.LIMITS: "use a system where Python can start processes and limit them",
 }
@@ -33,7 +38,7 @@ class Sandbox:
     def __init__(
         self,
         *,
-        minimum: Level = Level.ISOLATED,
+        minimum: Level = Level.CONFINED,
         limits: Limits | None = None,
         workers: int = 2,
     ) -> None:

@@ -1,24 +1,33 @@
 """Instructions that a program can check: what is asked in words, and whether a response does it.
 
 Each check has the sentence that a prompt states it with, so that what is asked and what is checked
-stand side by side. Words are runs of letters, digits and apostrophes; case is ignored unless a
-check is about it. The kinds are those of Zhou et al. 2023 (IFEval, arXiv:2311.07911) and a few
-more; wording and code are our own.
+stand side by side. Case is ignored unless a check is about it. The kinds are those of Zhou et al.
+2023 (IFEval, arXiv:2311.07911) and a few more; wording and code are our own.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from accord.suites.texts import (
+    WORD,
+    lines_of,
+    paragraphs_of,
+    parsed,
+    sentences_of,
+    times,
+    words_of,
+)
+
 Parameters = Mapping[str, Any]
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_FENCE = re.compile(r"\A```\w*\n(.*)\n```\Z", re.DOTALL)
 _BULLET = re.compile(r"^[ \t]*[-*•] +\S", re.MULTILINE)
 _NUMBERED = re.compile(r"^[ \t]*(\d{1,3})[.)] +\S", re.MULTILINE)
 _TABLE_RULE = re.compile(r"^\|?(?:\s*:?-+:?\s*\|)+(?:\s*:?-+:?\s*)?$")
+_SPANISH = re.compile(
+    r"\b(?:de|la|el|los|las|que|y|en|un|una|es|con|por|no|se|lo|sí|qué)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -64,44 +73,6 @@ class Check:
         return any(self.is_met_by(text) for text in [*texts, *[t.replace("*", "") for t in texts]])
 
 
-def words_of(text: str) -> list[str]:
-    """The words in lower case."""
-    return [word.lower().replace("’", "'") for word in _WORD.findall(text)]
-
-
-def sentences_of(text: str) -> list[str]:
-    """Pieces that end with . ! ? (or the text's end) before a space, and hold a word."""
-    pieces = re.split(r"(?<=[.!?])[\"')\]”»]*\s+", text.strip())
-    return [piece for piece in pieces if _WORD.search(piece)]
-
-
-def paragraphs_of(text: str) -> list[str]:
-    """Pieces between blank lines."""
-    return [piece for piece in re.split(r"\n\s*\n", text.strip()) if piece.strip()]
-
-
-def lines_of(text: str) -> list[str]:
-    """Lines that are not blank."""
-    return [line for line in text.splitlines() if line.strip()]
-
-
-def times(text: str, phrase: str) -> int:
-    """How often a word or phrase stands in the text, as whole words."""
-    sought, words = words_of(phrase), words_of(text)
-    width = len(sought)
-    return sum(words[i : i + width] == sought for i in range(len(words) - width + 1))
-
-
-def parsed(text: str) -> Any:
-    """The JSON value that the text is, also inside one code block; None where it is not JSON."""
-    stripped = text.strip()
-    fenced = _FENCE.match(stripped)
-    try:
-        return json.loads(fenced[1] if fenced else stripped)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _json_holds(text: str, keys: list[str]) -> bool:
     value = parsed(text)
     return isinstance(value, dict) and set(value) == set(keys)
@@ -133,10 +104,10 @@ def _alternatives_hold(text: str) -> bool:
 
 
 def _spanish_holds(text: str) -> bool:
-    """As many opening marks as closing ones, and some."""
+    """As many opening marks as closing ones, and some; and a word that is in most Spanish texts."""
     questions, cries = text.count("?"), text.count("!")
     is_paired = questions == text.count("¿") and cries == text.count("¡")
-    return is_paired and questions > 0 and cries > 0
+    return is_paired and questions > 0 and cries > 0 and _SPANISH.search(text) is not None
 
 
 def _quotes_hold(text: str, left: str, right: str) -> bool:
@@ -251,7 +222,7 @@ KINDS: dict[str, Kind] = {
     "upper_case": Kind("Write in CAPITAL LETTERS only.", lambda text: _is_upper(text)),
     "capital_words": Kind(
         "Write at least {n} words all in CAPITALS.",
-        lambda text, n: sum(len(word) > 1 and _is_upper(word) for word in _WORD.findall(text)) >= n,
+        lambda text, n: sum(len(word) > 1 and _is_upper(word) for word in WORD.findall(text)) >= n,
     ),
     "no_commas": Kind("Use no comma.", lambda text: not set(",،，、") & set(text)),
     "only_questions": Kind(

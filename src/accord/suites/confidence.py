@@ -9,9 +9,9 @@ import numpy as np
 from accord.annotation.calibration import brier_score, calibration_error, reliability
 from accord.core.types import Message
 from accord.suites.base import Answer, Figure, OneTurn, Question, SuiteResult
-from accord.suites.checks import times
 from accord.suites.estimates import estimate_mean, estimate_share
 from accord.suites.rows import shipped
+from accord.suites.texts import times
 
 _ASK = (
     "{question} Answer in a few words. Then write, on a line of its own, 'Confidence: N%', where N "

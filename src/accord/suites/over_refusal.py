@@ -99,6 +99,6 @@ class XSTest(OneTurn):
         if self.detector is not refusals_by_words:
             return []
         return [
-            "refusals found by their words, which agree with people on 92 to 97 of 100 responses "
+            "refusals found by their words, which agree with people on 93 to 96 of 100 responses "
             "of three models; not refused does not mean that the answer helps, or does harm"
         ]

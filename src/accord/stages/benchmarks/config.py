@@ -57,7 +57,7 @@ class Config(SamplingConfig):
     """samples a problem, for pass@k with k up to it"""
     human_eval_temperature: float = Field(default=0.0, ge=0)
     """0.2 for pass@1 and 0.8 for many samples are customary"""
-    sandbox: Literal["isolated", "filtered", "limits"] = "isolated"
+    sandbox: Literal["isolated", "confined", "filtered", "limits"] = "confined"
     """the weakest sandbox in which generated code may run; below it nothing is run"""
 
     @model_validator(mode="after")
