@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from accord.commands import prompts, store, values
+from accord.commands import assistance, prompts, store, values
 from accord.core.assets import resolve_asset
 from accord.core.errors import ConfigError, describe_choice
 
@@ -99,4 +99,5 @@ _ACTIONS: dict[str, Callable[[list[str]], int]] = {
     "backup": store.backup,
     "erase": store.erase,
     "values": values.values,
+    "assistance": assistance.assistance,
 }

@@ -8,6 +8,7 @@ from accord.core.files import hash_json
 from accord.core.types import Message, Task, TaskKind
 from accord.corpora.formats import as_messages, to_comparison, to_prompt
 from accord.store.answers import check_task
+from accord.store.hints import refuse_hints
 from accord.store.text import MAX_NAME, check_name, check_storable
 
 MAX_OVERLAP = 1000
@@ -31,7 +32,8 @@ def tasks_of_rows(
     `rejected`; a pair may share its prompt, and `messages` end with the response. A row may have
     `id`, `kind`, `overlap`, `priority`, `policies`; all other columns go with the task. Without an
     id a row has that of its content: rows that are read again are no new tasks. What a row says of
-    which response is better is left out, also by where it stands.
+    which response is better is left out, also by where it stands. A model's opinion is one of those
+    columns: `suggestion` (agent, answer, score), `critique` (agent, text, answer).
 
     Raises:
         DataError: a row cannot be a task; it is named.
@@ -58,6 +60,7 @@ def _task(row: dict[str, Any], project: str, kind: TaskKind, overlap: int, where
     if not isinstance(policies, list | tuple) or len(policies) != len(responses):
         raise DataError(f"{where}: expected {len(responses)} policies, got {policies!r:.80}")
     if row.get("chosen") is not None:  # an order that tells nothing of which is the better
+        refuse_hints(row, where)
         order = sorted(range(len(responses)), key=lambda i: hash_json(responses[i]))
         responses, policies = [responses[i] for i in order], [policies[i] for i in order]
     content = [project, kind, [dict(m) for m in prompt], responses, columns]

@@ -6,6 +6,7 @@ from typing import Any, get_args
 from accord.core.errors import DataError
 from accord.core.types import Action, Message, TaskKind
 from accord.corpora.formats import as_messages, to_comparison
+from accord.store.hints import refuse_hints
 from accord.store.imports.entries import (
     AnnotatorKind,
     Entry,
@@ -25,6 +26,7 @@ _TEXTS = {
 
 def pair(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
     r"""`prompt`+`chosen`+`rejected`, or two `\n\nHuman:` transcripts; `p_chosen` is kept."""
+    refuse_hints(row, where)
     found = to_comparison(row, where)
     responses, places = without_order([found.chosen, found.rejected])
     is_first = places[0] == 0
@@ -68,6 +70,7 @@ def label(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
 
 def vote(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
     """A judgement as the preferences stage logs it: `response_a`, `response_b`, `verdict`."""
+    refuse_hints(row, where)
     responses = tuple(_text(row.get(name), name, where) for name in ("response_a", "response_b"))
     ordered, places = without_order(responses)
     said = row["verdict"]

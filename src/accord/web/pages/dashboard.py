@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from accord.core.errors import DataError
 from accord.web.identity import Identity, only
-from accord.web.pages import plots
+from accord.web.pages import assisting, plots
 from accord.web.pages.managing import KINDS
 from accord.web.pages.overview import Overview, overview
 from accord.web.pages.templating import page
@@ -33,6 +33,7 @@ def project(request: Request, _: Lead, services: Given, name: str) -> HTMLRespon
     """One project's figures."""
     try:
         found = _overview(services, name)
+        assistance = services.assistance.settings(name)
     except DataError as error:
         return page(request, "refused.html.jinja", status=404, reason=str(error))
     progress = services.queue.progress(name)
@@ -44,6 +45,8 @@ def project(request: Request, _: Lead, services: Given, name: str) -> HTMLRespon
         progress=progress,
         guidelines=services.projects.guidelines(name),
         kinds=KINDS,
+        assistance=assistance,
+        assisted=assisting.report(services, name, services.judgements.current(name)),
         keys=[uuid.uuid4().hex for _ in found.disputes],
     )
 
