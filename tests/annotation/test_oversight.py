@@ -36,8 +36,8 @@ def test_trust_is_measured_and_not_the_critiques_quality() -> None:
 
 
 def test_movements_by_hand() -> None:
-    """Over to it, half way to it, away from it, to another answer as far off, nowhere; and two whose
-    critique takes no side, one of them changed."""
+    """Over to it, half way to it, away from it, to another answer as far off, nowhere; and two
+    whose critique takes no side, one of them changed."""
     nan = float("nan")
     before = np.array([1.0, 1.0, 0.0, 0.5, 0.0, nan, nan])
     after = np.array([0.0, 0.5, 1.0, 0.5, 0.0, nan, nan])

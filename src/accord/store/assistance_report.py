@@ -1,7 +1,8 @@
 """What models' opinions do to a project's votes: suggestions that anchor, critiques that move."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -75,10 +76,8 @@ class AssistanceReport:
 
     def as_json(self) -> dict[str, Any]:
         """For a file: no NaN, and shares with their value."""
-        return {
-            "suggestions": None if self.suggestions is None else _plain(self.suggestions),
-            "oversight": None if self.oversight is None else _plain(self.oversight),
-        }
+        found: dict[str, Any] = _plain(self)
+        return found
 
 
 def assistance_report(
@@ -186,7 +185,7 @@ def _distance(standing: Standing) -> float:
 
 
 def _agreement(votes: Sequence[Standing]) -> Share:
-    distances = [d for d in map(_distance, votes) if d == d]
+    distances = [d for d in map(_distance, votes) if not math.isnan(d)]
     return share(distances.count(0.0), len(distances))
 
 
@@ -230,13 +229,12 @@ def _gold(
 
 
 def _plain(value: Any) -> Any:
-    shown: Callable[[Any], Any] = lambda v: None if isinstance(v, float) and v != v else v
     if isinstance(value, Share):
-        return {**value._asdict(), "value": shown(value.value)}
+        return {**value._asdict(), "value": _plain(value.value)}
     if isinstance(value, Movements):
         return {name: _plain(inner) for name, inner in value._asdict().items()}
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    return shown(value)
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -15,7 +15,7 @@ MOST = 200
 
 
 class SqlCritiques:
-    """A task has one critique, given once: whoever voted after it is known to have seen this one."""
+    """A task has one critique, given once: so it is known which one a voter has seen."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

@@ -1,4 +1,4 @@
-"""Scalable oversight in the log: a vote, the critique that was then shown, and the vote after it."""
+"""Scalable oversight in the log: a vote, the critique shown after it, and the vote after that."""
 
 import dataclasses
 import time
@@ -121,7 +121,7 @@ class SqlRevisions:
         with self.database.reading() as connection:
             standing = read_standing(connection, ours)
             revised = read_standing(connection, ours, has_later, is_superseded=True)
-            following = {first: after for first, after in connection.execute(links)}
+            following = {row.supersedes: row.id for row in connection.execute(links)}
         by_id = {s.id: s for s in standing}
         found = [FirstVote(s, by_id.get(following[s.id])) for s in revised]
         waiting = [FirstVote(s, None) for s in standing if phase_of(s) == "first"]

@@ -35,7 +35,7 @@ def uncritiqued(
 
 @router.post("/projects/{name}/critiques", status_code=201)
 def give_critique(name: str, body: NewCritique, who: Critic, services: Given) -> dict[str, bool]:
-    """Put a critique to a task, under one's own name. A task has one; the same again is no other."""
+    """Put a critique to a task, under one's own name; a task has one, and keeps it."""
     services.projects.get(name)
     critique = Critique(who.name, body.text, body.answer)
     return {"is_new": services.critiques.give(name, body.task_id, critique)}
@@ -50,8 +50,8 @@ def unrevised(name: str, who: Anyone, services: Given) -> list[dict[str, Any]]:
 
 @router.post("/judgements/{judgement_id}/revise")
 def revise(judgement_id: str, body: Revision, who: Worker, services: Given) -> dict[str, Any]:
-    """Keep the vote after the critique, the first one's place taken by it, also where it is the same.
-    The same request again gets the same receipt.
+    """Keep the vote after the critique, the same or another: it takes the first one's place. The
+    same request again gets the same receipt.
     """
     receipt = services.revisions.revise(who.name, judgement_id, Submission(**body.model_dump()))
     return dataclasses.asdict(receipt)

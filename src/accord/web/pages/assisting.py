@@ -1,4 +1,4 @@
-"""A model's opinion on the annotator's page and the lead's: suggestions, critiques, their effect."""
+"""Models' opinions on the annotator's page and on the lead's: what is shown, and its effect."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
