@@ -1,11 +1,13 @@
 """Votes before and after a critique: both in the log, one that stands, and what may not be."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from accord.commands.assistance import assistance
 from accord.core.errors import ConflictError, DataError, NotFoundError
 from accord.core.types import Submission
 from accord.store.adjudication import SqlAdjudication
@@ -258,3 +260,22 @@ def test_erased_votes_are_in_no_figure(database: Database) -> None:
     assert first_vote_rows(votes).rows == []
     found = assistance_report(log.current("p"), votes).oversight
     assert found is not None and found.moves.changed.total == 0 and log.is_whole()
+
+
+def test_the_command_prints_the_figures(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    room = Room(database, show_suggestions=True, hidden_suggestions=0, **SHOWN)
+    where = database.engine.url.render_as_string(hide_password=False)
+    arguments = ["--database", where, "--project", "p", "--output", str(tmp_path / "figures.json")]
+    assert assistance(arguments) == 0
+    assert "nobody was shown" in capsys.readouterr().out
+    room.queue.add([task(columns={**SUGGESTED, **CRITIQUED, "gold": {"verdict": "a"}})])
+    room.vote("ann", "b", key="first", saw=True)
+    room.revisions.revise("ann", "first", Submission("second", {"verdict": "a"}))
+    assert assistance(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "right before 0.00 (0.00 to 0.79), after 1.00" in shown and "anchoring" in shown
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["oversight"]["moves"]["towards"]["value"] == 1.0
+    assert figures["suggestions"]["anchoring"]["effect"] == [None, None, None]

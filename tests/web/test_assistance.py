@@ -220,7 +220,7 @@ def test_the_dashboard_shows_what_they_do(services: Services, browser: Browser) 
     after = post(client, show(client), choice=f"{letter(1)}1").text
     post(client, after, choice=f"{letter(0)}1")
     html = lead.get("/lead/project", params={"name": "chat"}).text
-    assert "Anchoring, shown less hidden: – points" in html
+    assert "How much it anchors shows once" in html
     assert "right before 0%" in html and "after 100%" in html
     assert "Agreement with the critique: before 0%" in html
     assert browser("reviewer").get("/lead/project", params={"name": "chat"}).status_code == 200

@@ -17,7 +17,7 @@ def data(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print("usage: accord data ACTION [options]\n")
         for name, action in _ACTIONS.items():
-            print(f"  {name:<9}{(action.__doc__ or '').splitlines()[0]}")
+            print(f"  {name:<11}{(action.__doc__ or '').splitlines()[0]}")
         return 0
     if arguments[0] not in _ACTIONS:
         raise ConfigError(f"accord data: no action {describe_choice(arguments[0], list(_ACTIONS))}")

@@ -164,8 +164,8 @@ _FORMATS = (
     "first row's columns"
 )
 _WHAT = [
-    "comparisons", "rankings", "demonstrations", "ratings", "labels", "judgements", "argilla",
-    "label_studio",
+    "comparisons", "rankings", "demonstrations", "ratings", "labels", "judgements", "first_votes",
+    "argilla", "label_studio",
 ]  # fmt: skip
 
 
