@@ -119,13 +119,13 @@ class SqlRevisions:
         )
         ours = tasks.c.project == project
         with self.database.reading() as connection:
-            standing = read_standing(connection, ours)
+            waiting = read_standing(connection, ours, _phase == "first")
             revised = read_standing(connection, ours, has_later, is_superseded=True)
-            following = {row.supersedes: row.id for row in connection.execute(links)}
-        by_id = {s.id: s for s in standing}
-        found = [FirstVote(s, by_id.get(following[s.id])) for s in revised]
-        waiting = [FirstVote(s, None) for s in standing if phase_of(s) == "first"]
-        return [*(vote for vote in found if vote.after is not None), *waiting]
+            after = read_standing(connection, ours, judgements.c.supersedes.is_not(None))
+            first_of = {row.id: row.supersedes for row in connection.execute(links)}
+        firsts = {s.id: s for s in revised}
+        votes = [FirstVote(firsts[first_of[s.id]], s) for s in after]
+        return [*votes, *(FirstVote(s, None) for s in waiting)]
 
 
 def phase_of(standing: Standing) -> str | None:
