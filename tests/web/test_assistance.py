@@ -80,6 +80,7 @@ def test_a_suggestion_is_filled_in_marked_and_recorded(
     assert html.count('class="badge">suggested') == 1
     assert f"A model suggests: <strong>{letter(1)} is better</strong>" in html
     assert "policy" not in html and "0.9" not in html
+    assert re.search(r'name="comment"[^>]*>\n</textarea>', html)  # the reason is the model's
     assert post(client, html, choice=suggested).status_code == 200
     said = standing(services)
     assert said.answer == {

@@ -91,8 +91,7 @@ def assistance_report(
         seed: of intervals.
     """
     # What was suggested was beside the first vote.
-    votes = [s for s in standing if phase_of(s) != "after"]
-    votes += [v.first for v in first_votes if v.after is not None]
+    votes = [*standing, *(v.first for v in first_votes if v.after is not None)]
     suggested = [s for s in votes if s.action == "judge" and (s.answer or {}).get("suggestion")]
     control = [s for s in standing if phase_of(s) == "control"]
     return AssistanceReport(
