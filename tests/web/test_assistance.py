@@ -218,12 +218,13 @@ def test_the_dashboard_shows_what_they_do(services: Services, browser: Browser) 
     client, lead = browser("annotator"), browser("lead")
     empty = lead.get("/lead/project", params={"name": "chat"}).text
     assert "Anchoring" not in empty and "votes before and after" not in empty
-    after = post(client, show(client), choice=f"{letter(1)}1").text
-    post(client, after, choice=f"{letter(0)}1")
+    after = post(client, show(client), choice=f"{letter(1)}1", time_on_task_s="5400").text
+    post(client, after, choice=f"{letter(0)}1", time_on_task_s="1800")
     html = lead.get("/lead/project", params={"name": "chat"}).text
     assert "How much it anchors shows once" in html
     assert "right before 0%" in html and "after 100%" in html
     assert "Agreement with the critique: before 0%" in html
+    assert "judged in 2.0 hours" in html  # both votes were work
     assert browser("reviewer").get("/lead/project", params={"name": "chat"}).status_code == 200
 
 

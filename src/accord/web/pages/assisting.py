@@ -9,9 +9,7 @@ from fastapi import Form as FormField
 from fastapi.responses import RedirectResponse
 
 from accord.core.types import Lease, Receipt, Submission
-from accord.store.assistance_report import AssistanceReport, assistance_report
 from accord.store.hints import lettered
-from accord.store.judgements import Standing
 from accord.store.revising import Pending
 from accord.web.forms import Form
 from accord.web.identity import Identity, only
@@ -71,11 +69,6 @@ def beside(
         found["suggested"] = form.fill(given)
     filled = found["suggested"] if answer is None else form.fill(answer)
     return {**found, "filled": filled}
-
-
-def report(services: Services, name: str, standing: list[Standing]) -> AssistanceReport:
-    """The figures on the dashboard."""
-    return assistance_report(standing, services.revisions.first_votes(name))
 
 
 @router.post("/lead/project/assistance")

@@ -9,9 +9,10 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from accord.core.errors import DataError
+from accord.store.assistance_report import assistance_report
 from accord.store.judgements import Standing
 from accord.web.identity import Identity, only
-from accord.web.pages import assisting, plots
+from accord.web.pages import plots
 from accord.web.pages.managing import KINDS
 from accord.web.pages.overview import Overview, overview
 from accord.web.pages.templating import page
@@ -35,7 +36,9 @@ def project(request: Request, _: Lead, services: Given, name: str) -> HTMLRespon
     """One project's figures."""
     try:
         standing = services.judgements.current(name)
-        found = _overview(services, name, standing)
+        votes = services.revisions.first_votes(name)
+        revised = [vote.first for vote in votes if vote.after is not None]
+        found = _overview(services, name, standing, revised)
         assistance = services.assistance.settings(name)
     except DataError as error:
         return page(request, "refused.html.jinja", status=404, reason=str(error))
@@ -49,7 +52,7 @@ def project(request: Request, _: Lead, services: Given, name: str) -> HTMLRespon
         guidelines=services.projects.guidelines(name),
         kinds=KINDS,
         assistance=assistance,
-        assisted=assisting.report(services, name, standing),
+        assisted=assistance_report(standing, votes),
         keys=[uuid.uuid4().hex for _ in found.disputes],
     )
 
@@ -84,9 +87,12 @@ def plot(_: Lead, services: Given, name: str, of: Plot) -> Response:
     return Response(drawn, media_type="image/svg+xml")
 
 
-def _overview(services: Services, name: str, standing: Sequence[Standing]) -> Overview:
+def _overview(
+    services: Services, name: str, standing: Sequence[Standing], revised: Sequence[Standing] = ()
+) -> Overview:
     rate = services.projects.get(name).settings.get("hourly_rate")
     return overview(
         standing,
+        revised=revised,
         hourly_rate=float(rate) if isinstance(rate, int | float) else None,
     )
