@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 from accord.core.types import Lease, Receipt, Submission
 from accord.store.hints import lettered
 from accord.store.revising import Pending
-from accord.web.forms import Form
+from accord.web.forms import LETTERS, Form
 from accord.web.identity import Identity, only
 from accord.web.services import Given, Services
 
@@ -55,8 +55,8 @@ def beside(
         argued = pending.critique.answer
         critique = {
             "text": lettered(pending.critique.text, form.order),
-            "argues": None if argued is None else form.gist(argued),
-            "first": form.gist(pending.first.answer or {}),
+            "argues": None if argued is None else _says(form, argued),
+            "first": _says(form, pending.first.answer or {}),
         }
         filled = form.fill(pending.first.answer or {})
         return {**found, "critique": critique, "revises": pending.first.id, "filled": filled}
@@ -65,10 +65,21 @@ def beside(
         # The model's reason is no comment of the annotator's.
         given = {name: value for name, value in suggested.answer.items() if name != "reason"}
         reason = lettered(str(suggested.answer.get("reason") or ""), form.order)
-        found["suggestion"] = {"gist": form.gist(given), "reason": reason}
+        found["suggestion"] = {"gist": _says(form, given), "reason": reason}
         found["suggested"] = form.fill(given)
     filled = found["suggested"] if answer is None else form.fill(answer)
     return {**found, "filled": filled}
+
+
+def _says(form: Form, answer: Mapping[str, Any]) -> str:
+    """An answer in a few words; ratings, of which a count tells nothing here, one by one."""
+    if form.task.kind != "likert":
+        return form.gist(answer)
+    rated = {
+        name: [f"{LETTERS[p]} {v}" for p, v in enumerate(form.displayed(values)) if v is not None]
+        for name, values in answer["ratings"].items()
+    }
+    return "; ".join(f"{name}: {', '.join(given)}" for name, given in rated.items() if given)
 
 
 @router.post("/lead/project/assistance")
