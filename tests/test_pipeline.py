@@ -278,11 +278,19 @@ def test_every_round_so_far_is_a_list() -> None:
     assert found[-1]["inputs"] == {"x": ["round-3/p.out"]}
 
 
+def test_rounds_before_this_one_are_a_list() -> None:
+    pairs = {"name": "p", "each_round": True, "inputs": {"used": ["earlier.p.prompts"]}}
+    found = steps_of(RunConfig(name="n", rounds=3, step=[pairs]), where="f")
+    wanted = ["round-1/p.prompts", "round-2/p.prompts"]
+    assert [s["inputs"]["used"] for s in found] == [[], wanted[:1], wanted]
+
+
 @pytest.mark.parametrize(
     ("steps", "says"),
     [
         ([{"name": "p", "each_round": True, "inputs": {"x": "last.p.out"}}], "first round"),
         ([{"name": "p", "each_round": True, "inputs": {"x": "every.p.out"}}], "in a list"),
+        ([{"name": "p", "each_round": True, "inputs": {"x": "earlier.p.out"}}], "in a list"),
         (
             [{"name": "p", "each_round": True}, {"name": "q"}, {"name": "r", "each_round": True}],
             "'q': stands between",

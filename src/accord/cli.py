@@ -7,7 +7,7 @@ from pathlib import Path
 
 from accord import __version__
 from accord.core import processes
-from accord.core.errors import AccordError, ConfigError, Interrupted, describe_choice
+from accord.core.errors import AccordError, ConfigError, Interrupted, Waiting, describe_choice
 from accord.stages import STAGES
 
 _HELP = {
@@ -39,7 +39,8 @@ _HELP = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; returns the exit status (130 after Ctrl-C, 2 for wrong input)."""
+    """Entry point; returns the exit status (130 after Ctrl-C, 75 where people are waited
+    for, 2 for wrong input)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in {"-h", "--help"}:
         _print_help()
@@ -59,6 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("accord: interrupted before any checkpoint; run again to resume", file=sys.stderr)
         return 130
+    except Waiting as wait:
+        print(f"accord: {wait}", file=sys.stderr)
+        return 75  # EX_TEMPFAIL of sysexits.h
     except AccordError as error:
         print(f"accord: {type(error).__name__}: {error}", file=sys.stderr)
         return 2

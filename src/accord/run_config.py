@@ -18,6 +18,7 @@ class RunConfig(BaseModel):
         ppo.model                          of this round; after the rounds, of the last
         last.ppo.model or sft.model        of the round before; in the first round what follows
         every.preferences.comparisons      of all rounds so far, in a list
+        earlier.preferences.prompts        of all rounds before this one, in a list
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -118,13 +119,15 @@ class _Rounds:
         return self._reference(value, number) if isinstance(value, str) else value
 
     def _entries(self, value: Any, number: int) -> list[Any]:
-        if isinstance(value, str) and value.startswith("every."):
-            reference = value.removeprefix("every.")
-            return [self._reference(reference, n) for n in range(1, number + 1)]
+        if isinstance(value, str):
+            word, _, reference = value.partition(".")
+            if word in ("every", "earlier"):
+                rounds = range(1, number + (word == "every"))
+                return [self._reference(reference, n) for n in rounds]
         return [self.meant(value, number)]
 
     def _reference(self, value: str, number: int) -> str:
-        if value.startswith("every."):
+        if value.startswith(("every.", "earlier.")):
             raise ConfigError(f"{self.where}: {value!r} is several; it stands in a list")
         if value.startswith("last."):
             reference, has_other, other = value.removeprefix("last.").partition(" or ")

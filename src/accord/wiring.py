@@ -42,28 +42,29 @@ def protocols_for(config: StageConfig) -> dict[str, Any]:
     if isinstance(config, SamplingConfig):
         wanted["engine_factory"] = _engine_factory_of(config)
     if isinstance(config, StoreConfig):
-        wanted["source"] = preference_source(config)
+        wanted["store_factory"] = functools.partial(preference_store, config)
     return wanted
 
 
-def preference_source(config: StoreConfig) -> Any:
-    """The `PreferenceSource` that a config names, None where it names no project."""
-    if config.project is None:
-        return None
+def preference_store(config: StoreConfig, own: Path) -> Any:
+    """The `PreferenceStore` that a config names; where it names no project, that of the step."""
     from accord.store.source import StoredPreferences
 
-    return StoredPreferences(config.project, config.database)
+    if config.project is None:
+        return StoredPreferences("preferences", str(own), may_be_new=True)
+    return StoredPreferences(config.project, config.database, may_be_new=config.fills_the_store)
 
 
 def stored_inputs(config: StageConfig) -> dict[str, list[dict[str, str | None]]]:
     """What a stage takes from a store, as `manifest.describe_inputs` has files: a hash of what
-    stands in place of a file's, so that new judgements are another input.
+    stands in place of a file's, so that new judgements are another input. What a stage puts there
+    itself is no input.
     """
-    source = preference_source(config) if isinstance(config, StoreConfig) else None
-    if source is None:
+    if not isinstance(config, StoreConfig) or config.project is None or config.fills_the_store:
         return {}
-    value = f"{source.location} project {source.project}"
-    return {"database": [{"value": value, "sha256": source.state()}]}
+    store = preference_store(config, Path())
+    value = f"{store.location} project {store.project}"
+    return {"database": [{"value": value, "sha256": store.state()}]}
 
 
 def _engine_factory_of(config: SamplingConfig) -> Any:

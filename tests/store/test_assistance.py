@@ -13,7 +13,7 @@ from accord.store.assistance import Assistance, assistance_of, is_hidden
 from accord.store.assistance_report import assistance_report
 from accord.store.database import Database
 from accord.store.exporting import comparisons, judgement_rows
-from accord.store.hints import follows, lettered
+from accord.store.hints import follows, lettered, swapped_hints
 from accord.store.importing import SqlImporter
 from accord.store.imports.entries import Options
 from accord.store.imports.files import read_entries
@@ -162,16 +162,47 @@ def test_letters_are_those_that_are_displayed() -> None:
     assert lettered("[[a]] beats [[B]], not [[c]] or [a]", (1, 0)) == "B beats A, not [[c]] or [a]"
 
 
-def test_rows_whose_order_is_a_judgement_take_no_opinion(tmp_path: Path) -> None:
-    row = {"prompt": "q", "chosen": "good", "rejected": "bad", **SUGGESTED}
-    with pytest.raises(DataError, match="row 1: a suggestion speaks of responses in their order"):
-        tasks_of_rows([row], project="p", kind="pairwise", overlap=1)
+OPINIONS: dict[str, Any] = {
+    "suggestion": {
+        "agent": "m", "answer": {"verdict": "a", "strength": 2, "reason": "[[B]] is bad"},
+    },
+    "critique": {"agent": "m", "text": "[[a]], not [[b]] or [[c]]", "answer": {"verdict": "b"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("texts", [("x", "y"), ("y", "x")])
+def test_an_opinion_stays_with_its_response(tmp_path: Path, texts: tuple[str, str]) -> None:
+    """Rows with the better response first are put in another order, one time of two."""
+    row = {"prompt": "q", "chosen": texts[0], "rejected": texts[1], **OPINIONS}
     write_jsonl(tmp_path / "pairs.jsonl", [row])
-    with pytest.raises(DataError, match="in their order"):
-        entries(tmp_path / "pairs.jsonl")
-    given = {"prompt": "q", "responses": ["x", "y"], **SUGGESTED}
-    (made,) = tasks_of_rows([given], project="p", kind="pairwise", overlap=1)
+    (entry,) = entries(tmp_path / "pairs.jsonl")
+    (task_made,) = tasks_of_rows([row], project="p", kind="pairwise", overlap=1)
+    for made in (entry, task_made):
+        suggestion, critique = made.columns["suggestion"], made.columns["critique"]
+        preferred = made.responses["ab".index(suggestion["answer"]["verdict"])]
+        argued = made.responses["ab".index(critique["answer"]["verdict"])]
+        assert (preferred, argued) == texts
+        first, second = ("[[a]]", "[[b]]") if made.responses == texts else ("[[b]]", "[[a]]")
+        assert critique["text"] == f"{first}, not {second} or [[c]]"
+        assert suggestion["answer"]["reason"].lower() == f"{second} is bad"
+
+
+def test_opinions_of_every_kind_change_places() -> None:
+    given = {"ranks": [1, 2], "ratings": {"helpful": [7, None]}, "response": 0, "p_a": 0.25}
+    found = swapped_hints({"suggestion": {"agent": "m", "answer": given}, "critique": "x"})
+    assert found["suggestion"]["answer"] == {
+        "ranks": [2, 1], "ratings": {"helpful": [None, 7]}, "response": 1, "p_a": 0.75,
+    }  # fmt: skip
+    assert found["critique"] == "x"
+
+
+def test_a_row_with_a_wrong_opinion_is_named() -> None:
+    rows = [{"prompt": "q", "responses": ["x", "y"], **SUGGESTED}]
+    (made,) = tasks_of_rows(rows, project="p", kind="pairwise", overlap=1)
     assert made.columns == SUGGESTED
+    rows.append({**rows[0], "suggestion": {"agent": "m", "answer": {"success": True}}})
+    with pytest.raises(DataError, match=r"rows, row 2: .*verdict must be"):
+        tasks_of_rows(rows, project="p", kind="pairwise", overlap=1)
 
 
 def entries(path: Path, **options: Any) -> list[Any]:

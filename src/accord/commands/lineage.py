@@ -64,9 +64,9 @@ class _Printer:
                 self._sidecar(path, depth + 1)
         result = _json(step / "result.json")
         if result.get("export_sha256"):
-            self._export(result["export_sha256"], result["store"], step, depth)
-        elif values["stage"] == "preferences":
-            self._judgements(_ids_beside(step), depth)
+            own = step / result["store"]  # a store of the step's own moves with it
+            store = str(own) if own.exists() else result["store"]
+            self._export(result["export_sha256"], store, step, depth)
         for parent in parents:
             self.step(parent, depth + 1)
 

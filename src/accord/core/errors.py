@@ -47,6 +47,10 @@ class Interrupted(AccordError):
     """Ctrl-C: a checkpoint was written, and the same command resumes from it."""
 
 
+class Waiting(AccordError):
+    """People have to do something first; nothing is wrong, and the same command goes on then."""
+
+
 def describe_choice(name: str, known: list[str]) -> str:
     """A name that is not among `known`, with the nearest that is: for error messages."""
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

@@ -1,6 +1,7 @@
 """Protocols: where two layers meet. Each has one contract test that all implementations pass."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from accord.core.types import (
@@ -9,6 +10,7 @@ from accord.core.types import (
     GeneratedToken,
     GenerationRequest,
     GenerationResult,
+    Judgement,
     Lease,
     Message,
     Receipt,
@@ -109,8 +111,12 @@ class TaskBoard(Protocol):
         """Counts of tasks, slots, and slots that are free, leased and done."""
 
 
-class PreferenceSource(Protocol):
-    """A project whose standing judgements become comparisons; what went in is remembered."""
+class PreferenceStore(Protocol):
+    """A project: pairs that wait for judgements, and what stands, which becomes comparisons."""
+
+    @property
+    def project(self) -> str:
+        """Whose tasks and judgements."""
 
     @property
     def location(self) -> str:
@@ -119,7 +125,34 @@ class PreferenceSource(Protocol):
     def state(self) -> str:
         """A hash of what stands: it changes with every judgement, undo and erasure."""
 
+    def put_up(self, tasks: Sequence[Task]) -> None:
+        """Ask annotators; a task that is there already stays as it is."""
+
+    def take(self, judgements: Sequence[Judgement]) -> None:
+        """Keep what was said elsewhere, or by annotators made of code; the same again changes
+        nothing.
+        """
+
+    def said(self) -> frozenset[tuple[str, str]]:
+        """Task id and annotator of every standing judgement."""
+
+    def unfilled(self, task_ids: Collection[str]) -> int:
+        """Judgements that those tasks still wait for."""
+
     def export(
-        self, *, aggregation: Aggregation, rule: ValueRule | None, seed: int, run: str
+        self,
+        *,
+        aggregation: Aggregation,
+        rule: ValueRule | None,
+        seed: int,
+        run: str,
+        only: Collection[str] | None = None,
     ) -> ExportedComparisons:
-        """Aggregate what stands, and record it as an export for `run`."""
+        """Aggregate what stands (of the tasks in `only`), and record it as an export for `run`."""
+
+
+class PreferenceStoreFactory(Protocol):
+    """Opens the store that a config names."""
+
+    def __call__(self, own: Path) -> PreferenceStore:
+        """`own` is the file of the step's own store, where the config names no project."""

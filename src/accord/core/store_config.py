@@ -13,7 +13,8 @@ class StoreConfig(StageConfig):
     """Where standing judgements are, and how they become comparisons."""
 
     project: str | None = None
-    """take the standing judgements of this project of the preference store, and nothing else"""
+    """project of the preference store that is read or, with prompts, judgements or dataset_name,
+    filled first; without one, the step has a store of its own in its directory"""
     database: str | None = None
     """the store: a SQLite file or an SQLAlchemy URL (default: ACCORD_DATABASE_URL, where a URL
     with a password belongs: configs are written to disk)"""
@@ -29,6 +30,11 @@ class StoreConfig(StageConfig):
     """weight of each group, for the rule quota"""
     group_size: int = Field(default=5, ge=2)
     """fewest people in a group; smaller ones are pooled, or left out"""
+
+    @property
+    def fills_the_store(self) -> bool:
+        """Whether the stage puts tasks or judgements there."""
+        return False
 
     @model_validator(mode="after")
     def _check_rule(self) -> Self:

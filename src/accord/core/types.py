@@ -65,9 +65,12 @@ Verdict = Literal["a", "b", "tie"]
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one annotator said of one pair; an append-only event."""
+    """What one annotator said of one pair; response a was shown first.
 
-    task_id: str
+    `p_a` is the probability that a is the better, where the judgement came with one;
+    `display_seed` what the order was drawn from; `where` its place in a file, for error messages.
+    """
+
     annotator: str
     annotator_kind: Literal["person", "model", "simulated"]
     prompt: tuple[Message, ...]
@@ -75,6 +78,9 @@ class Judgement:
     response_b: str
     verdict: Verdict
     columns: Row = field(default_factory=dict)
+    p_a: float | None = None
+    display_seed: int = 0
+    where: str = field(default="a judgement", compare=False)
 
 
 TaskKind = Literal["pairwise", "ranking", "likert", "rewrite", "critique", "success"]

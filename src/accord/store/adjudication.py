@@ -11,7 +11,7 @@ from accord.core.files import hash_json
 from accord.core.types import Receipt, Submission
 from accord.store.answers import VERDICTS
 from accord.store.board import annotator_id, task_of
-from accord.store.chain import append, known_receipt
+from accord.store.chain import Event, append, known_receipt
 from accord.store.database import Database
 from accord.store.display import display_seed, shown_order
 from accord.store.queue import judged_tasks
@@ -63,15 +63,17 @@ class SqlAdjudication:
             seed = display_seed(task_id, reviewer)
             return append(
                 connection,
-                key=key,
-                task_id=task_id,
-                annotator_id=who,
-                submission=submission,
-                body_sha256=body,
-                order=shown_order(task, seed),
-                seed=seed,
-                is_surplus=False,
-                now=self.now(),
+                Event(
+                    key=key,
+                    task_id=task_id,
+                    annotator_id=who,
+                    submission=submission,
+                    body_sha256=body,
+                    order=shown_order(task, seed),
+                    seed=seed,
+                    is_surplus=False,
+                    now=self.now(),
+                ),
             )
 
     def _standing(self, connection: Connection, task_id: str) -> Iterable[Any]:

@@ -52,10 +52,14 @@ class SqlTaskBoard:
         """
         for task in new:
             check_task(task)
+        start = self.now()
         with self.database.writing() as connection:
-            return sum(self._add(connection, task) for task in new)
+            # Their order stands in the time, however coarse the clock is.
+            return sum(
+                self._add(connection, task, start + place * 1e-6) for place, task in enumerate(new)
+            )
 
-    def _add(self, connection: Connection, task: Task) -> bool:
+    def _add(self, connection: Connection, task: Task, created_at: float) -> bool:
         known = connection.execute(select(tasks).where(tasks.c.id == task.id)).mappings().first()
         if known is not None:
             # A critique may have been given since.
@@ -66,17 +70,10 @@ class SqlTaskBoard:
             if any(known[name] != value for name, value in put.items()):
                 raise ConflictError(f"task {task.id!r}: another task has this id")
             return False
-        self.insert(connection, task)
+        task_row, slot_rows = rows_of(task, created_at)
+        connection.execute(tasks.insert(), [task_row])
+        connection.execute(slots.insert(), slot_rows)
         return True
-
-    def insert(self, connection: Connection, task: Task) -> None:
-        """A new task with its slots, in a transaction that writes."""
-        created_at = self.now()
-        connection.execute(tasks.insert().values(**_values(task), created_at=created_at))
-        turn = {"project": task.project, "rank": -task.priority, "created_at": created_at}
-        connection.execute(
-            slots.insert(), [{"task_id": task.id, "number": n, **turn} for n in range(task.overlap)]
-        )
 
     def progress(self, project: str) -> Mapping[str, int]:
         """Counts of tasks, slots, and slots that are free, leased and done."""
@@ -96,6 +93,14 @@ class SqlTaskBoard:
             ).one()
         counts = {name: int(value) for name, value in row._mapping.items()}
         return {**counts, "free": counts["slots"] - counts["done"] - counts["leased"]}
+
+
+def rows_of(task: Task, created_at: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A new task's row, and those of its slots, which nobody has filled."""
+    empty = {"annotator_id": None, "judgement_id": None}
+    turn = {"project": task.project, "rank": -task.priority, "created_at": created_at}
+    numbered = [{"task_id": task.id, "number": n, **turn, **empty} for n in range(task.overlap)]
+    return {**_values(task), "created_at": created_at}, numbered
 
 
 def _values(task: Task) -> dict[str, Any]:

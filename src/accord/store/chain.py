@@ -1,6 +1,7 @@
 """The log of judgements: append-only, each event chained to the one before it by hash."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
@@ -14,23 +15,31 @@ START = "0" * 64
 """What the first event is chained to."""
 
 
-def append(
-    connection: Connection,
-    *,
-    key: str,
-    task_id: str,
-    annotator_id: int,
-    submission: Submission,
-    body_sha256: str,
-    order: Sequence[int],
-    seed: int,
-    is_surplus: bool,
-    now: float,
-    supersedes: str | None = None,
-) -> Receipt:
-    """Add one event; the transaction has to be alone with the log.
+@dataclass(frozen=True)
+class Event:
+    """What is to be added to the log; `submission` speaks of the task's responses in its order."""
 
-    The event's hash is over its answer's hash, not the answer: an answer can be erased, and the
+    key: str
+    task_id: str
+    annotator_id: int
+    submission: Submission
+    body_sha256: str
+    order: Sequence[int]
+    seed: int
+    is_surplus: bool
+    now: float
+    supersedes: str | None = None
+
+
+def append(connection: Connection, event: Event) -> Receipt:
+    """Add one event; the transaction has to be alone with the log."""
+    return append_all(connection, [event])[0]
+
+
+def append_all(connection: Connection, events: Sequence[Event]) -> list[Receipt]:
+    """Add events, in their order; the transaction has to be alone with the log.
+
+    An event's hash is over its answer's hash, not the answer: an answer can be erased, and the
     chain still tells that nothing else was changed.
     """
     last = connection.execute(
@@ -38,28 +47,33 @@ def append(
         .order_by(judgements.c.sequence.desc())
         .limit(1)
     ).first()
-    sequence = 1 if last is None else last.sequence + 1
-    answer = dict(submission.answer)
-    values = {
-        "sequence": sequence,
-        "id": key,
-        "task_id": task_id,
-        "annotator_id": annotator_id,
-        "action": submission.action,
-        "supersedes": supersedes,
-        "answer_sha256": hash_json(answer),
-        "body_sha256": body_sha256,
-        "guideline_version": submission.guideline_version,
-        "display_order": list(order),
-        "display_seed": seed,
-        "time_on_task_s": finite_seconds(submission.time_on_task_s),
-        "is_surplus": is_surplus,
-        "created_at": now,
-        "previous_sha256": START if last is None else last.sha256,
-    }
-    sha256 = hash_json(values)
-    connection.execute(judgements.insert().values(**values, answer=answer, sha256=sha256))
-    return Receipt(key, sequence, sha256, is_surplus)
+    count, previous = (0, START) if last is None else (last.sequence, last.sha256)
+    rows, receipts = [], []
+    for sequence, event in enumerate(events, start=count + 1):
+        answer = dict(event.submission.answer)
+        values = {
+            "sequence": sequence,
+            "id": event.key,
+            "task_id": event.task_id,
+            "annotator_id": event.annotator_id,
+            "action": event.submission.action,
+            "supersedes": event.supersedes,
+            "answer_sha256": hash_json(answer),
+            "body_sha256": event.body_sha256,
+            "guideline_version": event.submission.guideline_version,
+            "display_order": list(event.order),
+            "display_seed": event.seed,
+            "time_on_task_s": finite_seconds(event.submission.time_on_task_s),
+            "is_surplus": event.is_surplus,
+            "created_at": event.now,
+            "previous_sha256": previous,
+        }
+        previous = hash_json(values)
+        rows.append({**values, "answer": answer, "sha256": previous})
+        receipts.append(Receipt(event.key, sequence, previous, event.is_surplus))
+    if rows:
+        connection.execute(judgements.insert(), rows)
+    return receipts
 
 
 def known_receipt(connection: Connection, key: str, body: str) -> Receipt | None:

@@ -15,6 +15,7 @@ from accord.core.files import hash_json
 from accord.core.types import Aggregation, Message, Task, Verdict
 from accord.corpora.pairs import comparison_row
 from accord.store.hints import without_hints
+from accord.store.imports.entries import in_task_order
 from accord.store.judgements import Standing
 from accord.store.revising import FirstVote
 
@@ -258,9 +259,9 @@ def _share(said: Sequence[Standing]) -> float:
 
 def _comparison(task: Task, p_a: float, votes: int) -> dict[str, Any]:
     a, b = task.responses
-    return comparison_row(
-        without_hints(task.columns), task.prompt, (a, b), p_a, task_id=task.id, votes=votes
-    )
+    plain = without_hints(task.columns)
+    columns = in_task_order(plain, is_swapped=p_a < 0.5)  # `chosen` is the first then
+    return comparison_row(columns, task.prompt, (a, b), p_a, task_id=task.id, votes=votes)
 
 
 def _response(text: str) -> Message:

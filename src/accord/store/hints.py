@@ -107,18 +107,41 @@ def without_hints(columns: Row) -> Row:
     return {name: value for name, value in columns.items() if not _is_hint(name, value)}
 
 
-def refuse_hints(row: Row, where: str) -> None:
-    """Refuse a hint beside responses whose order says which is better: they are put in another.
-
-    Raises:
-        DataError: there is one.
-    """
+def swapped_hints(columns: Row) -> dict[str, Any]:
+    """Columns of two responses that have changed places: an opinion of one is of the other."""
+    found = dict(columns)
     for name in HINTS:
-        if _is_hint(name, row.get(name)):
-            raise DataError(
-                f"{where}: a {name} speaks of responses in their order; give them as `responses`, "
-                "not as a pair whose order says which is better"
-            )
+        if _is_hint(name, found.get(name)):
+            hint = dict(found[name])
+            if isinstance(hint.get("text"), str):
+                hint["text"] = _swapped_places(hint["text"])
+            if isinstance(hint.get("answer"), dict):
+                hint["answer"] = _swapped_answer(hint["answer"])
+            found[name] = hint
+    return found
+
+
+def _swapped_answer(answer: Row) -> Row:
+    found = dict(answer)
+    if answer.get("verdict") in ("a", "b"):
+        found["verdict"] = "b" if answer["verdict"] == "a" else "a"
+    if isinstance(answer.get("p_a"), int | float):
+        found["p_a"] = 1 - answer["p_a"]
+    if answer.get("response") in (0, 1):
+        found["response"] = 1 - answer["response"]
+    if isinstance(answer.get("ranks"), list):
+        found["ranks"] = answer["ranks"][::-1]
+    if isinstance(answer.get("ratings"), dict):
+        ratings = answer["ratings"].items()
+        found["ratings"] = {k: v[::-1] if isinstance(v, list) else v for k, v in ratings}
+    if isinstance(answer.get("reason"), str):
+        found["reason"] = _swapped_places(answer["reason"])
+    return found
+
+
+def _swapped_places(text: str) -> str:
+    other = {"a": "[[b]]", "b": "[[a]]"}
+    return _PLACE.sub(lambda found: other.get(found[1].lower(), found[0]), text)
 
 
 def _is_hint(name: str, value: Any) -> bool:

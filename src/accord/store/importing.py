@@ -4,14 +4,15 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, select, update
 
 from accord.core.errors import ConflictError, DataError
 from accord.core.files import hash_json
 from accord.core.types import Submission, Task
-from accord.store.board import SqlTaskBoard, task_of
-from accord.store.chain import append
+from accord.store.board import SqlTaskBoard, rows_of, task_of
+from accord.store.chain import Event, append, append_all
 from accord.store.database import Database
 from accord.store.imports.entries import Entry, Options, Said
 from accord.store.queue import FILLING
@@ -79,8 +80,10 @@ class SqlImporter:
         for start in range(0, len(entries), CHUNK):
             with self.database.writing() as connection:
                 self.database.chain_alone(connection)
+                batch = _Batch()
                 for entry in entries[start : start + CHUNK]:
-                    total += self._add(connection, entry)
+                    total += self._add(connection, entry, batch)
+                batch.write(connection)
         return total
 
     def _refuse_contradictions(self, entries: Sequence[Entry]) -> None:
@@ -125,32 +128,38 @@ class SqlImporter:
                 return known, True
         return task, False
 
-    def _add(self, connection: Connection, entry: Entry) -> Imported:
+    def _add(self, connection: Connection, entry: Entry, batch: "_Batch") -> Imported:
+        if entry.task(self.project, 1).id in batch.ids:
+            batch.write(connection)  # the same task twice: the second has to find the first
         task, is_known = self._find(connection, entry)
         if not is_known:
-            SqlTaskBoard(self.database, now=self.now).insert(connection, task)
+            events = {e.key: e for e in (self._event(task, said) for said in entry.said)}
+            batch.add(task, list(events.values()), self.now())
+            return Imported(1, len(events), len(entry.said) - len(events))
+        batch.write(connection)
         added = known = 0
         for said in entry.said:
-            key = hash_json(["import", task.id, said.annotator])
-            is_there = select(judgements.c.id).where(judgements.c.id == key)
+            event = self._event(task, said)
+            is_there = select(judgements.c.id).where(judgements.c.id == event.key)
             stands = _standing_answer(connection, task.id, said.annotator) is not None
             if stands or connection.execute(is_there).first() is not None:
                 known += 1
                 continue
-            self._log(connection, task, said, key)
+            append(connection, event)
+            if _fills(event):
+                _fill(connection, event, self.now())
             added += 1
-        return Imported(int(not is_known), added, known)
+        return Imported(0, added, known)
 
-    def _log(self, connection: Connection, task: Task, said: Said, key: str) -> None:
+    def _event(self, task: Task, said: Said) -> Event:
+        key = hash_json(["import", task.id, said.annotator])
         submission = Submission(
             key, said.answer, said.action, said.time_on_task_s, said.guideline_version
         )
-        who = self._people[said.annotator]
-        append(
-            connection,
+        return Event(
             key=key,
             task_id=task.id,
-            annotator_id=who,
+            annotator_id=self._people[said.annotator],
             submission=submission,
             body_sha256=hash_json([task.id, said.annotator, dataclasses.asdict(submission)]),
             order=said.order or range(len(task.responses)),
@@ -158,12 +167,47 @@ class SqlImporter:
             is_surplus=said.is_surplus,
             now=self.now() if said.created_at is None else float(said.created_at),
         )
-        if said.action in FILLING and not said.is_surplus:
-            _fill(connection, task.id, who, key, self.now())
 
 
-def _fill(connection: Connection, task_id: str, who: int, key: str, now: float) -> None:
+class _Batch:
+    """New tasks with what was said of them, which are written together."""
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self._tasks: list[dict[str, Any]] = []
+        self._slots: list[dict[str, Any]] = []
+        self._events: list[Event] = []
+
+    def add(self, task: Task, events: Sequence[Event], now: float) -> None:
+        """A task that the store does not have."""
+        filling = [event for event in events if _fills(event)]
+        task = dataclasses.replace(task, overlap=max(task.overlap, len(filling)))
+        task_row, slot_rows = rows_of(task, now)
+        for slot, event in zip(slot_rows, filling, strict=False):
+            slot |= {"annotator_id": event.annotator_id, "judgement_id": event.key}
+        self.ids.add(task.id)
+        self._tasks.append(task_row)
+        self._slots += slot_rows
+        self._events += events
+
+    def write(self, connection: Connection) -> None:
+        """All of it, and begin anew."""
+        if not self.ids:
+            return
+        connection.execute(tasks.insert(), self._tasks)
+        append_all(connection, self._events)
+        connection.execute(slots.insert(), self._slots)
+        for written in (self.ids, self._tasks, self._slots, self._events):
+            written.clear()
+
+
+def _fills(event: Event) -> bool:
+    return event.submission.action in FILLING and not event.is_surplus
+
+
+def _fill(connection: Connection, event: Event, now: float) -> None:
     """Fill the annotator's slot, a free one, or one more than the task had."""
+    task_id, who, key = event.task_id, event.annotator_id, event.key
     mine = select(slots.c.id).where(slots.c.task_id == task_id, slots.c.annotator_id == who)
     free = (
         select(slots.c.id)

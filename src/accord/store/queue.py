@@ -13,7 +13,7 @@ from accord.core.files import hash_json
 from accord.core.types import Lease, Receipt, Submission
 from accord.store.answers import check_answer
 from accord.store.board import SqlTaskBoard, annotator_id, task_of
-from accord.store.chain import append, known_receipt
+from accord.store.chain import Event, append, known_receipt
 from accord.store.database import Database
 from accord.store.display import display_seed, lease_of, shown_order
 from accord.store.schema import accounts, judgements, slots, tasks
@@ -118,15 +118,17 @@ class SqlTaskQueue(SqlTaskBoard):
             slot = self._slot_to_fill(connection, who, lease)
             receipt = append(
                 connection,
-                key=submission.key,
-                task_id=lease.task.id,
-                annotator_id=who,
-                submission=submission,
-                body_sha256=body,
-                order=lease.order,
-                seed=lease.seed,
-                is_surplus=slot is None and submission.action in FILLING,
-                now=self.now(),
+                Event(
+                    key=submission.key,
+                    task_id=lease.task.id,
+                    annotator_id=who,
+                    submission=submission,
+                    body_sha256=body,
+                    order=lease.order,
+                    seed=lease.seed,
+                    is_surplus=slot is None and submission.action in FILLING,
+                    now=self.now(),
+                ),
             )
             if slot is not None:
                 fills = submission.action in FILLING
@@ -201,8 +203,7 @@ class SqlTaskQueue(SqlTaskBoard):
             body = hash_json([task.id, annotator, dataclasses.asdict(submission)])
             if known_receipt(connection, key, body) is None:
                 _refuse_second_undo(connection, judgement_id)
-                append(
-                    connection,
+                event = Event(
                     key=key,
                     task_id=task.id,
                     annotator_id=who,
@@ -214,14 +215,12 @@ class SqlTaskQueue(SqlTaskBoard):
                     now=self.now(),
                     supersedes=judgement_id,
                 )
+                append(connection, event)
+                again = {"lease": uuid.uuid4().hex, "leased_until": self.now() + self.lease_s}
                 connection.execute(
                     update(slots)
                     .where(slots.c.judgement_id == judgement_id)
-                    .values(
-                        judgement_id=None,
-                        lease=uuid.uuid4().hex,
-                        leased_until=self.now() + self.lease_s,
-                    )
+                    .values(judgement_id=None, **again)
                 )
             held = connection.execute(
                 select(slots.c.lease, slots.c.leased_until).where(

@@ -13,7 +13,7 @@ from accord.core.files import hash_json
 from accord.core.types import Lease, Receipt, Submission
 from accord.store.answers import check_answer, critique_of
 from accord.store.board import annotator_id
-from accord.store.chain import append, known_receipt
+from accord.store.chain import Event, append, known_receipt
 from accord.store.database import Database
 from accord.store.display import lease_of
 from accord.store.hints import RECORDS, Critique
@@ -89,8 +89,7 @@ class SqlRevisions:
             assert vote.answer is not None
             record = {**vote.answer["oversight"], "phase": "after"}
             answer = {**submission.answer, "oversight": record}
-            receipt = append(
-                connection,
+            event = Event(
                 key=submission.key,
                 task_id=vote.task.id,
                 annotator_id=annotator_id(connection, annotator),
@@ -102,6 +101,7 @@ class SqlRevisions:
                 now=self.now(),
                 supersedes=first,
             )
+            receipt = append(connection, event)
             connection.execute(
                 update(slots)
                 .where(slots.c.judgement_id == first)

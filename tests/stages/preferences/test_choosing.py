@@ -33,7 +33,7 @@ def pairs(monkeypatch: pytest.MonkeyPatch) -> list[Pair]:
     found = []
     for n in range(40):
         row = PromptRow((Message(role="user", content=f"word{n}"),), {"id": n})
-        found.append(Pair(f"sampled-{n}", row, "x" if n % 4 == 0 else "y", "z"))
+        found.append(Pair(row, "x" if n % 4 == 0 else "y", "z"))
     return found
 
 
@@ -44,7 +44,7 @@ def config(**values: Any) -> Config:
 def test_disagreement_is_judged_first_and_a_fifth_at_random(pairs: list[Pair]) -> None:
     chosen = choose_pairs(pairs, config(max_judged_pairs=10, choose_by=["up", "down"]))
     assert len(chosen) == 10
-    numbers = [int(pair.task_id.removeprefix("sampled-")) for pair in chosen]
+    numbers = [pair.row.columns["id"] for pair in chosen]
     assert numbers == sorted(numbers)
     drawn = [pair.row.columns["chosen_at_random"] for pair in chosen]
     assert sum(drawn) == 2
@@ -80,7 +80,7 @@ def test_one_member_cannot_disagree(pairs: list[Pair]) -> None:
 
 def test_many_prompts_are_compared_in_few_dimensions(pairs: list[Pair]) -> None:
     many = [
-        Pair(str(n), PromptRow((Message(role="user", content=f"a{n} b{n % 90}"),), {}), "x", "y")
+        Pair(PromptRow((Message(role="user", content=f"a{n} b{n % 90}"),), {}), "x", "y")
         for n in range(200)
     ]
     assert choosing._features(many, seed=0).shape == (200, 64)

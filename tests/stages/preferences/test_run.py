@@ -3,19 +3,22 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from accord.core.errors import AccordError, ConfigError, DataError
-from accord.core.files import write_jsonl
+from accord.core.errors import AccordError, ConfigError, DataError, Waiting
+from accord.core.files import hash_path, write_jsonl
 from accord.core.run_dir import RunDir
 from accord.core.types import (
     GeneratedToken,
     GenerationRequest,
     GenerationResult,
     Row,
+    Submission,
+    Task,
     Verdict,
 )
 from accord.corpora.encoding import ChatEncoder
@@ -24,6 +27,10 @@ from accord.engine.local import LocalEngine
 from accord.stages.preferences import judging, sampling
 from accord.stages.preferences import run as stage
 from accord.stages.preferences.config import Config
+from accord.store.database import Database
+from accord.store.judgements import SqlJudgements
+from accord.store.queue import SqlTaskQueue
+from accord.wiring import preference_store
 
 
 @dataclass
@@ -111,7 +118,16 @@ def config(model: Path | None, prompts: Path | None, /, **values: Any) -> Config
 
 
 def run(config: Config, path: Path, engine: Any = None) -> stage.Result:
-    return stage.run(config, RunDir(path), engine_factory=engine or Scripted(good_and_bad))
+    return stage.run(
+        config,
+        RunDir(path),
+        engine_factory=engine or Scripted(good_and_bad),
+        store_factory=partial(preference_store, config),
+    )
+
+
+def version_of(model: Path) -> str:
+    return f"{model.resolve()}@{hash_path(model)[:12]}"
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -136,9 +152,10 @@ def test_known_votes(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> Non
     events = rows_of(result.judgements)
     assert len({event["id"] for event in events}) == 30
     assert events[0]["columns"] == {"id": 0, "kind": "k"}
-    assert {event["verdict"] for event in events[:3]} in ({"a", "tie"}, {"b", "tie"})
-    sides = [event["response_a"].startswith("aa") for event in events]
-    assert any(sides) and not all(sides)  # which side is a was drawn
+    assert {event["answer"]["verdict"] for event in events[:3]} in ({"a", "tie"}, {"b", "tie"})
+    orders = [tuple(event["display_order"]) for event in events]
+    assert set(orders) == {(0, 1), (1, 0)}  # what was on the left was drawn
+    assert {event["policies"][0] for event in events} == {version_of(tiny_model_dir)}
 
 
 def test_some_pairs_are_judged_and_say_how_likely_that_was(
@@ -169,6 +186,30 @@ def test_no_prompt_is_in_two_files(tmp_path: Path) -> None:
     left = load_comparisons([str(result.comparisons)])
     _, held = split_by_prompt([c.prompt for c in left], fraction=0.2, seed=0)
     assert len(held) / len(left) == pytest.approx(0.2, abs=0.05)
+
+
+def test_a_batch_of_the_pool_has_hard_prompts_and_no_used_ones(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    pool = tmp_path / "pool.jsonl"
+    write_jsonl(pool, [{"prompt": f"ask {i}", "edge_case": i % 5 == 0, "red_team": i % 7 == 0}
+                       for i in range(40)])  # fmt: skip
+    shares = {"max_prompts": 12, "edge_share": 0.3, "red_team_share": 0.2}
+    first = run(config(tiny_model_dir, pool, **shares), tmp_path / "first")
+    used = [str(first.prompts)]
+    second = run(config(tiny_model_dir, pool, used_prompts=used, **shares), tmp_path / "second")
+    batches = [rows_of(result.prompts) for result in (first, second)]
+    for batch in batches:
+        assert sum(row["edge_case"] for row in batch) >= 4  # 0.3 of 12, rounded up
+        assert sum(row["red_team"] for row in batch) >= 3
+    asked = [row["prompt"][0]["content"] for batch in batches for row in batch]
+    assert len(set(asked)) == 24
+    with pytest.raises(DataError, match="too few for a batch of 12"):
+        used.append(str(second.prompts))
+        run(config(tiny_model_dir, pool, **shares, used_prompts=[*used, *used[:1], str(pool)]),
+            tmp_path / "third")  # fmt: skip
+    with pytest.raises(ConfigError, match="shares are of max_prompts"):
+        config(tiny_model_dir, pool, edge_share=0.1)
 
 
 def test_candidates_that_make_no_pair_are_counted(
@@ -210,7 +251,12 @@ def test_the_same_seed_gives_the_same_files(
     ]
     assert hashes[0].comparisons_sha256 == hashes[1].comparisons_sha256
     assert hashes[0].comparisons_sha256 != hashes[2].comparisons_sha256
-    assert hashes[0].judgements.read_bytes() == hashes[1].judgements.read_bytes()
+    assert said(hashes[0]) == said(hashes[1])
+
+
+def said(result: stage.Result) -> list[dict[str, Any]]:
+    """The judgements but for their times."""
+    return [{**row, "created_at": None} for row in rows_of(result.judgements)]
 
 
 def test_a_killed_run_resumes(
@@ -230,15 +276,14 @@ def test_a_killed_run_resumes(
         with pytest.raises(RuntimeError, match="killed"):
             run(made, tmp_path / "cut", rest)
     assert rest.asked == 8
-    log = tmp_path / "cut" / "judgements.jsonl"
-    assert len(rows_of(log)) == 12
-    with log.open("a") as file:
-        file.write('{"id": "0123", "task_id": "sampl')  # a write that the kill cut short
+    store = preference_store(made, tmp_path / "cut" / stage.OWN_STORE)
+    assert len(store.said()) == 12
     with monkeypatch.context() as patch:
-        # Nobody is asked again what he has said: 30 judgements less the 12 in the log.
+        # Nobody is asked again what he has said: 30 judgements less the 12 in the store.
         patch.setattr(Fixed, "judge", dies_after(Fixed.judge, calls=18))
         resumed = run(made, tmp_path / "cut", Scripted(good_and_bad, budget=0))
-    for name in ("judgements", "comparisons", "heldout_comparisons", "judge_comparisons"):
+    assert said(resumed) == said(whole)
+    for name in ("comparisons", "heldout_comparisons", "judge_comparisons"):
         assert getattr(resumed, name).read_bytes() == getattr(whole, name).read_bytes()
     assert (tmp_path / "cut/metrics.jsonl").read_bytes() == (
         tmp_path / "whole/metrics.jsonl"
@@ -297,9 +342,6 @@ def test_imported_judgements_meet_in_their_pair(tmp_path: Path) -> None:
     assert first["language"] == "en" and "screen" not in first
     assert (second["chosen"][0]["content"], second["p_chosen"]) == ("No idea.", 0.75)
     assert result.agreement == pytest.approx(1 / 3)
-    again = export(tmp_path, rows_of(result.judgements), name="again")
-    assert again.judgements.read_bytes() == result.judgements.read_bytes()
-    assert again.comparisons_sha256 == result.comparisons_sha256
 
 
 def test_imported_comparisons_keep_their_probability(tmp_path: Path) -> None:
@@ -322,7 +364,53 @@ def test_imported_comparisons_keep_their_probability(tmp_path: Path) -> None:
         ("A", pytest.approx(0.6), 0.0),
     ]
     assert result.judgements_by_kind == {"person": 4}
-    assert [event["verdict"] for event in rows_of(result.judgements)] == ["a", "b", "a", "a"]
+    assert [event["answer"]["p_a"] for event in rows_of(result.judgements)] == pytest.approx(
+        [1.0, 0.2, 0.9, 0.3]
+    )
+
+
+def test_a_pair_twice_in_a_sample_is_one_task(tiny_model_dir: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "p.jsonl", [{"prompt": "the same", "id": i} for i in range(3)])
+    made = config(tiny_model_dir, tmp_path / "p.jsonl", heldout_fraction=0, judge_fraction=0)
+    texts = ["aa", "b"]
+    result = run(made, tmp_path / "run", Scripted(lambda n: texts[n % 2]))
+    assert [row["votes"] for row in comparisons_of(result)] == [3]
+
+
+def judge_all(queue: SqlTaskQueue, name: str) -> None:
+    while (lease := queue.lease(name, project="chat")) is not None:
+        answer = {"verdict": "a" if lease.task.responses[0].startswith("aa") else "b"}
+        queue.submit(lease, Submission(f"{name}-{lease.task.id}", answer))
+
+
+def test_people_judge_and_the_run_goes_on(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    """Without annotators the pairs wait in the project; other pairs there are not exported."""
+    file = tmp_path / "people.db"
+    made = config(
+        tiny_model_dir, prompts, annotators=None, project="chat", database=str(file),
+        annotators_per_pair=2,
+    )  # fmt: skip
+    with pytest.raises(Waiting, match="'chat' waits for 20 judgements of 10 pairs"):
+        run(made, tmp_path / "run")
+    database = Database.open(path=file)
+    queue = SqlTaskQueue(database)
+    other = Task("other", "chat", "pairwise", ({"role": "user", "content": "?"},), ("1", "2"))
+    queue.add([other])
+    for name in ("Ann", "Ben"):
+        queue.register(name)
+    resumed = Scripted(good_and_bad, budget=0)  # nothing is sampled again
+    judge_all(queue, "Ann")
+    with pytest.raises(Waiting, match="waits for 10 judgements"):
+        run(made, tmp_path / "run", resumed)
+    judge_all(queue, "Ben")
+    result = run(made, tmp_path / "run", resumed)
+    rows = comparisons_of(result)
+    assert len(rows) == 10 and {row["votes"] for row in rows} == {2}
+    assert all(row["chosen"][0]["content"].startswith("aa") for row in rows)
+    assert len(SqlJudgements(database).judgements_of(result.export_sha256)) == 20
+    database.close()
 
 
 def test_a_response_that_looks_like_a_transcript_stays_one(
@@ -360,7 +448,7 @@ def test_annotators_from_a_seed(tiny_model_dir: Path, prompts: Path, tmp_path: P
 def test_the_simulated_annotators_of_the_sample_set(tiny_model_dir: Path, tmp_path: Path) -> None:
     columns = {"kind": "knowable_fact", "required": [], "answer": "red", "distractors": ["blue"]}
     prompt = "The hat is red, the coat is blue. Which colour is the hat?"
-    rows = [{"prompt": prompt, "id": f"fact-{i}", **columns} for i in range(40)]
+    rows = [{"prompt": f"{prompt} ({i})", "id": f"fact-{i}", **columns} for i in range(40)]
     write_jsonl(tmp_path / "p.jsonl", rows)
     made = config(
         tiny_model_dir,
@@ -373,10 +461,10 @@ def test_the_simulated_annotators_of_the_sample_set(tiny_model_dir: Path, tmp_pa
     result = run(made, tmp_path / "run", Scripted(lambda n: texts[n % 2]))
     events = rows_of(result.judgements)
     assert len(events) == 120 and len({event["annotator"] for event in events}) == 5
-    # One prompt and one pair of texts: forty tasks meet in one comparison.
-    (row,) = comparisons_of(result)
-    assert row["chosen"][0]["content"] == texts[0] and row["votes"] == 120
-    assert 0.7 < row["p_chosen"] < 0.95  # the mean of their error rates is 0.16
+    rows = comparisons_of(result)
+    assert len(rows) == 40 and {row["votes"] for row in rows} == {3}
+    right = [row["chosen"][0]["content"] == texts[0] for row in rows]
+    assert sum(right) >= 35  # the mean of their error rates is 0.16
 
 
 @pytest.mark.parametrize(
@@ -391,7 +479,9 @@ def test_the_simulated_annotators_of_the_sample_set(tiny_model_dir: Path, tmp_pa
         ({"prompts": "missing.jsonl"}, "no such file"),
         ({"max_completion_length": 600}, "leaves no room"),
         ({"heldout_fraction": 0.5, "judge_fraction": 0.5}, "below 1"),
-        ({"annotators": None}, "needs annotators"),
+        ({"annotators": None}, "needs annotators, or a project"),
+        ({"prompts": None}, "needs prompts"),
+        ({"database": "x.db"}, "name one with project"),
         ({"model_name_or_path": None}, "model_name_or_path too"),
     ],
 )
@@ -425,5 +515,5 @@ def test_a_bad_judgement_is_named(tmp_path: Path, values: dict[str, Any], messag
 
 def test_two_verdicts_of_one_annotator_contradict(tmp_path: Path) -> None:
     assert export(tmp_path, [judgement(), judgement()]).judgement_count == 1
-    with pytest.raises(DataError, match="'Anna' said 'a' and 'tie' of task 't1'"):
+    with pytest.raises(DataError, match="'Anna' said another thing of the same task"):
         export(tmp_path, [judgement(), judgement(verdict="tie")], name="other")

@@ -19,6 +19,12 @@ class Config(SamplingConfig, StoreConfig):
     """prompts to respond to; their other columns reach the annotators"""
     max_prompts: int = Field(default=-1, ge=-1)
     """respond to this many prompts; -1 to all"""
+    edge_share: float = Field(default=0, ge=0, le=1)
+    """of max_prompts, at least this share are edge cases (column edge_case; `accord data pool`)"""
+    red_team_share: float = Field(default=0, ge=0, le=1)
+    """of max_prompts, at least this share are for the red team (column red_team)"""
+    used_prompts: list[InputPath] = Field(default=[])
+    """prompts of earlier rounds, which are not asked again"""
     num_generations: int = Field(default=2, ge=2)
     """responses a prompt, paired two by two"""
     temperature: float = Field(default=1.0, gt=0)
@@ -27,7 +33,7 @@ class Config(SamplingConfig, StoreConfig):
     """longest response in tokens"""
     annotators: str | None = None
     """dotted name of a list of annotators, or of a function from a seed to one, such as
-    accord.corpora.sample_set:ANNOTATORS"""
+    accord.corpora.sample_set:ANNOTATORS; without it the pairs wait in the project for people"""
     annotators_per_pair: int = Field(default=3, ge=1)
     """how many of them judge each pair"""
     max_judged_pairs: int = Field(default=-1, ge=-1)
@@ -50,24 +56,29 @@ class Config(SamplingConfig, StoreConfig):
     judge_fraction: float = Field(default=0.3, ge=0, lt=1)
     """share of prompts kept for a judge model that trains no policy"""
 
+    @property
+    def draws_a_batch(self) -> bool:
+        """Whether prompts are drawn from a pool, all kinds alike; else the first ones are taken."""
+        return bool(self.edge_share or self.red_team_share or self.used_prompts)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.project is not None:
-            self._store_alone()
-        elif self.database is not None:
+        if (self.edge_share or self.red_team_share) and self.max_prompts < 0:
+            raise ConfigError("preferences: shares are of max_prompts, which takes all prompts now")
+        if self.project is None and self.database is not None:
             raise ConfigError("preferences: a database has many projects; name one with project")
-        sampling = {"prompts": self.prompts, "annotators": self.annotators}
-        if self.model_name_or_path:
-            missing = [name for name, value in sampling.items() if not value]
-            if missing:
-                raise ConfigError(
-                    f"preferences: sampling from model_name_or_path needs {' and '.join(missing)}"
-                )
-        elif any(sampling.values()):
+        if self.model_name_or_path and not self.prompts:
+            raise ConfigError("preferences: sampling from model_name_or_path needs prompts")
+        if self.model_name_or_path and not (self.annotators or self.project):
+            raise ConfigError(
+                "preferences: sampling from model_name_or_path needs annotators, or a project of "
+                "the store whose people judge"
+            )
+        if not self.model_name_or_path and (self.prompts or self.annotators):
             raise ConfigError(
                 "preferences: prompts and annotators are for sampling; give model_name_or_path too"
             )
-        elif not (self.judgements or self.dataset_name or self.project):
+        if not (self.fills_the_store or self.project):
             raise ConfigError(
                 "preferences: nothing to judge; give model_name_or_path with prompts and "
                 "annotators, or judgements, or dataset_name, or a project of the store"
@@ -79,11 +90,7 @@ class Config(SamplingConfig, StoreConfig):
             )
         return self
 
-    def _store_alone(self) -> None:
-        others = ("model_name_or_path", "prompts", "annotators", "judgements", "dataset_name")
-        given = [name for name in others if getattr(self, name)]
-        if given:
-            raise ConfigError(
-                f"preferences: project takes everything from the store, so {given[0]} has no "
-                "place beside it; put other judgements there with `accord data import`"
-            )
+    @property
+    def fills_the_store(self) -> bool:
+        """Whether the stage puts tasks or judgements there."""
+        return bool(self.model_name_or_path or self.judgements or self.dataset_name)

@@ -1,28 +1,30 @@
-"""Pairs of candidates, and the annotators' verdicts on them."""
+"""Pairs of candidates, the tasks they become, and the verdicts of annotators made of code."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from accord.core.errors import ConfigError, DataError, Interrupted
-from accord.core.interfaces import Annotator
+from accord.core.files import hash_path
+from accord.core.interfaces import Annotator, PreferenceStore
 from accord.core.progress import progress_bar
-from accord.core.types import Judgement, PromptRow
+from accord.core.types import Judgement, PromptRow, Task
 from accord.judges.named import named_annotators
 from accord.stages.preferences.config import Config
-from accord.stages.preferences.events import JudgementLog, judgement_id
 from accord.stages.preferences.sampling import Candidates
+from accord.store.display import display_seed, shown_order
+from accord.store.imports.entries import task_id, without_order
 
 BATCH_PAIRS = 256
-"""Pairs whose judgements reach the disk together."""
+"""Pairs whose judgements reach the store together."""
 
 
 @dataclass(frozen=True)
 class Pair:
     """Two different responses to one prompt; which of them is a was drawn by the seed."""
 
-    task_id: str
     row: PromptRow
     response_a: str
     response_b: str
@@ -55,17 +57,18 @@ def pair_candidates(
         order = rng.permutation(len(distinct))
         for i in range(0, len(order) - 1, 2):
             a, b = distinct[order[i]], distinct[order[i + 1]]
-            pairs.append(Pair(f"sampled-{len(pairs)}", row, a, b))
+            pairs.append(Pair(row, a, b))
     return Pairs(pairs, identical, empty, skipped, pool=len(pairs))
 
 
 def load_annotators(config: Config) -> Sequence[Annotator]:
-    """The annotators that the config names.
+    """The annotators that the config names; none where people judge.
 
     Raises:
         ConfigError: the name leads to something else, two have one name, or they are too few.
     """
-    assert config.annotators
+    if not config.annotators:
+        return ()
     annotators = named_annotators(config.annotators, seed=config.seed)
     if len(annotators) < config.annotators_per_pair:
         raise ConfigError(
@@ -75,45 +78,72 @@ def load_annotators(config: Config) -> Sequence[Annotator]:
     return annotators
 
 
-def judge_pairs(
-    pairs: Sequence[Pair],
+def tasks_of(pairs: Sequence[Pair], project: str, config: Config) -> list[Task]:
+    """The pairs as tasks; the same two responses to the same prompt are one."""
+    policy = _version(str(config.model_name_or_path))
+    tasks: dict[str, Task] = {}
+    for pair in pairs:
+        responses, _ = without_order([pair.response_a, pair.response_b])
+        name = task_id(project, "pairwise", pair.row.prompt, responses)
+        tasks[name] = Task(
+            name,
+            project,
+            "pairwise",
+            pair.row.prompt,
+            responses,
+            (policy, policy),
+            pair.row.columns,
+            config.annotators_per_pair,
+        )
+    return list(tasks.values())
+
+
+def _version(model: str) -> str:
+    """Which policy wrote the responses: its directory, and a hash of what is in it."""
+    path = Path(model)
+    return f"{path.resolve()}@{hash_path(path)[:12]}" if path.exists() else model
+
+
+def judge_tasks(
+    tasks: Sequence[Task],
     annotators: Sequence[Annotator],
-    log: JudgementLog,
+    store: PreferenceStore,
     config: Config,
     stop: object,
 ) -> None:
-    """Ask `annotators_per_pair` annotators a pair, drawn by seed; what the log has is not asked.
+    """Ask `annotators_per_pair` annotators a task, drawn by seed; who has said it is not asked.
 
     Raises:
-        Interrupted: it was asked to stop; judgements so far are in the log.
+        Interrupted: it was asked to stop; judgements so far are in the store.
         DataError: an annotator lacks a column, or said something that is no verdict.
     """
-    with progress_bar("judging pairs", len(pairs)) as bar:
-        for start in range(0, len(pairs), BATCH_PAIRS):
+    if not annotators:
+        return
+    said = store.said()
+    with progress_bar("judging pairs", len(tasks)) as bar:
+        for start in range(0, len(tasks), BATCH_PAIRS):
             if stop:
-                raise Interrupted(f"{log.path}: stopped after {start} pairs; run again to resume")
+                raise Interrupted(
+                    f"{store.location}: stopped after {start} pairs; run again to resume"
+                )
             made = []
-            for number in range(start, min(start + BATCH_PAIRS, len(pairs))):
+            for number in range(start, min(start + BATCH_PAIRS, len(tasks))):
                 rng = np.random.default_rng([config.seed, 3, number])
                 chosen = rng.choice(len(annotators), config.annotators_per_pair, replace=False)
                 for index in sorted(int(i) for i in chosen):
-                    pair, annotator = pairs[number], annotators[index]
-                    if _id(pair, annotator) not in log:
-                        made.append(_judge(pair, annotator))
-            log.append(made)
+                    task, annotator = tasks[number], annotators[index]
+                    if (task.id, annotator.name) not in said:
+                        made.append(_judge(task, annotator))
+            store.take(made)
             bar.update(start + BATCH_PAIRS)
 
 
-def _id(pair: Pair, annotator: Annotator) -> str:
-    return judgement_id(
-        pair.task_id, annotator.name, pair.row.prompt, pair.response_a, pair.response_b
-    )
-
-
-def _judge(pair: Pair, annotator: Annotator) -> Judgement:
-    row = {**pair.row.columns, "prompt": list(pair.row.prompt)}
+def _judge(task: Task, annotator: Annotator) -> Judgement:
+    seed = display_seed(task.id, annotator.name)
+    left, right = (task.responses[place] for place in shown_order(task, seed))
+    row = {**task.columns, "prompt": list(task.prompt)}
     try:
-        verdict = annotator.judge(row, pair.response_a, pair.response_b)
+        verdict = annotator.judge(row, left, right)
     except KeyError as error:
         raise DataError(
             f"annotator {annotator.name!r} needs the column {error} that the prompts do not have; "
@@ -122,12 +152,12 @@ def _judge(pair: Pair, annotator: Annotator) -> Judgement:
     if verdict not in ("a", "b", "tie"):
         raise DataError(f"annotator {annotator.name!r} said {verdict!r}; expected a, b or tie")
     return Judgement(
-        task_id=pair.task_id,
         annotator=annotator.name,
         annotator_kind=annotator.kind,
-        prompt=pair.row.prompt,
-        response_a=pair.response_a,
-        response_b=pair.response_b,
+        prompt=task.prompt,
+        response_a=left,
+        response_b=right,
         verdict=verdict,
-        columns=pair.row.columns,
+        columns=task.columns,
+        display_seed=seed,
     )

@@ -1,37 +1,53 @@
 """Preferences: what annotators said of pairs, as append-only judgements, and what follows."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from accord.annotation.votes import percent_agreement
 from accord.core import files
-from accord.core.errors import DataError
-from accord.core.interfaces import EngineFactory, PreferenceSource
+from accord.core.errors import DataError, Waiting
+from accord.core.interfaces import (
+    Annotator,
+    EngineFactory,
+    PreferenceStore,
+    PreferenceStoreFactory,
+)
 from accord.core.run_dir import RunDir
-from accord.core.types import Verdict
-from accord.corpora.prompts import load_prompts
-from accord.stages.preferences.aggregation import aggregate, group_by_pair, split, verdicts_of
 from accord.stages.preferences.choosing import choose_pairs
 from accord.stages.preferences.config import Config
-from accord.stages.preferences.events import JudgementLog, imported_comparisons, read_judgements
-from accord.stages.preferences.judging import Pairs, judge_pairs, load_annotators, pair_candidates
-from accord.stages.preferences.sampling import sample_candidates
+from accord.stages.preferences.elsewhere import imported_comparisons, read_judgements
+from accord.stages.preferences.judging import (
+    Pairs,
+    judge_tasks,
+    load_annotators,
+    pair_candidates,
+    tasks_of,
+)
+from accord.stages.preferences.sampling import prompts_of, sample_candidates
+from accord.stages.preferences.splitting import split
 from accord.training.interrupt import stop_on_signal
+
+OWN_STORE = "judgements.db"
+"""The store of a step that names no project."""
+PROMPTS = "prompts.jsonl"
 
 
 @dataclass(frozen=True)
 class Result:
     """What the stage leaves. No prompt is in two of the three files of comparisons.
 
-    From a store come `export_sha256`, under which it remembers the export, and `store`, where it
-    is; `judgements` then has rows of any kind, as `accord data export --what judgements` writes.
+    `prompts` are those that were responded to, where it sampled. `judgements` has a row each of
+    what went in, as `accord data export --what judgements` writes;
+    `export_sha256` is the name under which the store remembers them, and `store` where it is: a
+    database, or a file beside this result.
 
     `agreement` is the share of equal verdicts among pairs of annotators of one pair, None when no
     pair has two; `ties` counts comparisons whose p_chosen is exactly 1/2.
     """
 
+    prompts: Path
     judgements: Path
     comparisons: Path
     heldout_comparisons: Path
@@ -51,23 +67,8 @@ class Result:
     ties: int
     agreement: float | None
     comparisons_sha256: str
-    export_sha256: str | None = None
-    store: str | None = None
-
-
-@dataclass(frozen=True)
-class _Gathered:
-    """Comparisons before they are split, the judgements behind them, and what was left out."""
-
-    rows: list[dict[str, Any]]
-    judgements: Path
-    kinds: list[str]
-    verdicts: list[list[Verdict]]
-    pairs: Pairs = field(default_factory=lambda: Pairs([], 0, 0, 0))
-    cut_prompts: int = 0
-    bad_rows: int = 0
-    export_sha256: str | None = None
-    store: str | None = None
+    export_sha256: str
+    store: str
 
 
 def run(
@@ -75,14 +76,19 @@ def run(
     run_dir: RunDir,
     *,
     engine_factory: EngineFactory,
-    source: PreferenceSource | None = None,
+    store_factory: PreferenceStoreFactory,
 ) -> Result:
-    """Gather judgements from every source, or from the store alone, and export comparisons."""
-    if source is not None:
-        gathered = _from_store(config, run_dir, source)
-    else:
-        gathered = _from_sources(config, run_dir, engine_factory)
-    rows = gathered.rows
+    """Fill the store from every source, wait for people where they judge, export comparisons."""
+    store = store_factory(run_dir.path / OWN_STORE)
+    filled = _fill(config, run_dir, engine_factory, store)
+    exported = store.export(
+        aggregation=config.aggregation,
+        rule=config.value_rule(),
+        seed=config.seed,
+        run=str(run_dir.path.resolve()),
+        only=filled.task_ids,
+    )
+    rows = exported.rows
     parts = split(
         rows, heldout=config.heldout_fraction, judge=config.judge_fraction, seed=config.seed
     )
@@ -94,89 +100,96 @@ def run(
     paths = {name: run_dir.path / f"{name}.jsonl" for name in parts}
     for name, part in parts.items():
         files.write_jsonl(paths[name], part)
+    judgements = run_dir.path / "judgements.jsonl"
+    files.write_jsonl(judgements, exported.judgements)
     result = Result(
-        judgements=gathered.judgements,
+        prompts=run_dir.path / PROMPTS,
+        judgements=judgements,
         **paths,
-        sampled_pairs=gathered.pairs.pool,
-        judged_pairs=len(gathered.pairs.pairs),
-        cut_prompts=gathered.cut_prompts,
-        skipped_prompts=gathered.pairs.skipped_prompts,
-        skipped_rows=gathered.bad_rows,
-        dropped_identical_candidates=gathered.pairs.dropped_identical,
-        dropped_empty_candidates=gathered.pairs.dropped_empty,
-        judgement_count=len(gathered.kinds),
-        judgements_by_kind=dict(Counter(gathered.kinds)),
+        sampled_pairs=filled.pairs.pool,
+        judged_pairs=len(filled.pairs.pairs),
+        cut_prompts=filled.cut_prompts,
+        skipped_prompts=filled.pairs.skipped_prompts,
+        skipped_rows=filled.bad_rows,
+        dropped_identical_candidates=filled.pairs.dropped_identical,
+        dropped_empty_candidates=filled.pairs.dropped_empty,
+        judgement_count=len(exported.judgements),
+        judgements_by_kind=dict(Counter(row["annotator_kind"] for row in exported.judgements)),
         comparison_count=len(parts["comparisons"]),
         heldout_count=len(parts["heldout_comparisons"]),
         judge_count=len(parts["judge_comparisons"]),
         ties=sum(row.get("p_chosen") == 0.5 for row in rows),
-        agreement=percent_agreement(gathered.verdicts),
+        agreement=percent_agreement(exported.verdicts),
         comparisons_sha256=files.hash_path(paths["comparisons"]),
-        export_sha256=gathered.export_sha256,
-        store=gathered.store,
+        export_sha256=exported.sha256,
+        store=store.location if config.project else OWN_STORE,
     )
     _log_metrics(run_dir, result)
     return result
 
 
-def _from_sources(config: Config, run_dir: RunDir, engine_factory: EngineFactory) -> _Gathered:
+@dataclass(frozen=True)
+class _Filled:
+    """What the step put into the store; `task_ids` is None where everything there is meant."""
+
+    pairs: Pairs = field(default_factory=lambda: Pairs([], 0, 0, 0))
+    task_ids: frozenset[str] | None = None
+    cut_prompts: int = 0
+    bad_rows: int = 0
+
+
+def _fill(
+    config: Config, run_dir: RunDir, engine_factory: EngineFactory, store: PreferenceStore
+) -> _Filled:
     # What can be refused is refused before anything is sampled.
     imported = [event for name in config.judgements for event in read_judgements(name)]
     pairs_elsewhere, bad_rows = imported_comparisons(
         config.dataset_name, max_bad_rows=config.max_bad_rows
     )
-    imported += pairs_elsewhere
-    log = JudgementLog(run_dir.path / "judgements.jsonl")
-    pairs, cut = Pairs([], 0, 0, 0), 0
-    if config.model_name_or_path:
-        pairs, cut = _sample_and_judge(config, run_dir, engine_factory, log)
-    log.append(imported)
-    events = log.events()
-    groups = group_by_pair(events)
-    return _Gathered(
-        rows=[aggregate(group) for group in groups],
-        judgements=log.path,
-        kinds=[event.annotator_kind for event in events],
-        verdicts=[verdicts_of(group) for group in groups],
-        pairs=pairs,
-        cut_prompts=cut,
-        bad_rows=bad_rows,
-    )
-
-
-def _from_store(config: Config, run_dir: RunDir, source: PreferenceSource) -> _Gathered:
-    exported = source.export(
-        aggregation=config.aggregation,
-        rule=config.value_rule(),
-        seed=config.seed,
-        run=str(run_dir.path.resolve()),
-    )
-    path = run_dir.path / "judgements.jsonl"
-    files.write_jsonl(path, exported.judgements)
-    return _Gathered(
-        rows=exported.rows,
-        judgements=path,
-        kinds=[row["annotator_kind"] for row in exported.judgements],
-        verdicts=exported.verdicts,
-        export_sha256=exported.sha256,
-        store=source.location,
-    )
-
-
-def _sample_and_judge(
-    config: Config, run_dir: RunDir, engine_factory: EngineFactory, log: JudgementLog
-) -> tuple[Pairs, int]:
-    """The judged pairs, and how many prompts were cut; the verdicts are in the log."""
-    assert config.prompts
     annotators = load_annotators(config)
-    rows = load_prompts(config.prompts)
-    rows = rows[: config.max_prompts] if config.max_prompts >= 0 else rows
+    filled = _Filled(bad_rows=bad_rows)
+    if config.model_name_or_path:
+        filled = _sample(config, run_dir, engine_factory, store, annotators, filled)
+    if elsewhere := [*imported, *pairs_elsewhere]:
+        store.take(elsewhere)
+    return filled
+
+
+def _sample(
+    config: Config,
+    run_dir: RunDir,
+    engine_factory: EngineFactory,
+    store: PreferenceStore,
+    annotators: Sequence[Annotator],
+    filled: _Filled,
+) -> _Filled:
+    """Pairs of the policy's responses, judged: by annotators made of code, or by people.
+
+    Raises:
+        Waiting: people have not judged them all.
+    """
+    rows = prompts_of(config)
+    files.write_jsonl(
+        run_dir.path / PROMPTS, [{**r.columns, "prompt": list(r.prompt)} for r in rows]
+    )
     with stop_on_signal() as stop:
         candidates = sample_candidates(rows, config, run_dir, engine_factory, stop)
         pool = pair_candidates(rows, candidates, seed=config.seed)
         pairs = replace(pool, pairs=choose_pairs(pool.pairs, config), pool=len(pool.pairs))
-        judge_pairs(pairs.pairs, annotators, log, config, stop)
-    return pairs, sum(found.was_cut for found in candidates)
+        tasks = tasks_of(pairs.pairs, store.project, config)
+        ids = frozenset(task.id for task in tasks)
+        store.put_up(tasks)
+        judge_tasks(tasks, annotators, store, config, stop)
+    if not annotators and (unfilled := store.unfilled(ids)):
+        raise Waiting(
+            f"{store.location}: project {store.project!r} waits for {unfilled} judgements of "
+            f"{len(ids)} pairs; people give them in `accord label --project {store.project}`, and "
+            "the same command goes on from here"
+        )
+    # A store of the step's own has nothing else in it.
+    only = ids if config.project else None
+    cut = sum(found.was_cut for found in candidates)
+    return replace(filled, pairs=pairs, task_ids=only, cut_prompts=cut)
 
 
 def _log_metrics(run_dir: RunDir, result: Result) -> None:

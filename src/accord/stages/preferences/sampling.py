@@ -12,6 +12,8 @@ from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
 from accord.core.types import PromptRow, SamplingParams
 from accord.corpora.encoding import ChatEncoder
+from accord.corpora.prompt_pool import Prompt, draw_batch, to_pool_prompt
+from accord.corpora.prompts import load_prompts
 from accord.corpora.readers import read_rows
 from accord.engine.generate import generate
 from accord.models.loading import context_length, load_policy, load_tokenizer
@@ -19,6 +21,37 @@ from accord.stages.preferences.config import Config
 
 CHUNK_PROMPTS = 256
 """Prompts whose responses are written together: the most that a kill can lose."""
+
+
+def prompts_of(config: Config) -> list[PromptRow]:
+    """The prompts to respond to: the first ones, or a batch of the pool.
+
+    Raises:
+        DataError: the pool has too few prompts left, or too few hard ones.
+    """
+    assert config.prompts
+    rows = load_prompts(config.prompts)
+    if not config.draws_a_batch:
+        return rows[: config.max_prompts] if config.max_prompts >= 0 else rows
+    used = {p.id for name in config.used_prompts for p in _pool(load_prompts(name), name)}
+    pool = _pool(rows, config.prompts)
+    drawn = draw_batch(
+        pool,
+        config.max_prompts if config.max_prompts >= 0 else sum(p.id not in used for p in pool),
+        edge_share=config.edge_share,
+        red_team_share=config.red_team_share,
+        used=used,
+        seed=config.seed,
+    )
+    first = {prompt.id: row for prompt, row in zip(reversed(pool), reversed(rows), strict=True)}
+    return [first[prompt.id] for prompt in drawn]
+
+
+def _pool(rows: Sequence[PromptRow], name: str) -> list[Prompt]:
+    return [
+        to_pool_prompt({**row.columns, "prompt": list(row.prompt)}, f"{name}, row {number}")
+        for number, row in enumerate(rows, start=1)
+    ]
 
 
 @dataclass(frozen=True)

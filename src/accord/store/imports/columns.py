@@ -6,7 +6,6 @@ from typing import Any, get_args
 from accord.core.errors import DataError
 from accord.core.types import Action, Message, TaskKind
 from accord.corpora.formats import as_messages, to_comparison
-from accord.store.hints import refuse_hints
 from accord.store.imports.entries import (
     AnnotatorKind,
     Entry,
@@ -14,6 +13,7 @@ from accord.store.imports.entries import (
     Said,
     by,
     dense_ranks,
+    in_task_order,
     without_order,
 )
 
@@ -26,7 +26,6 @@ _TEXTS = {
 
 def pair(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
     r"""`prompt`+`chosen`+`rejected`, or two `\n\nHuman:` transcripts; `p_chosen` is kept."""
-    refuse_hints(row, where)
     found = to_comparison(row, where)
     responses, places = without_order([found.chosen, found.rejected])
     is_first = places[0] == 0
@@ -35,7 +34,8 @@ def pair(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
     if row.get("p_chosen") is not None:
         answer["p_a"] = p_a
     said = by(options, answer, row.get("annotator"))
-    return [Entry(where, "pairwise", found.prompt, responses, said, columns=_extra(row))]
+    columns = in_task_order(_extra(row), is_swapped=not is_first)
+    return [Entry(where, "pairwise", found.prompt, responses, said, columns=columns)]
 
 
 def ranking(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
@@ -70,7 +70,6 @@ def label(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
 
 def vote(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
     """A judgement as the preferences stage logs it: `response_a`, `response_b`, `verdict`."""
-    refuse_hints(row, where)
     responses = tuple(_text(row.get(name), name, where) for name in ("response_a", "response_b"))
     ordered, places = without_order(responses)
     said = row["verdict"]
@@ -82,6 +81,7 @@ def vote(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
     order = places[::-1] if row.get("display_order") == "ba" else places
     judged = (Said(who, {"verdict": said}, _kind(kind, where), order=order),)
     columns = {**(row.get("columns") or {}), **_extra(row)}
+    columns = in_task_order(columns, is_swapped=places[0] == 1)
     return [Entry(where, "pairwise", _prompt(row, where), ordered, judged, columns=columns)]
 
 

@@ -9,6 +9,7 @@ from accord.core.errors import DataError
 from accord.core.files import hash_json
 from accord.core.types import Action, Message, Submission, Task, TaskKind
 from accord.store.answers import check_answer, check_task
+from accord.store.hints import swapped_hints
 
 AnnotatorKind = Literal["person", "model", "simulated"]
 
@@ -73,9 +74,8 @@ class Entry:
 
     def task(self, project: str, overlap: int) -> Task:
         """The task, whose id is a hash of what it asks: the same row again is the same task."""
-        content = [project, self.kind, [dict(m) for m in self.prompt], list(self.responses)]
         return Task(
-            hash_json(content)[:32],
+            task_id(project, self.kind, self.prompt, self.responses),
             project,
             self.kind,
             self.prompt,
@@ -106,6 +106,13 @@ class Entry:
             raise DataError(f"{self.where}: {reason}") from None
 
 
+def task_id(
+    project: str, kind: TaskKind, prompt: Sequence[Message], responses: Sequence[str]
+) -> str:
+    """A hash of what a task asks: the same question in a project is one task."""
+    return hash_json([project, kind, [dict(m) for m in prompt], list(responses)])[:32]
+
+
 def without_order(
     responses: Sequence[str],
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -117,6 +124,16 @@ def without_order(
         range(len(responses)), key=lambda i: hashlib.sha256(responses[i].encode()).digest()
     )
     return tuple(responses[i] for i in places), tuple(places)
+
+
+def in_task_order(columns: Mapping[str, Any], *, is_swapped: bool) -> dict[str, Any]:
+    """Columns of a pair whose responses may have changed places: its `margin` is a's over b, and a
+    model's opinion names one of them.
+    """
+    if not is_swapped:
+        return dict(columns)
+    margin = columns.get("margin")
+    return {**swapped_hints(columns), "margin": -margin} if margin else swapped_hints(columns)
 
 
 def dense_ranks(ranks: Sequence[Any], where: str) -> list[int | None]:
