@@ -149,6 +149,25 @@ def test_where_it_could_have_been_seen_and_was_not_there_is_no_record(database: 
     assert standing.answer == {"verdict": "a"}
 
 
+def test_how_far_a_wrong_suggestion_is_followed(database: Database) -> None:
+    """Gold says b, the model a; on t0 the model is right, of t3 nothing is known."""
+    room = Room(database, show_suggestions=True, hidden_suggestions=0.5)
+    names = [f"t{n}" for n in range(8)]
+    known = {name: {"gold": {"verdict": "a" if name == "t0" else "b"}} for name in names}
+    known["t3"] = {}
+    room.queue.add([task(name, columns={**SUGGESTED, **known[name]}) for name in names])
+    hidden = {name for name in names if is_hidden("suggestion", name, 0.5)}
+    for n, name in enumerate(names):
+        # Whoever is shown the suggestion follows it; the others know better.
+        assert room.vote("ann", "ba"[name not in hidden], key=f"k{n}", saw=name not in hidden)
+    found = assistance_report(SqlJudgements(database).current("p"), []).suggestions
+    assert found is not None and found.wrong is not None
+    asked = set(names) - {"t0", "t3"}
+    assert found.wrong.shown[:2] == (len(asked - hidden),) * 2
+    assert found.wrong.hidden[:2] == (0, len(asked & hidden))
+    assert found.wrong.hidden.total and found.wrong.effect[0] == 1.0
+
+
 def test_following_by_kind() -> None:
     assert follows("pairwise", {"verdict": "a", "strength": 1}, {"verdict": "a", "strength": 4})
     assert not follows("ranking", {"ranks": [1, 2]}, {"ranks": [2, 1]})

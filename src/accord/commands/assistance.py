@@ -54,6 +54,11 @@ def _show_suggestions(found: "Suggestions", console: Console) -> None:
     table.add_row("all", _share(found.anchoring.shown), _share(found.anchoring.hidden))
     console.print(table)
     console.print(f"anchoring, shown less hidden: {_interval(found.anchoring.effect)}")
+    if found.wrong is not None:
+        console.print(
+            f"where another answer is known to be right: shown {_share(found.wrong.shown)}, hidden "
+            f"{_share(found.wrong.hidden)}; difference {_interval(found.wrong.effect)}"
+        )
 
 
 def _show_oversight(found: "Oversight", console: Console) -> None:

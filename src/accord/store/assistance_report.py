@@ -11,7 +11,7 @@ from accord.annotation.anchoring import Anchoring, anchoring
 from accord.annotation.monitoring import Share, share
 from accord.annotation.oversight import Movements, Revisions, movements, revisions
 from accord.core.types import Row, TaskKind
-from accord.store.answers import critique_of
+from accord.store.answers import critique_of, suggestion_of
 from accord.store.exporting import is_final
 from accord.store.hints import Critique, follows
 from accord.store.judgements import Standing
@@ -35,9 +35,12 @@ class Follower:
 
 @dataclass(frozen=True)
 class Suggestions:
-    """Of all votes on tasks with a suggestion."""
+    """Of all votes on tasks with a suggestion; `wrong` are those on which another answer is known
+    to be right, None where there is none.
+    """
 
     anchoring: Anchoring
+    wrong: Anchoring | None
     people: list[Follower]
 
 
@@ -94,18 +97,27 @@ def assistance_report(
     votes = [*standing, *(v.first for v in first_votes if v.after is not None)]
     suggested = [s for s in votes if s.action == "judge" and (s.answer or {}).get("suggestion")]
     control = [s for s in standing if phase_of(s) == "control"]
+    truths, is_overseen = _truths(standing), bool(first_votes or control)
     return AssistanceReport(
-        _suggestions(suggested) if suggested else None,
-        _oversight(standing, first_votes, control, seed) if first_votes or control else None,
+        _suggestions(suggested, truths) if suggested else None,
+        _oversight(first_votes, control, truths, seed) if is_overseen else None,
     )
 
 
-def _suggestions(votes: Sequence[Standing]) -> Suggestions:
+def _suggestions(votes: Sequence[Standing], truths: dict[str, int]) -> Suggestions:
+    wrong = [s for s in votes if _is_misled(s, truths)]
     people = []
     for name in sorted({s.annotator for s in votes}):
         found = _anchoring([s for s in votes if s.annotator == name])
         people.append(Follower(name, found.shown, found.hidden))
-    return Suggestions(_anchoring(votes), people)
+    return Suggestions(_anchoring(votes), _anchoring(wrong) if wrong else None, people)
+
+
+def _is_misled(standing: Standing, truths: dict[str, int]) -> bool:
+    """Whether what is suggested is known to be wrong."""
+    found = suggestion_of(standing.task)
+    label = None if found is None else _label_of(found.answer)
+    return label is not None and truths.get(standing.task.id, label) != label
 
 
 def _anchoring(votes: Sequence[Standing]) -> Anchoring:
@@ -118,12 +130,11 @@ def _anchoring(votes: Sequence[Standing]) -> Anchoring:
 
 
 def _oversight(
-    standing: Sequence[Standing],
     first_votes: Sequence[FirstVote],
     control: Sequence[Standing],
+    truths: dict[str, int],
     seed: int,
 ) -> Oversight:
-    truths = _truths(standing)
     pairs = [
         (v.first, v.after)
         for v in first_votes
