@@ -156,7 +156,7 @@ class Client(AssistanceCalls):
     def export(self, project: str, **what: Any) -> tuple[list[Json], str]:
         """Rows that training reads, and the hash by which the store knows what went in.
 
-        `what` is what (comparisons, rankings, demonstrations), aggregation and seed.
+        `what` is what (comparisons, rankings, demonstrations, first_votes), aggregation and seed.
         """
         text, headers = self._text("POST", f"/projects/{_quoted(project)}/exports", what)
         return [json.loads(line) for line in text.splitlines()], headers["Accord-Export"]
