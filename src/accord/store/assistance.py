@@ -101,11 +101,7 @@ class SqlAssistance:
             if stored is None:
                 stored = self._records(connection, lease, submission, saw)
         records = {name: stored[name] for name in RECORDS if name in stored}
-        return (
-            replace(submission, answer={**submission.answer, **records})
-            if records
-            else (submission)
-        )
+        return replace(submission, answer={**submission.answer, **records})
 
     def _records(
         self, connection: Connection, lease: Lease, submission: Submission, saw: bool
