@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from accord.annotation.intervals import wilson_interval
-from accord.annotation.oversight import revisions
+from accord.annotation.oversight import movements, revisions
 
 
 def test_rates_by_hand() -> None:
@@ -33,3 +33,15 @@ def test_trust_is_measured_and_not_the_critiques_quality() -> None:
     for rate in (found.help, found.over_trust):
         assert rate.low < 0.7 < rate.high and rate.high - rate.low < 0.1
     assert found.gain[1] < 0.7 * (0.8 - 0.7) < found.gain[2]
+
+
+def test_movements_by_hand() -> None:
+    """Over to it, half way to it, away from it, to another answer as far off, nowhere; and two
+    whose critique takes no side, one of them changed."""
+    nan = float("nan")
+    before = np.array([1.0, 1.0, 0.0, 0.5, 0.0, nan, nan])
+    after = np.array([0.0, 0.5, 1.0, 0.5, 0.0, nan, nan])
+    found = movements(np.array([1, 1, 1, 1, 0, 1, 0]), before, after)
+    assert [share[:2] for share in found] == [(5, 7), (2, 5), (1, 5)]
+    with pytest.raises(ValueError, match="every vote"):
+        movements(np.array([1]), before, after)

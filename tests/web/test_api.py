@@ -42,7 +42,7 @@ def test_work_from_lease_to_undo(lead: Any, program: Any) -> None:
     receipt = ann.post("/api/v1/judgements", json=judged(lease, "k1", time_on_task_s=2.5))
     assert receipt.json() == {
         "judgement_id": "k1", "sequence": 1, "sha256": receipt.json()["sha256"],
-        "is_surplus": False,
+        "is_surplus": False, "critique": None,
     }  # fmt: skip
     assert work(ann, "k2", action="skip", answer={"reason": "not mine"}).status_code == 200
     mine = ann.get("/api/v1/judgements/mine").json()

@@ -56,6 +56,7 @@ def test_the_client_does_all_that_the_api_does(served: Served, services: Service
     set_up(lead)
     work(ann)
     look_back(lead)
+    assist(lead, ann, client(served, services, "machine"))
     members(lead, ann, services)
     there = {(m, r.path) for r in api_routes(served.app) for m in r.methods or ()}
     api = {(method, path) for method, path in there if path.startswith("/api/v1")}
@@ -105,6 +106,39 @@ def look_back(lead: Client) -> None:
     assert [row["task_id"] for row in found] == ["t0", "t1"]
     assert lead.judgements_of_export(digest) == ["key-t0", "key-t1"]
     assert lead.erase(judgements=["key-t0"]) == [digest]
+
+
+def assist(lead: Client, ann: Client, machine: Client) -> None:
+    """A suggestion and a machine's critique, a vote before it and one after."""
+    settings = {"show_suggestions": True, "hidden_suggestions": 0, "show_critiques": True}
+    lead.create_project("helped", settings={**settings, "hidden_critiques": 0})
+    suggestion = {"agent": "policy-7", "answer": {"verdict": "b"}}
+    lead.add_tasks("helped", [{**row, "suggestion": suggestion} for row in rows(9)[8:]])
+    (wanted,) = machine.uncritiqued("helped")
+    assert wanted["responses"] == ["x", "y"] and "columns" not in wanted
+    assert machine.give_critique("helped", wanted["id"], "Why?", answer={"verdict": "a"})
+    assert not machine.give_critique("helped", wanted["id"], "Why?", answer={"verdict": "a"})
+    with pytest.raises(ConflictError, match="it stays"):
+        lead.give_critique("helped", wanted["id"], "Else.")
+    lease = ann.lease("helped")
+    assert lease is not None and lease["suggestion"] == {"verdict": "b"}
+    assert "policy-7" not in str(lease)
+    first = ann.submit(lease, {"verdict": "b"}, key="before", saw_suggestion=True)
+    assert first["critique"] == {"text": "Why?", "answer": {"verdict": "a"}}
+    (waiting,) = ann.unrevised("helped")
+    assert waiting["judgement_id"] == "before" and waiting["critique"] == first["critique"]
+    assert waiting["answer"] == {"verdict": "b"}
+    revised = ann.revise("before", {"verdict": "a"}, key="after")
+    assert ann.revise("before", {"verdict": "a"}, key="after") == revised
+    assert ann.unrevised("helped") == []
+    assert ann.my_judgements()[0]["answer"] == {"verdict": "a"}
+    assert [row["id"] for row in lead.judgements("helped")] == ["after"]
+    firsts, _ = lead.export("helped", what="first_votes")
+    assert [(row["id"], row["revised_by"]) for row in firsts] == [("before", "after")]
+    found = lead.assistance("helped")
+    assert found["suggestions"]["people"][0]["shown"]["hits"] == 1
+    assert found["oversight"]["moves"]["towards"]["hits"] == 1
+    assert found["oversight"]["gold"] is None
 
 
 def members(lead: Client, ann: Client, services: Services) -> None:

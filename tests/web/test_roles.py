@@ -50,11 +50,16 @@ def test_who_may_use_the_api(app: FastAPI) -> None:
         if route.path.startswith("/api/v1"):
             place = f"{method} {route.path.removeprefix('/api/v1')}"
             places.setdefault(declared(route, "roles"), set()).add(place)
-    assert set(places) == {("lead",), ("lead", "reviewer"), ROLES}
+    assert set(places) == {("lead",), ("lead", "reviewer"), ("lead", "machine"), ROLES}
     assert places["lead", "reviewer"] == {
         "GET /exports/{sha256}",
+        "GET /projects/{name}/assistance",
         "GET /projects/{name}/judgements",
         "GET /projects/{name}/tasks",
+    }
+    assert places["lead", "machine"] == {
+        "GET /projects/{name}/uncritiqued",
+        "POST /projects/{name}/critiques",
     }
     assert places[ROLES] == {
         "DELETE /tokens/{token_id}",
@@ -64,9 +69,11 @@ def test_who_may_use_the_api(app: FastAPI) -> None:
         "GET /projects/{name}",
         "GET /projects/{name}/guidelines",
         "GET /projects/{name}/progress",
+        "GET /projects/{name}/unrevised",
         "GET /tokens",
         "PATCH /me",
         "POST /judgements",
+        "POST /judgements/{judgement_id}/revise",
         "POST /judgements/{judgement_id}/undo",
         "POST /me/password",
         "POST /projects/{name}/lease",

@@ -1,12 +1,21 @@
 """Scalable oversight: what an AI critique, shown after a first vote, does to the votes."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from accord.annotation.intervals import cluster_bootstrap
 from accord.annotation.monitoring import Share, share
 from accord.annotation.tables import Floats, Ints
+
+
+class Movements(NamedTuple):
+    """Shares of votes that a critique moved: of all, and of those whose critique took a side."""
+
+    changed: Share
+    towards: Share
+    away: Share
 
 
 @dataclass(frozen=True)
@@ -60,4 +69,27 @@ def revisions(
         over_trust=share(int((could_harm & ~is_right).sum()), int(could_harm.sum())),
         stubborn=share(int((could_help & (after == before)).sum()), int(could_help.sum())),
         switched=share(int((after != before).sum()), len(truth)),
+    )
+
+
+def movements(changed: Ints, before: Floats, after: Floats) -> Movements:
+    """Which way votes moved, whether or not the truth is known.
+
+    Args:
+        changed: (N,) 1 where the vote after the critique is another than the first.
+        before: (N,) how far the first vote is from what the critique argues for; NaN where it
+            argues for nothing.
+        after: (N,) the same of the vote after it.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
+    if len({len(x) for x in (changed, before, after)}) > 1:
+        raise ValueError("expected a distance before and after for every vote")
+    took_side = ~np.isnan(before)
+    total = int(took_side.sum())
+    return Movements(
+        changed=share(int(changed.sum()), len(changed)),
+        towards=share(int((after < before)[took_side].sum()), total),
+        away=share(int((after > before)[took_side].sum()), total),
     )

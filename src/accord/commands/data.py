@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from accord.commands import prompts, store, values
+from accord.commands import assistance, prompts, store, values
 from accord.core.assets import resolve_asset
 from accord.core.errors import ConfigError, describe_choice
 
@@ -17,7 +17,7 @@ def data(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print("usage: accord data ACTION [options]\n")
         for name, action in _ACTIONS.items():
-            print(f"  {name:<9}{(action.__doc__ or '').splitlines()[0]}")
+            print(f"  {name:<11}{(action.__doc__ or '').splitlines()[0]}")
         return 0
     if arguments[0] not in _ACTIONS:
         raise ConfigError(f"accord data: no action {describe_choice(arguments[0], list(_ACTIONS))}")
@@ -99,4 +99,5 @@ _ACTIONS: dict[str, Callable[[list[str]], int]] = {
     "backup": store.backup,
     "erase": store.erase,
     "values": values.values,
+    "assistance": assistance.assistance,
 }

@@ -27,7 +27,9 @@ def import_(arguments: list[str]) -> int:
     )
     parser.add_argument("--prompt_field", help="the prompt, in Argilla's and Label Studio's files")
     parser.add_argument("--response_fields", default="", help="the responses there: A,B")
-    parser.add_argument("--suggestions", action="store_true", help="models' suggestions count, too")
+    parser.add_argument(
+        "--suggestions", action="store_true", help="models' suggestions are judgements of theirs"
+    )
     parser.add_argument(
         "--ranked_by_order", action="store_true", help="a ranking without ranks is best first"
     )
@@ -162,8 +164,8 @@ _FORMATS = (
     "first row's columns"
 )
 _WHAT = [
-    "comparisons", "rankings", "demonstrations", "ratings", "labels", "judgements", "argilla",
-    "label_studio",
+    "comparisons", "rankings", "demonstrations", "ratings", "labels", "judgements", "first_votes",
+    "argilla", "label_studio",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from accord.core.errors import DataError
 from accord.core.types import Row, Submission, Task
+from accord.store.hints import RECORDS, Critique, Suggestion, read_critique, read_suggestion
 
 VERDICTS = ("a", "b", "tie", "both_bad")
 STRENGTHS = (1, 2, 3, 4)
@@ -16,8 +17,8 @@ def check_task(task: Task) -> None:
     """Refuse a task that nobody could answer.
 
     Raises:
-        DataError: too few responses for its kind, an empty or repeated one, an overlap below 1, or
-            not one policy a response.
+        DataError: too few responses for its kind, an empty or repeated one, an overlap below 1,
+            not one policy a response, or a model's suggestion or critique that is none.
     """
     needed = {"pairwise": (2, 2), "ranking": (2, 26)}.get(task.kind, (1, 26))
     where = f"task {task.id!r}"
@@ -36,6 +37,33 @@ def check_task(task: Task) -> None:
         )
     if task.overlap < 1:
         raise DataError(f"{where}: overlap must be at least 1, got {task.overlap}")
+    _check_hint(task, read_suggestion(task))
+    _check_hint(task, read_critique(task))
+
+
+def suggestion_of(task: Task) -> Suggestion | None:
+    """What a model suggests; None also where a column that is older than its meaning says else."""
+    try:
+        found = read_suggestion(task)
+        _check_hint(task, found)
+    except DataError:
+        return None
+    return found
+
+
+def critique_of(task: Task) -> Critique | None:
+    """A model's critique; None also where a column that is older than its meaning says else."""
+    try:
+        found = read_critique(task)
+        _check_hint(task, found)
+    except DataError:
+        return None
+    return found
+
+
+def _check_hint(task: Task, hint: Suggestion | Critique | None) -> None:
+    if hint is not None and hint.answer is not None:
+        check_answer(task, Submission("", hint.answer))
 
 
 def check_answer(task: Task, submission: Submission) -> None:
@@ -47,9 +75,11 @@ def check_answer(task: Task, submission: Submission) -> None:
     answer, where = submission.answer, f"task {task.id!r}, a {task.kind} task"
     if submission.action == "undo":
         raise DataError(f"{where}: a judgement is taken back by its id, not by an answer")
+    if not all(isinstance(answer.get(name, {}), dict) for name in RECORDS):
+        raise DataError(f"{where}: {' and '.join(RECORDS)} are objects in an answer")
     if submission.action == "judge":
         _CHECKS[task.kind](task, answer, where)
-    elif set(answer) - {"reason", "text"}:
+    elif set(answer) - {"reason", "text", *RECORDS}:
         raise DataError(f"{where}: a {submission.action} has a reason and no judgement")
 
 
@@ -111,7 +141,7 @@ def _success(_: Task, answer: Row, where: str) -> None:
 
 
 def _only(answer: Row, known: set[str], where: str) -> None:
-    unknown = set(answer) - known - {"reason"}
+    unknown = set(answer) - known - {"reason", *RECORDS}
     if unknown:
         raise DataError(f"{where}: nothing is known of {', '.join(sorted(unknown))} in an answer")
 

@@ -11,6 +11,7 @@ from accord.core.errors import ConflictError, DataError
 from accord.core.types import Message, Task
 from accord.store.answers import check_task
 from accord.store.database import Database
+from accord.store.hints import CRITIQUE
 from accord.store.schema import annotators, slots, tasks
 from accord.store.webhooks import tell
 
@@ -68,7 +69,12 @@ class SqlTaskBoard:
     def _add(self, connection: Connection, task: Task, created_at: float) -> bool:
         known = connection.execute(select(tasks).where(tasks.c.id == task.id)).mappings().first()
         if known is not None:
-            if any(known[name] != value for name, value in _values(task).items()):
+            # A critique may have been given since.
+            later = {
+                name: known["columns"][name] for name in (CRITIQUE,) if name in known["columns"]
+            }
+            put = {**_values(task), "columns": {**later, **task.columns}}
+            if any(known[name] != value for name, value in put.items()):
                 raise ConflictError(f"task {task.id!r}: another task has this id")
             return False
         task_row, slot_rows = rows_of(task, created_at)

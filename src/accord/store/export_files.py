@@ -16,10 +16,11 @@ from accord.store.database import Database
 from accord.store.exporting import Exported
 from accord.store.judgements import SqlJudgements, Standing
 from accord.store.location import shown
+from accord.store.revising import SqlRevisions
 
 What = Literal[
-    "comparisons", "rankings", "demonstrations", "ratings", "labels", "judgements", "argilla",
-    "label_studio",
+    "comparisons", "rankings", "demonstrations", "ratings", "labels", "judgements", "first_votes",
+    "argilla", "label_studio",
 ]  # fmt: skip
 
 
@@ -43,7 +44,10 @@ def export_file(
     """
     writer = _writer(output)
     log = SqlJudgements(database)
-    exported = _rows(log.current(project), what, aggregation, seed)
+    if what == "first_votes":
+        exported = exporting.first_vote_rows(SqlRevisions(database).first_votes(project))
+    else:
+        exported = _rows(log.current(project), what, aggregation, seed)
     if not exported.rows:
         raise DataError(f"{shown(database)}, project {project!r}: there are no {what} to export")
     query = {

@@ -14,8 +14,10 @@ from accord.core.errors import DataError
 from accord.core.files import hash_json
 from accord.core.types import Aggregation, Message, Task, Verdict
 from accord.corpora.pairs import comparison_row
+from accord.store.hints import without_hints
 from accord.store.imports.entries import in_task_order
 from accord.store.judgements import Standing
+from accord.store.revising import FirstVote
 
 _WORTH: Mapping[Verdict, float] = {"a": 1.0, "b": 0.0, "tie": 0.5}
 
@@ -69,7 +71,7 @@ def rankings(standing: Sequence[Standing]) -> Exported:
         assert s.answer is not None
         rows.append(
             {
-                **s.task.columns,
+                **without_hints(s.task.columns),
                 "prompt": list(s.task.prompt),
                 "completions": [_response(text) for text in s.task.responses],
                 "ranks": list(s.answer["ranks"]),
@@ -88,7 +90,12 @@ def demonstrations(standing: Sequence[Standing]) -> Exported:
         completion = [_response(str(s.answer["text"]))]
         prompt = list(s.task.prompt)
         rows.append(
-            {**s.task.columns, "prompt": prompt, "completion": completion, "task_id": s.task.id}
+            {
+                **without_hints(s.task.columns),
+                "prompt": prompt,
+                "completion": completion,
+                "task_id": s.task.id,
+            }
         )
     return Exported(rows, [s.id for s in used])
 
@@ -102,7 +109,7 @@ def ratings(standing: Sequence[Standing]) -> Exported:
         attributes = dict.fromkeys(name for answer in answers for name in answer)
         rows.append(
             {
-                **task.columns,
+                **without_hints(task.columns),
                 "prompt": list(task.prompt),
                 "completions": [_response(text) for text in task.responses],
                 "ratings": {
@@ -129,7 +136,7 @@ def successes(standing: Sequence[Standing]) -> Exported:
         used += said
         rows.append(
             {
-                **task.columns,
+                **without_hints(task.columns),
                 "prompt": list(task.prompt),
                 "completion": [_response(task.responses[0])],
                 "label": 2 * sum(votes) > len(votes),
@@ -169,6 +176,23 @@ def judgement_rows(standing: Sequence[Standing]) -> list[dict[str, Any]]:
         for s in standing
         if s.answer is not None
     ]
+
+
+def first_vote_rows(votes: Sequence[FirstVote]) -> Exported:
+    """One row a vote before a critique, as `judgement_rows` has it, and the vote after it."""
+    said = [v for v in votes if v.first.answer is not None]
+    rows = [
+        {
+            **row,
+            "revised_by": None if v.after is None else v.after.id,
+            "revised_action": None if v.after is None else v.after.action,
+            "revised_answer": None
+            if v.after is None or v.after.answer is None
+            else dict(v.after.answer),
+        }
+        for v, row in zip(said, judgement_rows([v.first for v in said]), strict=True)
+    ]
+    return Exported(rows, [s.id for v in said for s in (v.first, v.after) if s is not None])
 
 
 def _by_task(standing: Sequence[Standing]) -> dict[str, list[Standing]]:
@@ -235,7 +259,8 @@ def _share(said: Sequence[Standing]) -> float:
 
 def _comparison(task: Task, p_a: float, votes: int) -> dict[str, Any]:
     a, b = task.responses
-    columns = in_task_order(task.columns, is_swapped=p_a < 0.5)  # `chosen` is the first then
+    plain = without_hints(task.columns)
+    columns = in_task_order(plain, is_swapped=p_a < 0.5)  # `chosen` is the first then
     return comparison_row(columns, task.prompt, (a, b), p_a, task_id=task.id, votes=votes)
 
 

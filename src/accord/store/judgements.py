@@ -48,12 +48,14 @@ class SqlJudgements:
     def current(self, project: str | None = None) -> list[Standing]:
         """All standing judgements, oldest first: those that were neither undone nor superseded."""
         with self.database.reading() as connection:
-            return _standing(connection, true() if project is None else tasks.c.project == project)
+            return read_standing(
+                connection, true() if project is None else tasks.c.project == project
+            )
 
     def of(self, annotator: str, *, last: int = 10) -> list[Standing]:
         """What an annotator said last, the newest first: what can be undone."""
         with self.database.reading() as connection:
-            return _standing(connection, annotators.c.name == annotator, last=last)[::-1]
+            return read_standing(connection, annotators.c.name == annotator, last=last)[::-1]
 
     def is_whole(self) -> bool:
         """Whether no event of the log was changed, removed or put in since it was written."""
@@ -206,16 +208,31 @@ def _exports_with(connection: Connection, ids: Sequence[str]) -> Iterable[str]:
     return connection.execute(query).scalars()
 
 
-def _standing(
-    connection: Connection, condition: ColumnElement[bool], *, last: int | None = None
+def read_standing(
+    connection: Connection,
+    *conditions: ColumnElement[bool],
+    last: int | None = None,
+    is_superseded: bool = False,
 ) -> list[Standing]:
+    """Judgements that stand (or that something superseded), oldest first.
+
+    Args:
+        connection: to read with.
+        conditions: on `judgements`, `tasks` and `annotators`.
+        last: only so many, the newest.
+        is_superseded: those that no longer stand instead.
+    """
     later = judgements.alias()
     query = (
         select(judgements, tasks, annotators.c.name, annotators.c.kind.label("annotator_kind"))
         .join(tasks, tasks.c.id == judgements.c.task_id)
         .join(annotators, annotators.c.id == judgements.c.annotator_id)
         .outerjoin(later, later.c.supersedes == judgements.c.id)
-        .where(judgements.c.action != "undo", later.c.id.is_(None), condition)
+        .where(
+            judgements.c.action != "undo",
+            later.c.id.is_not(None) if is_superseded else later.c.id.is_(None),
+            *conditions,
+        )
         .order_by(judgements.c.sequence.desc())
         .limit(last)
     )

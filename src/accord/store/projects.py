@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select, update
 
 from accord.core.assets import ASSETS
 from accord.core.errors import ConflictError, DataError, NotFoundError
+from accord.store.assistance import assistance_of
 from accord.store.database import Database
 from accord.store.schema import guidelines, projects
 from accord.store.text import check_name, check_storable
@@ -187,4 +188,5 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     if "settings" in checked:
         checked["settings"] = dict(checked["settings"] or {})
         check_storable(checked["settings"], "settings")
+        assistance_of(checked["settings"])  # refuses what is none
     return checked

@@ -8,6 +8,7 @@ from accord.core.files import hash_json
 from accord.core.types import Message, Task, TaskKind
 from accord.corpora.formats import as_messages, to_comparison, to_prompt
 from accord.store.answers import check_task
+from accord.store.hints import swapped_hints
 from accord.store.text import MAX_NAME, check_name, check_storable
 
 MAX_OVERLAP = 1000
@@ -31,7 +32,9 @@ def tasks_of_rows(
     `rejected`; a pair may share its prompt, and `messages` end with the response. A row may have
     `id`, `kind`, `overlap`, `priority`, `policies`; all other columns go with the task. Without an
     id a row has that of its content: rows that are read again are no new tasks. What a row says of
-    which response is better is left out, also by where it stands.
+    which response is better is left out, also by where it stands. A model's opinion is one of those
+    columns: `suggestion` (agent, answer, score), `critique` (agent, text, answer); it speaks of the
+    responses as they stand in the row.
 
     Raises:
         DataError: a row cannot be a task; it is named.
@@ -60,6 +63,7 @@ def _task(row: dict[str, Any], project: str, kind: TaskKind, overlap: int, where
     if row.get("chosen") is not None:  # an order that tells nothing of which is the better
         order = sorted(range(len(responses)), key=lambda i: hash_json(responses[i]))
         responses, policies = [responses[i] for i in order], [policies[i] for i in order]
+        columns = swapped_hints(columns) if order == [1, 0] else columns
     content = [project, kind, [dict(m) for m in prompt], responses, columns]
     name = str(row["id"]) if row.get("id") is not None else hash_json(content)[:32]
     check_name(name, f"{where}, column 'id'")

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from accord.core.errors import AccordError, ConfigError, ConflictError, DataError, NotFoundError
+from accord.web.client_assistance import AssistanceCalls
 
 _ERRORS: dict[int, type[AccordError]] = {
     400: DataError,
@@ -27,7 +28,7 @@ class RefusedError(AccordError):
         self.status = status
 
 
-class Client:
+class Client(AssistanceCalls):
     """Speaks with an annotation server.
 
         client = Client("http://127.0.0.1:8787", token)
@@ -67,8 +68,13 @@ class Client:
         action: str = "judge",
         key: str | None = None,
         time_on_task_s: float | None = None,
+        saw_suggestion: bool = False,
     ) -> Json:
-        """Hand an answer in; give a `key` to be able to send it again after a lost connection."""
+        """Hand an answer in; give a `key` to be able to send it again after a lost connection.
+
+        Say whether the lease's `suggestion` was shown. A `critique` in what comes back wants a
+        `revise` of the judgement.
+        """
         body = {
             "task_id": lease["task"]["id"],
             "lease": lease["lease"],
@@ -77,6 +83,7 @@ class Client:
             "answer": dict(answer),
             "time_on_task_s": time_on_task_s,
             "guideline_version": lease["guideline_version"],
+            "saw_suggestion": saw_suggestion,
         }
         found: Json = self._post("/judgements", body)
         return found
@@ -152,7 +159,7 @@ class Client:
     def export(self, project: str, **what: Any) -> tuple[list[Json], str]:
         """Rows that training reads, and the hash by which the store knows what went in.
 
-        `what` is what (comparisons, rankings, demonstrations), aggregation and seed.
+        `what` is what (comparisons, rankings, demonstrations, first_votes), aggregation and seed.
         """
         text, headers = self._text("POST", f"/projects/{_quoted(project)}/exports", what)
         return [json.loads(line) for line in text.splitlines()], headers["Accord-Export"]

@@ -9,10 +9,13 @@ from fastapi import Depends, Request
 from accord.store.access import SqlAccess
 from accord.store.accounts import SqlAccounts
 from accord.store.adjudication import SqlAdjudication
+from accord.store.assistance import SqlAssistance
+from accord.store.critiques import SqlCritiques
 from accord.store.database import Database
 from accord.store.judgements import SqlJudgements
 from accord.store.projects import SqlProjects
 from accord.store.queue import SqlTaskQueue
+from accord.store.revising import SqlRevisions
 from accord.store.webhooks import SqlWebhooks
 from accord.web.deliveries import Deliveries
 from accord.web.gate import Site
@@ -27,6 +30,9 @@ class Services:
     database: Database
     queue: SqlTaskQueue
     adjudication: SqlAdjudication
+    assistance: SqlAssistance
+    critiques: SqlCritiques
+    revisions: SqlRevisions
     judgements: SqlJudgements
     projects: SqlProjects
     webhooks: SqlWebhooks
@@ -53,6 +59,9 @@ class Services:
             database=database,
             queue=SqlTaskQueue(database, now=now),
             adjudication=SqlAdjudication(database, now=now),
+            assistance=SqlAssistance(database),
+            critiques=SqlCritiques(database),
+            revisions=SqlRevisions(database, now=now),
             judgements=SqlJudgements(database, now=now),
             projects=SqlProjects(database, now=now),
             webhooks=webhooks,

@@ -1,6 +1,7 @@
 """Argilla's records: nested (fields and responses), flattened, or as its server sends them."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from accord.core.errors import DataError
@@ -16,6 +17,7 @@ from accord.store.imports.fields import (
     success,
     verdict,
 )
+from accord.store.imports.suggesting import suggestion_columns
 
 _NO_FIELDS = {"id", "status", "_server_id", "inserted_at", "updated_at", "score", "external_id"}
 
@@ -24,7 +26,8 @@ def record(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
     """A record's tasks, one a kind of question, with what every user submitted.
 
     Drafts are no judgements and are left out; what was discarded was skipped. A rating is of the
-    response that its question's name ends with.
+    response that its question's name ends with. Suggestions become their tasks' suggestions, or
+    judgements of the models where the options say so.
 
     Raises:
         DataError: a value says nothing that we know, or a ranking came without ranks: Argilla's
@@ -42,11 +45,18 @@ def record(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
         elif status != "draft":
             for kind, answer in _answers(values, fields, where, options).items():
                 answers.setdefault(kind, []).append(Said(user, answer))
+    suggested: dict[TaskKind, dict[str, Any]] = {}
     if options.with_suggestions:
-        for agent, values in _suggestions(row).items():
+        for agent, (values, _) in _suggestions(row).items():
             for kind, answer in _answers(values, fields, where, options).items():
                 answers.setdefault(kind, []).append(Said(agent, answer, "model"))
-    kinds = list(answers) or [_kind_of(fields)]
+    else:
+        given = [
+            (agent, score, partial(_answers, values, fields, where, options))
+            for agent, (values, score) in _suggestions(row).items()
+        ]
+        suggested = suggestion_columns(given, fields)
+    kinds = list(answers) or list(suggested) or [_kind_of(fields)]
     skips = [Said(user, {"reason": "discarded"}, action="skip") for user in discarded]
     return [
         Entry(
@@ -55,7 +65,7 @@ def record(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
             fields.prompt,
             fields.responses,
             (*answers.get(kind, ()), *skips),
-            columns=columns,
+            columns={**columns, **suggested.get(kind, {})},
         )
         for kind in kinds
     ]
@@ -109,20 +119,26 @@ def _users(row: Mapping[str, Any], where: str) -> list[tuple[str, str, dict[str,
     return [(user, status, values) for user, (status, values) in found.items()]
 
 
-def _suggestions(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Value by question, by the agent that suggested it."""
-    found: dict[str, dict[str, Any]] = {}
+def _suggestions(row: Mapping[str, Any]) -> dict[str, tuple[dict[str, Any], float | None]]:
+    """Value by question, and the lowest score, by the agent that suggested it."""
     nested = row.get("suggestions")
-    given = nested if isinstance(nested, dict) else {}
-    for question, suggestion in given.items():
-        if suggestion and suggestion.get("value") is not None:
-            agent = suggestion.get("agent") or "argilla-suggestion"
-            found.setdefault(agent, {})[question] = suggestion["value"]
+    given = [
+        (question, found.get("value"), found.get("agent"), found.get("score"))
+        for question, found in (nested.items() if isinstance(nested, dict) else ())
+        if found
+    ]
     for name, value in row.items():
-        if name.endswith(".suggestion") and value is not None:
-            agent = row.get(f"{name}.agent") or "argilla-suggestion"
-            found.setdefault(agent, {})[name.removesuffix(".suggestion")] = value
-    return found
+        if name.endswith(".suggestion"):
+            question = name.removesuffix(".suggestion")
+            given.append((question, value, row.get(f"{name}.agent"), row.get(f"{name}.score")))
+    values: dict[str, dict[str, Any]] = {}
+    scores: dict[str, list[float]] = {}
+    for question, value, agent, score in given:
+        if value is not None:
+            name = agent or "argilla-suggestion"
+            values.setdefault(name, {})[question] = value
+            scores.setdefault(name, []).extend([score] if isinstance(score, int | float) else [])
+    return {name: (said, min(scores[name], default=None)) for name, said in values.items()}
 
 
 def _answers(

@@ -9,6 +9,7 @@ from accord.core.errors import DataError
 from accord.core.files import hash_json
 from accord.core.types import Action, Message, Submission, Task, TaskKind
 from accord.store.answers import check_answer, check_task
+from accord.store.hints import swapped_hints
 
 AnnotatorKind = Literal["person", "model", "simulated"]
 
@@ -126,9 +127,13 @@ def without_order(
 
 
 def in_task_order(columns: Mapping[str, Any], *, is_swapped: bool) -> dict[str, Any]:
-    """Columns of a pair whose responses may have changed places: its `margin` is a's over b."""
+    """Columns of a pair whose responses may have changed places: its `margin` is a's over b, and a
+    model's opinion names one of them.
+    """
+    if not is_swapped:
+        return dict(columns)
     margin = columns.get("margin")
-    return {**columns, "margin": -margin} if margin and is_swapped else dict(columns)
+    return {**swapped_hints(columns), "margin": -margin} if margin else swapped_hints(columns)
 
 
 def dense_ranks(ranks: Sequence[Any], where: str) -> list[int | None]:

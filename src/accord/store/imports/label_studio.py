@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from accord.core.errors import DataError
@@ -16,6 +17,7 @@ from accord.store.imports.fields import (
     success,
     verdict,
 )
+from accord.store.imports.suggesting import suggestion_columns
 
 _BODIES = ("body", "text", "html", "content", "title")
 _REST = "_"
@@ -25,7 +27,8 @@ _REST = "_"
 def task(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
     """A task's entries, one a kind of tag, with what every annotator said.
 
-    What was cancelled was skipped. Pairwise, Ranker, Rating, TextArea and Choices are read.
+    What was cancelled was skipped. Pairwise, Ranker, Rating, TextArea and Choices are read, and
+    predictions as suggestions, or as judgements of the models where the options say so.
 
     Raises:
         DataError: another tag, or a value that says nothing that we know.
@@ -42,14 +45,23 @@ def task(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
         found = _answers(annotation.get("result") or [], fields, where, options)
         for kind, answer in found.items():
             answers.setdefault(kind, []).append(_said(annotation, who, answer, fields))
+    predictions = [
+        (
+            str(prediction.get("model_version") or "label-studio-model"),
+            prediction.get("score"),
+            partial(_answers, prediction.get("result") or [], fields, where, options),
+        )
+        for prediction in row.get("predictions") or []
+    ]
+    suggested: dict[TaskKind, dict[str, Any]] = {}
     if options.with_suggestions:
-        for prediction in row.get("predictions") or []:
-            agent = str(prediction.get("model_version") or "label-studio-model")
-            found = _answers(prediction.get("result") or [], fields, where, options)
-            for kind, answer in found.items():
+        for agent, _, read in predictions:
+            for kind, answer in read().items():
                 answers.setdefault(kind, []).append(Said(agent, answer, "model"))
+    else:
+        suggested = suggestion_columns(predictions, fields)
     by_count: dict[int, TaskKind] = {1: "likert", 2: "pairwise"}
-    kinds = list(answers) or [by_count.get(len(fields.responses), "ranking")]
+    kinds = list(answers) or list(suggested) or [by_count.get(len(fields.responses), "ranking")]
     return [
         Entry(
             where,
@@ -57,7 +69,7 @@ def task(row: dict[str, Any], where: str, options: Options) -> list[Entry]:
             fields.prompt,
             fields.responses,
             (*answers.get(kind, ()), *skips),
-            columns=fields.columns,
+            columns={**fields.columns, **suggested.get(kind, {})},
         )
         for kind in kinds
     ]

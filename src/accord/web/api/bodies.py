@@ -90,6 +90,27 @@ class NewJudgement(LeaseName):
     answer: dict[str, Any] = {}
     time_on_task_s: float | None = None
     guideline_version: int | None = Field(None, ge=1, le=10**6)
+    saw_suggestion: bool = False
+
+
+class Revision(Body):
+    """What was said after the critique: the same again, something else, or that one is unsure."""
+
+    key: Key
+    action: Action = "judge"
+    answer: dict[str, Any] = {}
+    time_on_task_s: float | None = None
+    guideline_version: int | None = Field(None, ge=1, le=10**6)
+
+
+class NewCritique(Body):
+    """What a model thinks of a task's responses, and the answer it argues for, if any; `[[a]]` in
+    the text stands for the first response.
+    """
+
+    task_id: str
+    text: str = Field(max_length=100_000)
+    answer: dict[str, Any] | None = None
 
 
 class Undo(Body):
@@ -101,7 +122,7 @@ class Undo(Body):
 class NewExport(Body):
     """What training is to read."""
 
-    what: str = Field("comparisons", pattern="^(comparisons|rankings|demonstrations)$")
+    what: str = Field("comparisons", pattern="^(comparisons|rankings|demonstrations|first_votes)$")
     aggregation: Aggregation = "majority"
     seed: int = Field(0, ge=0, le=2**31 - 1)
 

@@ -8,7 +8,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from fastapi.responses import StreamingResponse
 
-from accord.store.exporting import Exported, comparisons, demonstrations, rankings
+from accord.store.exporting import (
+    Exported,
+    comparisons,
+    demonstrations,
+    first_vote_rows,
+    rankings,
+)
 from accord.store.judgements import Standing
 from accord.store.rows import tasks_of_rows
 from accord.store.search import Found, State, search_tasks
@@ -125,8 +131,10 @@ def export(name: str, body: NewExport, _: Lead, services: Given) -> StreamingRes
     which the store knows the judgements that went in.
     """
     services.projects.get(name)
-    standing = services.judgements.current(name)
-    made = _export(standing, body)
+    if body.what == "first_votes":
+        made = first_vote_rows(services.revisions.first_votes(name))
+    else:
+        made = _export(services.judgements.current(name), body)
     query = {"project": name, **body.model_dump()}
     digest = services.judgements.record_export(made.rows, made.judgement_ids, query)
     return _lines(made.rows, {"Accord-Export": digest})

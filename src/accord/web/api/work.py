@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends
 
 from accord.core.types import Lease, Submission
 from accord.store.judgements import Standing
+from accord.web.api.assistance import critique_after, without_records
 from accord.web.api.bodies import LeaseName, NewJudgement, Undo, may
 from accord.web.identity import ROLES, Identity
 from accord.web.services import Given, Services
@@ -36,7 +37,10 @@ def release(body: LeaseName, who: Worker, services: Given) -> None:
 
 @router.post("/judgements")
 def submit(body: NewJudgement, who: Worker, services: Given) -> dict[str, Any]:
-    """Keep what was said. The same again gets the same receipt; another body under the key, 409."""
+    """Keep what was said. The same again gets the same receipt; another body under the key, 409.
+    Where the project shows critiques after the first vote, `critique` is the one to be read before
+    the judgement is revised or confirmed.
+    """
     found = services.leases.find(body.lease, body.task_id, who.name)
     submission = Submission(
         key=body.key,
@@ -45,7 +49,9 @@ def submit(body: NewJudgement, who: Worker, services: Given) -> dict[str, Any]:
         time_on_task_s=body.time_on_task_s,
         guideline_version=body.guideline_version,
     )
-    return dataclasses.asdict(services.queue.submit(found, submission))
+    submission = services.assistance.recorded(found, submission, saw=body.saw_suggestion)
+    receipt = services.queue.submit(found, submission)
+    return {**dataclasses.asdict(receipt), "critique": critique_after(found.task, submission)}
 
 
 @router.post("/judgements/{judgement_id}/undo")
@@ -63,7 +69,7 @@ def mine(who: Annotated[Identity, Depends(may("read", *ROLES))], services: Given
 
 def _shown(services: Services, found: Lease, version: int) -> dict[str, Any]:
     """A lease without what would tell of the responses' writers, or of the answer."""
-    task = found.task
+    task, suggestion = found.task, services.assistance.suggestion(found.task)
     return {
         "lease": services.leases.name(found),
         "until": found.until,
@@ -77,6 +83,7 @@ def _shown(services: Services, found: Lease, version: int) -> dict[str, Any]:
             "prompt": list(task.prompt),
             "responses": list(task.responses),
         },
+        "suggestion": None if suggestion is None else dict(suggestion.answer),
     }
 
 
@@ -87,6 +94,6 @@ def _said(standing: Standing) -> dict[str, Any]:
         "project": standing.task.project,
         "kind": standing.task.kind,
         "action": standing.action,
-        "answer": standing.answer,
+        "answer": None if standing.answer is None else without_records(standing.answer),
         "created_at": standing.created_at,
     }

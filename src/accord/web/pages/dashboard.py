@@ -1,6 +1,7 @@
 """The lead's page: how a project goes, and whose work and which tasks want a look."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -8,6 +9,8 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from accord.core.errors import DataError
+from accord.store.assistance_report import assistance_report
+from accord.store.judgements import Standing
 from accord.web.identity import Identity, only
 from accord.web.pages import plots
 from accord.web.pages.managing import KINDS
@@ -32,7 +35,11 @@ def projects(request: Request, _: Lead, services: Given) -> HTMLResponse:
 def project(request: Request, _: Lead, services: Given, name: str) -> HTMLResponse:
     """One project's figures."""
     try:
-        found = _overview(services, name)
+        standing = services.judgements.current(name)
+        votes = services.revisions.first_votes(name)
+        revised = [vote.first for vote in votes if vote.after is not None]
+        found = _overview(services, name, standing, revised)
+        assistance = services.assistance.settings(name)
     except DataError as error:
         return page(request, "refused.html.jinja", status=404, reason=str(error))
     progress = services.queue.progress(name)
@@ -45,6 +52,8 @@ def project(request: Request, _: Lead, services: Given, name: str) -> HTMLRespon
         guidelines=services.projects.guidelines(name),
         webhooks=services.webhooks.of(name),
         kinds=KINDS,
+        assistance=assistance,
+        assisted=assistance_report(standing, votes),
         keys=[uuid.uuid4().hex for _ in found.disputes],
     )
 
@@ -69,7 +78,7 @@ def plot(_: Lead, services: Given, name: str, of: Plot) -> Response:
     if of == "throughput":
         drawn = plots.throughput(services.judgements.current(name))
     else:
-        people = _overview(services, name).people
+        people = _overview(services, name, services.judgements.current(name)).people
         if of == "gold":
             rows = [(person.name, person.gold) for person in people]
             drawn = plots.shares(rows, label="right answers to gold questions", expected=None)
@@ -79,9 +88,12 @@ def plot(_: Lead, services: Given, name: str, of: Plot) -> Response:
     return Response(drawn, media_type="image/svg+xml")
 
 
-def _overview(services: Services, name: str) -> Overview:
+def _overview(
+    services: Services, name: str, standing: Sequence[Standing], revised: Sequence[Standing] = ()
+) -> Overview:
     rate = services.projects.get(name).settings.get("hourly_rate")
     return overview(
-        services.judgements.current(name),
+        standing,
+        revised=revised,
         hourly_rate=float(rate) if isinstance(rate, int | float) else None,
     )

@@ -12,8 +12,10 @@ from accord.core.errors import AccordError, ConflictError, DataError
 from accord.core.types import Lease, Receipt, Submission
 from accord.store.answers import LIKERT
 from accord.store.judgements import Standing
+from accord.store.revising import Pending
 from accord.web.forms import LETTERS, Form
 from accord.web.identity import Identity, only
+from accord.web.pages import assisting
 from accord.web.pages.templating import is_part, page
 from accord.web.rendering import word_diff
 from accord.web.services import Given, Services
@@ -55,10 +57,11 @@ def label(request: Request, who: Person, services: Given, project: str) -> HTMLR
     """The next task of a project, or the one that is held already."""
     try:
         services.projects.get(project)
-        lease = services.queue.lease(who.name, project=project)
+        pending = assisting.waiting(services, who.name, project)
+        lease = pending.lease if pending else services.queue.lease(who.name, project=project)
     except AccordError as error:
         return _refuse(request, error)
-    return _show(request, services, project, lease)
+    return _show(request, services, project, lease, pending=pending)
 
 
 @router.get("/label/ahead")
@@ -67,9 +70,12 @@ def ahead(
 ) -> Response:
     """The card of the task after the one that he is at (`beside`), for the page to hold.
 
-    `Accord-Held-S` says for how long; 204 is for there being none.
+    `Accord-Held-S` says for how long; 204 is for there being none. Where a critique may follow an
+    answer, nothing is ahead of it.
     """
     try:
+        if services.assistance.settings(project).show_critiques:
+            return Response(status_code=204)
         lease = services.queue.lease(who.name, project=project, beside=beside)
     except AccordError as error:
         return _refuse(request, error)
@@ -99,17 +105,20 @@ def judge(request: Request, who: Person, services: Given, posted: Posted) -> Res
         project = lease.task.project
         attributes = services.projects.get(project).attributes
         submission = Form(lease.task, lease.order, attributes).read(posted)
-        receipt = services.queue.submit(lease, submission)
+        receipt = assisting.keep(services, lease, submission, posted)
         if not is_part(request):
             return RedirectResponse(_address(project), 303)
         saved = _what_was_saved(submission, receipt)
-        if posted.get("stay"):
+        pending = assisting.waiting(services, who.name, project)
+        if posted.get("stay") and pending is None:
             return page(request, "waiting.html.jinja", project=project, saved=saved)
-        following = services.queue.lease(who.name, project=project)
+        following = pending.lease if pending else services.queue.lease(who.name, project=project)
     except AccordError as error:
         return _refuse(request, error)
     seen = submission.guideline_version
-    return _show(request, services, project, following, saved=saved, guideline_seen=seen)
+    return _show(
+        request, services, project, following, pending=pending, saved=saved, guideline_seen=seen
+    )
 
 
 @router.get("/label/last")
@@ -163,12 +172,14 @@ def _show(
     lease: Lease | None,
     *,
     answer: Mapping[str, Any] | None = None,
+    pending: Pending | None = None,
     saved: str | None = None,
     guideline_seen: int | None = None,
 ) -> HTMLResponse:
     """A task's card; in a whole page where the browser has none yet.
 
     Args:
+        pending: the vote that is to be confirmed or revised, where the card shows a critique.
         answer: what was said of it before, to be filled in.
         saved: what to say of the request that led here, once it is on the disk.
         guideline_seen: the version beside the task; a newer one is sent along, so that nobody
@@ -182,11 +193,11 @@ def _show(
             "lease_name": services.leases.name(lease),
             "task": lease.task,
             "form": form,
-            "filled": {} if answer is None else form.fill(answer),
             "key": uuid.uuid4().hex,
             "ratings": range(LIKERT[0], LIKERT[1] + 1),
             "skip_reasons": SKIP_REASONS,
             "flag_reasons": FLAG_REASONS,
+            **assisting.beside(services, form, answer=answer, pending=pending),
         }
     return page(
         request,

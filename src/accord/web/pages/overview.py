@@ -87,12 +87,17 @@ class Overview:
     """of a judged pair, in the currency of the project's `hourly_rate`; None without one"""
 
 
-def overview(standing: Sequence[Standing], *, hourly_rate: float | None) -> Overview:
-    """The figures of a project's standing judgements, oldest first."""
+def overview(
+    standing: Sequence[Standing], *, hourly_rate: float | None, revised: Sequence[Standing] = ()
+) -> Overview:
+    """The figures of a project's standing judgements, oldest first.
+
+    `revised` has votes that others followed after a critique: their time was spent, too.
+    """
     pairs = [s for s in standing if counts(s, "pairwise")]
     # Tasks whose answer is known tell of annotators, and not of the pairs.
     asked = [s for s in pairs if GOLD not in s.task.columns]
-    hours = sum(s.time_on_task_s or 0.0 for s in standing) / 3600
+    hours = sum(s.time_on_task_s or 0.0 for s in (*standing, *revised)) / 3600
     usable = len({s.task.id for s in asked})
     return Overview(
         people=_people(standing, pairs),

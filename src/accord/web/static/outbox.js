@@ -118,7 +118,10 @@ function refusal(entry) {
   const summary = document.createElement("summary");
   summary.textContent = entry.refused;
   const text = document.createElement("pre");
-  const hidden = ["lease", "key", "task", "csrf", "stay", "guideline_version", "time_on_task_s"];
+  const hidden = [
+    ...["lease", "key", "task", "csrf", "stay", "guideline_version", "time_on_task_s"],
+    ...["suggestion_shown", "revises"],
+  ];
   const said = entry.fields.filter(([name, value]) => value && !hidden.includes(name));
   text.textContent = said.map(([name, value]) => `${name}: ${value}`).join("\n");
   const button = document.createElement("button");

@@ -1,0 +1,67 @@
+"""The client's part that is of models' opinions: suggestions, critiques, votes after them."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+Json = dict[str, Any]
+
+
+class AssistanceCalls:
+    """What `Client` does of it; the requests are the client's."""
+
+    def revise(
+        self,
+        judgement_id: str,
+        answer: Mapping[str, Any],
+        *,
+        action: str = "judge",
+        key: str | None = None,
+        time_on_task_s: float | None = None,
+        guideline_version: int | None = None,
+    ) -> Json:
+        """Hand in the vote after a critique: the first again, another, or `action` unsure."""
+        body = {
+            "key": key or uuid.uuid4().hex,
+            "action": action,
+            "answer": dict(answer),
+            "time_on_task_s": time_on_task_s,
+            "guideline_version": guideline_version,
+        }
+        found: Json = self._post(f"/judgements/{quote(judgement_id, safe='')}/revise", body)
+        return found
+
+    def unrevised(self, project: str) -> list[Json]:
+        """One's own first votes that wait for the one after the critique."""
+        found: list[Json] = self._get(f"/projects/{quote(project, safe='')}/unrevised")
+        return found
+
+    def uncritiqued(self, project: str, *, limit: int = 50) -> list[Json]:
+        """Tasks without a critique; for leads and machines."""
+        path = f"/projects/{quote(project, safe='')}/uncritiqued"
+        found: list[Json] = self._get(path, limit=limit)
+        return found
+
+    def give_critique(
+        self, project: str, task_id: str, text: str, *, answer: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Put a critique to a task, and the answer it argues for; False where it was there."""
+        said = {
+            "task_id": task_id,
+            "text": text,
+            "answer": None if answer is None else dict(answer),
+        }
+        path = f"/projects/{quote(project, safe='')}/critiques"
+        return bool(self._post(path, said)["is_new"])
+
+    def assistance(self, project: str) -> Json:
+        """What suggestions and critiques do to a project's votes."""
+        found: Json = self._get(f"/projects/{quote(project, safe='')}/assistance")
+        return found
+
+    def _get(self, path: str, **query: Any) -> Any:
+        raise NotImplementedError
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        raise NotImplementedError
