@@ -12,10 +12,12 @@ from accord.core.errors import ConflictError, DataError
 from accord.core.files import hash_json
 from accord.core.types import Lease, Receipt, Submission
 from accord.store.answers import check_answer
+from accord.store.attempts import unqualified_in
 from accord.store.board import SqlTaskBoard, annotator_id, task_of
 from accord.store.chain import append, known_receipt
 from accord.store.database import Database
 from accord.store.display import display_seed, lease_of, shown_order
+from accord.store.membership import closed_to, refuse_stranger
 from accord.store.schema import accounts, judgements, slots, tasks
 
 LEASE_S = 3600.0
@@ -51,6 +53,8 @@ class SqlTaskQueue(SqlTaskBoard):
     def lease(self, annotator: str, *, project: str | None = None) -> Lease | None:
         """The task this annotator holds already, or the next one: highest priority, then oldest.
 
+        None also where the project is not open to him, or where he has yet to qualify.
+
         Raises:
             DataError: nobody is known by that name.
         """
@@ -58,6 +62,9 @@ class SqlTaskQueue(SqlTaskBoard):
             who = annotator_id(connection, annotator)
             now = self.now()
             wanted = [_is_welcome(connection, who)]
+            barred = {*closed_to(connection, who), *unqualified_in(connection, who)}
+            if barred:
+                wanted.append(slots.c.project.not_in(barred))
             if project is not None:
                 wanted.append(slots.c.project == project)
             is_held = slots.c.annotator_id == who, slots.c.leased_until > now
@@ -98,6 +105,7 @@ class SqlTaskQueue(SqlTaskBoard):
 
         Raises:
             DataError: the answer is none to this task.
+            NotFoundError: the project is no longer open to this annotator.
             ConflictError: another body came under this key, or this annotator has judged the task.
         """
         check_answer(lease.task, submission)
@@ -110,6 +118,7 @@ class SqlTaskQueue(SqlTaskBoard):
             if known is not None:
                 return known
             who = annotator_id(connection, lease.annotator)
+            refuse_stranger(connection, who, lease.task.project)
             judged = judged_tasks(who).where(judgements.c.task_id == lease.task.id)
             if connection.execute(judged).first() is not None:
                 raise ConflictError(
@@ -183,6 +192,7 @@ class SqlTaskQueue(SqlTaskBoard):
 
         Raises:
             DataError: there is no such judgement of his.
+            NotFoundError: the project is no longer open to him.
             ConflictError: it was taken back before, under another key.
         """
         with self.database.writing() as connection:
@@ -196,6 +206,7 @@ class SqlTaskQueue(SqlTaskBoard):
             if row is None or row.action == "undo":
                 raise DataError(f"{annotator!r} has no judgement {judgement_id!r}")
             task = task_of(connection.execute(select(tasks).where(tasks.c.id == row.task_id)).one())
+            refuse_stranger(connection, who, task.project)
             seed = display_seed(task.id, annotator)
             submission = Submission(key, {"undone": judgement_id}, action="undo")
             body = hash_json([task.id, annotator, dataclasses.asdict(submission)])
