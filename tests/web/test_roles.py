@@ -54,6 +54,9 @@ def test_who_may_use_the_api(app: FastAPI) -> None:
     assert places["lead", "reviewer"] == {
         "GET /exports/{sha256}",
         "GET /projects/{name}/judgements",
+        "GET /projects/{name}/members",
+        "GET /projects/{name}/qualification",
+        "GET /projects/{name}/qualification/questions",
         "GET /projects/{name}/tasks",
     }
     assert places[ROLES] == {
@@ -64,12 +67,14 @@ def test_who_may_use_the_api(app: FastAPI) -> None:
         "GET /projects/{name}",
         "GET /projects/{name}/guidelines",
         "GET /projects/{name}/progress",
+        "GET /projects/{name}/qualify",
         "GET /tokens",
         "PATCH /me",
         "POST /judgements",
         "POST /judgements/{judgement_id}/undo",
         "POST /me/password",
         "POST /projects/{name}/lease",
+        "POST /projects/{name}/qualify",
         "POST /release",
         "POST /tokens",
     }

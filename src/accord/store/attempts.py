@@ -18,6 +18,8 @@ class Attempt:
     """How far somebody is; `number` counts the times that he was let try."""
 
     annotator: str
+    questions: int
+    """that he is asked, without categories that he opted out of"""
     number: int = 1
     state: State = "not_begun"
     answered: int = 0
@@ -29,6 +31,7 @@ class Attempt:
     def accuracy(self) -> float | None:
         """Share of right answers; None before the first."""
         return self.hits / self.answered if self.answered else None
+
 
 def unqualified_in(connection: Connection, who: int) -> list[str]:
     """Names of the projects in which an annotator has to qualify, and has not."""
@@ -75,8 +78,9 @@ def given_in(connection: Connection, attempt_id: int) -> Mapping[str, Any]:
     return {row.question_id: row for row in connection.execute(query)}
 
 
-def attempt_of(annotator: str, row: Any) -> Attempt:
+def attempt_of(annotator: str, questions: int, row: Any) -> Attempt:
     """A row of `attempts_of`; None is somebody who has not begun."""
     if row is None:
-        return Attempt(annotator)
-    return Attempt(annotator, row.number, row.state, row.answered, row.hits, row.decider)
+        return Attempt(annotator, questions)
+    done = row.state, row.answered, row.hits, row.decider
+    return Attempt(annotator, questions, row.number, *done)

@@ -72,7 +72,10 @@ class SqlMembership:
             with self.database.writing() as connection:
                 _refuse_missing(connection, project)
                 values = {"project": project, "annotator_id": _account(connection, name)}
-                is_known = members.c.project == project, members.c.annotator_id == values["annotator_id"]
+                is_known = (
+                    members.c.project == project,
+                    members.c.annotator_id == values["annotator_id"],
+                )
                 if connection.execute(select(members).where(*is_known)).first() is None:
                     connection.execute(members.insert().values(**values))
         except IntegrityError:  # another lead was faster
@@ -119,7 +122,10 @@ def is_trusted(who: int) -> ColumnElement[bool]:
 
 
 def _refuse_missing(connection: Connection, project: str) -> None:
-    if connection.execute(select(projects.c.name).where(projects.c.name == project)).first() is None:
+    if (
+        connection.execute(select(projects.c.name).where(projects.c.name == project)).first()
+        is None
+    ):
         raise NotFoundError(_missing(project))
 
 

@@ -68,16 +68,26 @@ class SqlQualification(SqlQuestions):
             if row is not None:
                 # The questions may have changed since the last answer, or what he opted out of.
                 row = self._settle(connection, row)
-            attempt = attempt_of(annotator, row)
-            if row is None:
-                attempt = Attempt(annotator, number=last_number(connection, project, who) + 1)
+            asked = self._asked_of(connection, project, who)
+            attempt = attempt_of(annotator, len(asked), row)
             if attempt.state in ("passed", "failed"):
                 return attempt, None
+            number = self._number(connection, project, who, row)
             done = set() if row is None else set(given_in(connection, row.id))
-            for question in self._asked_of(connection, project, who):
-                if question.task.id not in done:
-                    return attempt, _asked(question, annotator, attempt.number)
-            return attempt, None
+            left = [question for question in asked if question.task.id not in done]
+            return attempt, _asked(left[0], annotator, number) if left else None
+
+    def find(self, annotator: str, project: str, question_id: str) -> Asked:
+        """A question as somebody sees it.
+
+        Raises:
+            NotFoundError: there is no such question or project, or none that he may see.
+        """
+        with self.database.reading() as connection:
+            who = self._who(connection, annotator, project)
+            question = self._question(connection, project, question_id)
+            row = self._current(connection, project, who)
+            return _asked(question, annotator, self._number(connection, project, who, row))
 
     def answer(
         self, annotator: str, project: str, question_id: str, submission: Submission
@@ -108,9 +118,7 @@ class SqlQualification(SqlQuestions):
             is_right = question.is_right(submission)
             values = {"attempt_id": row.id, "question_id": question_id, "said": said}
             connection.execute(
-                attempt_answers.insert().values(
-                    **values, is_right=is_right, created_at=self.now()
-                )
+                attempt_answers.insert().values(**values, is_right=is_right, created_at=self.now())
             )
             self._settle(connection, row)
             return Feedback(asked, said, is_right)
@@ -128,9 +136,7 @@ class SqlQualification(SqlQuestions):
             if row is None or known is None:
                 raise NotFoundError(f"you have not answered a question {question_id!r}")
             question = self._question(connection, project, question_id)
-            return Feedback(
-                _asked(question, annotator, row.number), known.said, known.is_right
-            )
+            return Feedback(_asked(question, annotator, row.number), known.said, known.is_right)
 
     def let_try_again(self, project: str, annotator: str) -> None:
         """Another round for somebody who failed.
@@ -169,7 +175,8 @@ class SqlQualification(SqlQuestions):
             for name, who in connection.execute(everybody).all():
                 if project not in closed_to(connection, who):
                     row = self._current(connection, project, who)
-                    found.append(attempt_of(name, row))
+                    count = len(self._asked_of(connection, project, who))
+                    found.append(attempt_of(name, count, row))
             return found
 
     def accuracies(self, project: str) -> dict[str, float]:
@@ -207,8 +214,12 @@ class SqlQualification(SqlQuestions):
         query = attempts_of(project, who).where(counts).order_by(attempts.c.number.desc()).limit(1)
         return connection.execute(query).first()
 
+    def _number(self, connection: Connection, project: str, who: int, row: Any) -> int:
+        """Of an attempt, or of the one that begins with the first answer."""
+        return int(last_number(connection, project, who) + 1 if row is None else row.number)
+
     def _begin(self, connection: Connection, project: str, who: int) -> Any:
-        number = last_number(connection, project, who) + 1
+        number = self._number(connection, project, who, None)
         connection.execute(
             attempts.insert().values(
                 project=project,
@@ -221,7 +232,9 @@ class SqlQualification(SqlQuestions):
                 created_at=self.now(),
             )
         )
-        return connection.execute(attempts_of(project, who).where(attempts.c.number == number)).one()
+        return connection.execute(
+            attempts_of(project, who).where(attempts.c.number == number)
+        ).one()
 
     def _settle(self, connection: Connection, row: Any) -> Any:
         """Count an attempt's answers to what is asked now, and decide it where all are given."""

@@ -20,7 +20,7 @@ from accord.store.schema import guidelines, projects, tasks
 PASS_SHARE = 0.8
 MOST = 200
 """Questions in a round: everybody answers them all."""
-_GRADED: tuple[TaskKind, ...] = ("pairwise", "ranking", "likert", "success")
+GRADED: tuple[TaskKind, ...] = ("pairwise", "ranking", "likert", "success")
 _ACTIONS: tuple[Action, ...] = ("judge", "skip", "flag", "unsure")
 
 
@@ -87,7 +87,7 @@ def questions_of_rows(
 def _question(task: Task, where: str) -> Question:
     columns = dict(task.columns)
     expected, reason = columns.pop("gold", None), columns.pop("reason", None)
-    if task.kind not in _GRADED:
+    if task.kind not in GRADED:
         raise DataError(f"{where}: a {task.kind} has no answer that is known to be right")
     if not isinstance(expected, dict) or not expected:
         raise DataError(f"{where}: expected an answer in 'gold', got {expected!r:.80}")

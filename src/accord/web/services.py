@@ -11,7 +11,9 @@ from accord.store.accounts import SqlAccounts
 from accord.store.adjudication import SqlAdjudication
 from accord.store.database import Database
 from accord.store.judgements import SqlJudgements
+from accord.store.membership import SqlMembership
 from accord.store.projects import SqlProjects
+from accord.store.qualification import SqlQualification
 from accord.store.queue import SqlTaskQueue
 from accord.web.deliveries import Deliveries
 from accord.web.gate import Site
@@ -28,6 +30,8 @@ class Services:
     adjudication: SqlAdjudication
     judgements: SqlJudgements
     projects: SqlProjects
+    membership: SqlMembership
+    qualification: SqlQualification
     accounts: SqlAccounts
     access: SqlAccess
     leases: Leases
@@ -53,6 +57,8 @@ class Services:
             adjudication=SqlAdjudication(database, now=now),
             judgements=SqlJudgements(database, now=now),
             projects=projects,
+            membership=SqlMembership(database),
+            qualification=SqlQualification(database, now=now),
             accounts=accounts,
             access=SqlAccess(database, now=now),
             leases=Leases(database),

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from accord.web.api import members, projects, work
+from accord.web.api import members, membership, projects, qualification, work
 
 router = APIRouter(prefix="/api/v1")
-for part in (work, projects, members):
+for part in (work, projects, members, membership, qualification):
     router.include_router(part.router)

@@ -10,12 +10,14 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.staticfiles import StaticFiles
 
-from accord.web.pages import dashboard, labelling, managing
+from accord.web.pages import admitting, dashboard, labelling, managing, qualifying
 
 router = APIRouter(include_in_schema=False)
 router.include_router(labelling.router)
 router.include_router(dashboard.router)
 router.include_router(managing.router)
+router.include_router(admitting.router)
+router.include_router(qualifying.router)
 
 assets = StaticFiles(directory=Path(__file__).parents[1] / "static")
 """Style sheet and scripts: no secrets, for anybody."""

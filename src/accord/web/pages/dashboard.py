@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from accord.core.errors import DataError
 from accord.web.identity import Identity, only
 from accord.web.pages import plots
+from accord.web.pages.admitting import admission
 from accord.web.pages.managing import KINDS
 from accord.web.pages.overview import Overview, overview
 from accord.web.pages.templating import page
@@ -45,6 +46,7 @@ def project(request: Request, _: Lead, services: Given, name: str) -> HTMLRespon
         guidelines=services.projects.guidelines(name),
         kinds=KINDS,
         keys=[uuid.uuid4().hex for _ in found.disputes],
+        **admission(services, name),
     )
 
 
@@ -83,4 +85,5 @@ def _overview(services: Services, name: str) -> Overview:
     return overview(
         services.judgements.current(name),
         hourly_rate=float(rate) if isinstance(rate, int | float) else None,
+        qualified=services.qualification.accuracies(name),
     )

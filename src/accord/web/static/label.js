@@ -233,6 +233,7 @@ function closeDialogs() {
 }
 
 outbox.start(async () => {
+  if ("round" in task().dataset) return location.reload(); // a whole page, and no card of one
   await htmx.ajax("GET", location.pathname + location.search, { target: "#task", swap: "outerHTML" });
   tell("Saved what was waiting.");
 });

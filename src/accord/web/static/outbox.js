@@ -77,7 +77,7 @@ async function send(entry) {
   }
   if (response.ok) replace(keyOf(entry), null);
   else if (response.status >= 500 || response.status === 429) return "the server has a problem";
-  else if (response.status === 409 || response.status === 422) {
+  else if ([404, 409, 422].includes(response.status)) {
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     replace(keyOf(entry), { ...entry, refused: page.body.textContent.trim() });
   } else return "you are signed out; sign in again in another window, then load this page again";
