@@ -12,9 +12,9 @@ from sqlalchemy import select, text
 from accord.core.errors import ConfigError, ConflictError, DataError
 from accord.core.types import Message, Submission, Task
 from accord.store import copying
+from accord.store.accounts import SqlAccounts
 from accord.store.copying import backup, migrate
 from accord.store.database import Database
-from accord.store.accounts import SqlAccounts
 from accord.store.judgements import SqlJudgements
 from accord.store.membership import SqlMembership
 from accord.store.projects import SqlProjects
