@@ -1,5 +1,6 @@
 """The qualification round: who gets tasks, who does not, and what never leaves it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -111,6 +112,17 @@ def test_an_answer_is_given_once(round_: SqlQualification) -> None:
     (extra,) = round_.ask("p", [{**rows()[0], "prompt": "new"}])
     with pytest.raises(ConflictError, match="is over: passed"):
         round_.answer("ann", "p", extra.task.id, Submission("", {"verdict": "a"}))
+
+
+def test_the_same_answer_many_times_at_once_is_one(round_: SqlQualification) -> None:
+    asked = asked_of(round_, "ann")
+    assert asked is not None
+    name, said = asked.question.task.id, Submission("", {"verdict": "a"})
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(lambda _: round_.answer("ann", "p", name, said), range(16)))
+    assert len({repr(one) for one in told}) == 1
+    (ann, _) = round_.people("p")
+    assert (ann.number, ann.answered, ann.hits) == (1, 1, 1)
 
 
 def test_it_never_reaches_the_project_s_figures(round_: SqlQualification) -> None:

@@ -15,6 +15,7 @@ from web.app_parts import Clock
 from web.pages_app import task
 
 Browser = Callable[[Role | None], TestClient]
+ROW = {"prompt": "q", "responses": ["x", "y"]}
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_it_is_for_leads(browser: Browser) -> None:
     assert browser("annotator").get("/lead").status_code == 403
 
 
-def test_drift_is_held_against_the_qualification(judged: Services) -> None:
+def test_drift_is_held_against_the_qualification(judged: Services, browser: Browser) -> None:
     """Four wrong answers in a row are usual of one who guesses, and not of one who knew it all."""
     known = {"gold": {"verdict": "a"}}
     tasks = [task(name=f"g{n}", project="chat", prompt=(f"g{n}",)) for n in range(4)]
@@ -120,4 +121,9 @@ def test_drift_is_held_against_the_qualification(judged: Services) -> None:
 
     assert drifted(ann=1.0) and drifted(ann=1.0, ben=0.5)
     assert not drifted(ann=0.4)
-    assert drifted() == drifted(ben=1.0)
+    assert not drifted() and not drifted(ben=1.0)
+    judged.qualification.ask("chat", [{**ROW, "gold": {"verdict": "a"}, "reason": "r"}])
+    question = judged.qualification.questions("chat")[0].task.id
+    judged.qualification.answer("ann", "chat", question, Submission("", {"verdict": "a"}))
+    html = browser("lead").get("/lead/project?name=chat").text
+    assert html.count("gold falls</strong>") == 1

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Form, UploadFile
 from fastapi.responses import RedirectResponse
 
 from accord.core.types import TaskKind
+from accord.store.membership import TRUSTED
 from accord.store.questions import GRADED
 from accord.web.pages.managing import Lead, Text, json_lines, to_project
 from accord.web.services import Given, Services
@@ -18,11 +19,11 @@ Ticked = Annotated[bool, Form()]
 def admission(services: Services, name: str) -> dict[str, Any]:
     """What a project's page shows of it."""
     members = services.membership.members(name)
-    others = [a.name for a in services.accounts.all() if a.is_active and a.name not in members]
+    could_be = [a.name for a in services.accounts.all() if a.is_active and a.role not in TRUSTED]
     return {
         "is_open": services.projects.get(name).is_open,
         "members": members,
-        "others": others,
+        "others": [name for name in could_be if name not in members],
         "rule": services.qualification.get(name),
         "questions": services.qualification.questions(name),
         "attempts": services.qualification.people(name),
