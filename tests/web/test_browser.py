@@ -260,6 +260,26 @@ def test_hostile_text_executes_nothing(visit: Visit, app: FastAPI) -> None:
     )
 
 
+def test_hostile_questions_execute_nothing(visit: Visit, app: FastAPI) -> None:
+    """In a question's prompt, responses and reason, as annotators and as leads see them."""
+    everything = "\n\n".join(PAYLOADS)
+    services = app.state.services
+    row = {"prompt": everything, "responses": [everything, "y"], "reason": everything}
+    (question,) = services.qualification.ask("demo", [{**row, "gold": {"verdict": "tie"}}])
+    services.qualification.change("demo", is_required=True)
+    services.accounts.create("boss", "lead")
+    page = visit("/qualify?project=demo")
+    answer_by_keys(page, "pairwise")
+    page.get_by_role("heading", name="Not what was expected").wait_for()
+    assert PAYLOADS[0] in page.locator(".told").inner_text()
+    lead = visit("/lead/project?name=demo", "boss")
+    lead.locator("summary", has_text="The questions").click()
+    for shown in (page, lead):
+        shown.wait_for_timeout(300)
+        assert shown.title() != "executed"
+    assert services.qualification.feedback("ann", "demo", question.task.id).said is not None
+
+
 def test_another_site_cannot_post(visit: Visit, app: FastAPI, database: Database) -> None:
     """A form of another origin, with the victim's cookie and even the token."""
     put_up(app, [task()])

@@ -52,9 +52,8 @@ class Question:
 
     def is_right(self, submission: Submission) -> bool:
         """Whether that is what was expected."""
-        wanted = {"action": "judge", **self.expected}
         said = {"action": submission.action, **submission.answer}
-        return all(said.get(name) == value for name, value in wanted.items())
+        return all(said.get(name) == value for name, value in self.expected.items())
 
 
 def default_questions() -> list[dict[str, Any]]:
