@@ -198,11 +198,8 @@ class SqlTaskQueue(SqlTaskBoard):
         with self.database.writing() as connection:
             self.database.chain_alone(connection)
             who = annotator_id(connection, annotator)
-            row = connection.execute(
-                select(judgements.c.task_id, judgements.c.action, judgements.c.is_surplus).where(
-                    judgements.c.id == judgement_id, judgements.c.annotator_id == who
-                )
-            ).first()
+            is_his = judgements.c.id == judgement_id, judgements.c.annotator_id == who
+            row = connection.execute(select(judgements).where(*is_his)).first()
             if row is None or row.action == "undo":
                 raise DataError(f"{annotator!r} has no judgement {judgement_id!r}")
             task = task_of(connection.execute(select(tasks).where(tasks.c.id == row.task_id)).one())
