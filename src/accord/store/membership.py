@@ -1,8 +1,5 @@
 """Who may work where: projects are open to every annotator, or to their members."""
 
-import time
-from collections.abc import Callable
-
 from sqlalchemy import ColumnElement, Connection, delete, select
 from sqlalchemy.exc import IntegrityError
 
@@ -24,12 +21,10 @@ class SqlMembership:
 
     Args:
         database: where.
-        now: the clock, in seconds since 1970.
     """
 
-    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database) -> None:
         self.database = database
-        self.now = now
 
     def check(self, name: str, project: str) -> None:
         """Go on where somebody may see a project.
