@@ -12,10 +12,13 @@ from sqlalchemy import select, text
 from accord.core.errors import ConfigError, ConflictError, DataError
 from accord.core.types import Message, Submission, Task
 from accord.store import copying
+from accord.store.accounts import SqlAccounts
 from accord.store.copying import backup, migrate
 from accord.store.database import Database
 from accord.store.judgements import SqlJudgements
+from accord.store.membership import SqlMembership
 from accord.store.projects import SqlProjects
+from accord.store.qualification import SqlQualification
 from accord.store.queue import SqlTaskQueue
 from accord.store.schema import judgements, metadata
 from accord.store.webhooks import SqlWebhooks
@@ -45,6 +48,13 @@ def source(tmp_path: Path) -> Iterator[Database]:
     queue.submit(lease, Submission("s", {"reason": "no"}, action="skip"))
     log.record_export([{"a": 1}], ["a1", "a2"], {"project": "p"})
     log.erase(ids=["a2"])
+    SqlProjects(database).create("q", is_open=False)
+    SqlAccounts(database).create("Ann", "annotator")
+    SqlMembership(database).add("q", "Ann")
+    qualification = SqlQualification(database)
+    qualification.change("q", is_required=True)
+    question = qualification.questions("q")[0].task.id
+    qualification.answer("Ann", "q", question, Submission("", {"verdict": "a"}))
     yield database
     database.close()
 
@@ -70,6 +80,8 @@ def test_the_copy_is_the_same_store(source: Database, database: Database) -> Non
     copied = migrate(source, database)
     assert copied.rows["judgements"] == 63 and copied.rows["tasks"] == 600
     assert copied.rows["webhooks"] == 1 and copied.rows["events"] == 62
+    people = ("members", "qualifications", "questions", "attempts", "attempt_answers")
+    assert [copied.rows[name] for name in people] == [1, 1, 18, 1, 1]
     assert contents(database) == contents(source)
     assert SqlJudgements(database).is_whole()
     # And it goes on from there: new rows get new numbers, and the chain its next event.

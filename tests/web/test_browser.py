@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from accord.core.types import TaskKind
+from accord.core.types import Submission, TaskKind
 from accord.store.database import Database
 from accord.store.exporting import judgement_rows
 from accord.store.judgements import SqlJudgements, Standing
@@ -315,6 +315,37 @@ def test_keys_can_be_changed_and_are_kept(visit: Visit, app: FastAPI) -> None:
     assert page.locator("input[value=tie]").is_checked()
 
 
+def test_qualifying_by_keyboard(visit: Visit, app: FastAPI, database: Database) -> None:
+    """One answer by a number, one by a dialog; a wrong one is explained; then the first task."""
+    put_up(app, [task()])
+    qualification = app.state.services.qualification
+    rows = [
+        {"prompt": "q0", "responses": ["x", "y"], "gold": {"verdict": "tie"}, "reason": "Alike."},
+        {"prompt": "q1", "responses": ["x", "y"], "gold": {"action": "flag"}, "reason": "Hm."},
+    ]
+    qualification.ask("demo", rows)
+    qualification.change("demo", is_required=True, pass_share=0.5)
+    page = visit()
+    press = page.keyboard.press
+    page.get_by_role("heading", name="What would you say here?").wait_for()
+    press("1")
+    press("Enter")
+    page.get_by_role("heading", name="Not what was expected").wait_for()
+    assert "Alike." in page.locator(".told").inner_text()
+    press("Enter")
+    page.get_by_role("heading", name="What would you say here?").wait_for()
+    press("f")
+    page.locator("#flag-dialog[open]").wait_for()
+    for key in ("Tab", "Tab", "Enter"):
+        press(key)
+    page.get_by_role("heading", name="Right", exact=True).wait_for()
+    press("Enter")
+    page.get_by_role("heading", name="Passed").wait_for()
+    press("Enter")
+    page.get_by_role("heading", name="Which response is better?").wait_for()
+    assert SqlJudgements(database).current() == []
+
+
 def test_hostile_text_executes_nothing(visit: Visit, app: FastAPI) -> None:
     """In responses, prompts, project names, guidelines, the list of last judgements and compared
     words, with every button of the page pressed."""
@@ -341,6 +372,26 @@ def test_hostile_text_executes_nothing(visit: Visit, app: FastAPI) -> None:
     )
 
 
+def test_hostile_questions_execute_nothing(visit: Visit, app: FastAPI) -> None:
+    """In a question's prompt, responses and reason, as annotators and as leads see them."""
+    everything = "\n\n".join(PAYLOADS)
+    services = app.state.services
+    row = {"prompt": everything, "responses": [everything, "y"], "reason": everything}
+    (question,) = services.qualification.ask("demo", [{**row, "gold": {"verdict": "tie"}}])
+    services.qualification.change("demo", is_required=True)
+    services.accounts.create("boss", "lead")
+    page = visit("/qualify?project=demo")
+    answer_by_keys(page, "pairwise")
+    page.get_by_role("heading", name="Not what was expected").wait_for()
+    assert PAYLOADS[0] in page.locator(".told").inner_text()
+    lead = visit("/lead/project?name=demo", "boss")
+    lead.locator("summary", has_text="The questions").click()
+    for shown in (page, lead):
+        shown.wait_for_timeout(300)
+        assert shown.title() != "executed"
+    assert services.qualification.feedback("ann", "demo", question.task.id).said is not None
+
+
 def test_another_site_cannot_post(visit: Visit, app: FastAPI, database: Database) -> None:
     """A form of another origin, with the victim's cookie and even the token."""
     put_up(app, [task()])
@@ -364,8 +415,16 @@ def test_another_site_cannot_post(visit: Visit, app: FastAPI, database: Database
 def test_axe_finds_nothing_serious(visit: Visit, app: FastAPI, scheme: str) -> None:
     put_up(app, [task(kind, name=kind, project=kind) for kind in KINDS])
     app.state.services.accounts.create("boss", "lead")
-    lead = ["/lead", "/lead/people", "/lead/project?name=demo"]
-    for address in ["/", "/login", *(f"/label?project={kind}" for kind in KINDS), *lead]:
+    services = app.state.services
+    services.qualification.change("pairwise", is_required=True)
+    question = services.qualification.questions("pairwise")[0].task.id
+    said = Submission("", {"verdict": "tie"})
+    services.qualification.answer("ann", "pairwise", question, said)
+    services.membership.add("pairwise", "ann")
+    lead = ["/lead", "/lead/people", "/lead/project?name=demo", "/lead/project?name=pairwise"]
+    told = f"/qualify?project=pairwise&answered={question}"
+    tasks = [f"/label?project={kind}" for kind in KINDS]
+    for address in ["/", "/login", *tasks, "/qualify?project=demo", told, *lead]:
         who = "boss" if address in lead else "ann"
         page = visit(address, who, color_scheme=scheme, bypass_csp=True)
         page.add_script_tag(path=str(Path(str(AXE))))

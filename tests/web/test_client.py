@@ -57,6 +57,7 @@ def test_the_client_does_all_that_the_api_does(served: Served, services: Service
     work(ann)
     look_back(lead)
     assist(lead, ann, client(served, services, "machine"))
+    admit(lead, ann)
     members(lead, ann, services)
     there = {(m, r.path) for r in api_routes(served.app) for m in r.methods or ()}
     api = {(method, path) for method, path in there if path.startswith("/api/v1")}
@@ -139,6 +140,31 @@ def assist(lead: Client, ann: Client, machine: Client) -> None:
     assert found["suggestions"]["people"][0]["shown"]["hits"] == 1
     assert found["oversight"]["moves"]["towards"]["hits"] == 1
     assert found["oversight"]["gold"] is None
+
+
+def admit(lead: Client, ann: Client) -> None:
+    assert lead.change_project("a b", is_open=False)["is_open"] is False
+    with pytest.raises(NotFoundError, match="no project 'a b'"):
+        ann.lease("a b")
+    lead.add_member("a b", "annotator")
+    assert lead.members("a b") == ["annotator"]
+    question = {**rows(1)[0], "gold": {"verdict": "b"}, "reason": "Because."}
+    (asked,) = lead.ask("a b", [question])
+    assert lead.questions("a b") == [asked] and asked["reason"] == "Because."
+    assert lead.change_qualification("a b", is_required=True)["pass_share"] == 0.8
+    with pytest.raises(ConflictError, match="qualification questions first"):
+        ann.lease("a b")
+    shown = ann.next_question("a b")
+    assert shown["is_required"] and shown["state"] == "not_begun"
+    told = ann.answer_question("a b", shown["question"]["id"], {"verdict": "a"})
+    assert told == {"is_right": False, "expected": {"verdict": "b"}, "reason": "Because."}
+    lead.let_try_again("a b", "annotator")
+    lead.let_pass("a b", "annotator")
+    (person,) = lead.qualification("a b")["people"]
+    assert (person["state"], person["decided_by"]) == ("passed", "lead")
+    assert ann.lease("a b") is None
+    lead.remove_member("a b", "annotator")
+    lead.change_project("a b", is_open=True)
 
 
 def members(lead: Client, ann: Client, services: Services) -> None:

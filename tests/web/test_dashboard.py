@@ -15,6 +15,7 @@ from web.app_parts import Clock
 from web.pages_app import task
 
 Browser = Callable[[Role | None], TestClient]
+ROW = {"prompt": "q", "responses": ["x", "y"]}
 
 
 @pytest.fixture
@@ -102,3 +103,27 @@ def test_an_empty_project_and_one_that_is_not_there(services: Services, browser:
 
 def test_it_is_for_leads(browser: Browser) -> None:
     assert browser("annotator").get("/lead").status_code == 403
+
+
+def test_drift_is_held_against_the_qualification(judged: Services, browser: Browser) -> None:
+    """Four wrong answers in a row are usual of one who guesses, and not of one who knew it all."""
+    known = {"gold": {"verdict": "a"}}
+    tasks = [task(name=f"g{n}", project="chat", prompt=(f"g{n}",)) for n in range(4)]
+    judged.queue.add([type(t)(**{**vars(t), "columns": known}) for t in tasks])
+    while (lease := judged.queue.lease("ann", project="chat")) is not None:
+        said = Submission(f"ann-{lease.task.id}", {"verdict": "b"})
+        judged.queue.submit(lease, said)
+    standing = judged.judgements.current("chat")
+
+    def drifted(**qualified: float) -> bool:
+        people = overview(standing, hourly_rate=None, qualified=qualified).people
+        return next(person for person in people if person.name == "ann").has_drifted
+
+    assert drifted(ann=1.0) and drifted(ann=1.0, ben=0.5)
+    assert not drifted(ann=0.4)
+    assert not drifted() and not drifted(ben=1.0)
+    judged.qualification.ask("chat", [{**ROW, "gold": {"verdict": "a"}, "reason": "r"}])
+    question = judged.qualification.questions("chat")[0].task.id
+    judged.qualification.answer("ann", "chat", question, Submission("", {"verdict": "a"}))
+    html = browser("lead").get("/lead/project?name=chat").text
+    assert html.count("gold falls</strong>") == 1

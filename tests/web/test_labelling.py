@@ -295,7 +295,7 @@ def test_a_task_that_he_was_not_given_is_closed(
     client: TestClient, app: FastAPI, database: Database
 ) -> None:
     put_up(app, [task(), task(name="t2")])
-    assert client.get("/label", params={"project": "missing"}).status_code == 422
+    assert client.get("/label", params={"project": "missing"}).status_code == 404
     held = show(client)
     posted = {**held, "task": "t2", "choice": "tie"}
     assert client.post("/label/judgements", data=posted, headers=PART).status_code == 422

@@ -55,6 +55,9 @@ def test_who_may_use_the_api(app: FastAPI) -> None:
         "GET /exports/{sha256}",
         "GET /projects/{name}/assistance",
         "GET /projects/{name}/judgements",
+        "GET /projects/{name}/members",
+        "GET /projects/{name}/qualification",
+        "GET /projects/{name}/qualification/questions",
         "GET /projects/{name}/tasks",
     }
     assert places["lead", "machine"] == {
@@ -70,6 +73,7 @@ def test_who_may_use_the_api(app: FastAPI) -> None:
         "GET /projects/{name}/guidelines",
         "GET /projects/{name}/progress",
         "GET /projects/{name}/unrevised",
+        "GET /projects/{name}/qualify",
         "GET /tokens",
         "PATCH /me",
         "POST /judgements",
@@ -77,6 +81,7 @@ def test_who_may_use_the_api(app: FastAPI) -> None:
         "POST /judgements/{judgement_id}/undo",
         "POST /me/password",
         "POST /projects/{name}/lease",
+        "POST /projects/{name}/qualify",
         "POST /release",
         "POST /tokens",
     }

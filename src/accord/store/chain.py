@@ -113,6 +113,17 @@ def known_receipt(connection: Connection, key: str, body: str) -> Receipt | None
     return Receipt(row.id, row.sequence, row.sha256, row.is_surplus)
 
 
+def refuse_second_undo(connection: Connection, judgement_id: str) -> None:
+    """Go on where nobody has taken a judgement back.
+
+    Raises:
+        ConflictError: somebody has.
+    """
+    done = select(judgements.c.id).where(judgements.c.supersedes == judgement_id)
+    if connection.execute(done).first() is not None:
+        raise ConflictError(f"judgement {judgement_id!r} was taken back before")
+
+
 _CHAINED = tuple(
     column.name for column in judgements.c if column.name not in ("answer", "sha256", "erased_at")
 )

@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Connection, func, select, true, update
 from accord.core.errors import DataError
 from accord.core.files import hash_json
 from accord.core.types import Action, Task
-from accord.store.board import task_of
+from accord.store.attempts import forget_answers
+from accord.store.board import annotator_id, task_of
 from accord.store.chain import broken_at
 from accord.store.database import Database
 from accord.store.schema import annotators, exported_judgements, exports, judgements, tasks
@@ -141,7 +142,7 @@ class SqlJudgements:
         """Delete what was said, and leave that something was: answers go, events and hashes stay.
 
         Args:
-            annotator: everything of theirs.
+            annotator: everything of theirs, answers of qualification rounds too.
             ids: or these judgements.
 
         Returns:
@@ -150,6 +151,8 @@ class SqlJudgements:
         """
         wanted = self.ids_of(annotator=annotator, ids=ids)
         with self.database.writing() as connection:
+            if annotator is not None:
+                forget_answers(connection, annotator_id(connection, annotator))
             for start in range(0, len(wanted), _PIECE):
                 connection.execute(
                     update(judgements)

@@ -31,6 +31,8 @@ class Project:
     attributes: tuple[str, ...]
     settings: Mapping[str, Any]
     created_at: float
+    is_open: bool = True
+    """to every annotator; else to its members"""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class SqlProjects:
         attributes: Sequence[str] = ATTRIBUTES,
         settings: Mapping[str, Any] | None = None,
         text: str | None = None,
+        is_open: bool = True,
     ) -> Project:
         """A new project, with the first version of its guidelines (those that ship, unless told).
 
@@ -79,7 +82,7 @@ class SqlProjects:
         if any(sign in name for sign in "/\\?#%") or name in (".", ".."):
             raise DataError(f"a project's name stands in addresses: no / \\ ? # %; got {name!r}")
         values = _checked({"title": title or name, "attributes": attributes, "settings": settings})
-        values = {**values, "name": name, "created_at": self.now()}
+        values = {**values, "name": name, "is_open": is_open, "created_at": self.now()}
         text = default_guidelines() if text is None else text
         with self.database.writing() as connection:
             if _row(connection, name, lock=False, is_sqlite=self.database.is_sqlite) is not None:
@@ -112,13 +115,14 @@ class SqlProjects:
         title: str | None = None,
         attributes: Sequence[str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        is_open: bool | None = None,
     ) -> Project:
         """Change what is given; settings are replaced as a whole.
 
         Raises:
             NotFoundError: there is no such project.
         """
-        given = {"title": title, "attributes": attributes, "settings": settings}
+        given = {"title": title, "attributes": attributes, "settings": settings, "is_open": is_open}
         values = _checked({key: value for key, value in given.items() if value is not None})
         self.get(name)
         if values:
@@ -172,7 +176,8 @@ def _row(connection: Connection, name: str, *, lock: bool, is_sqlite: bool) -> A
 
 
 def _project(row: Any) -> Project:
-    return Project(row.name, row.title, tuple(row.attributes), row.settings, row.created_at)
+    values = {**row._mapping, "attributes": tuple(row.attributes)}
+    return Project(**values)
 
 
 def _checked(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from accord.core.errors import ConflictError, DataError
 from accord.core.files import hash_json
 from accord.core.types import Lease, Receipt, Submission
 from accord.store.answers import check_answer
+from accord.store.attempts import unqualified_in
 from accord.store.board import SqlTaskBoard, annotator_id, task_of
-from accord.store.chain import Event, append, known_receipt
+from accord.store.chain import Event, append, known_receipt, refuse_second_undo
 from accord.store.database import Database
 from accord.store.display import display_seed, lease_of, shown_order
+from accord.store.membership import closed_to, refuse_stranger
 from accord.store.schema import accounts, judgements, slots, tasks
 
 LEASE_S = 3600.0
@@ -53,6 +55,8 @@ class SqlTaskQueue(SqlTaskBoard):
     ) -> Lease | None:
         """The task this annotator holds already, or the next one: highest priority, then oldest.
 
+        None also where the project is not open to him, or where he has yet to qualify.
+
         Args:
             annotator: who asks.
             project: only a task of this project.
@@ -67,6 +71,9 @@ class SqlTaskQueue(SqlTaskBoard):
             self.database.lease_alone(connection, who)
             now = self.now()
             wanted = [_is_welcome(connection, who)]
+            barred = {*closed_to(connection, who), *unqualified_in(connection, who)}
+            if barred:
+                wanted.append(slots.c.project.not_in(barred))
             if project is not None:
                 wanted.append(slots.c.project == project)
             is_held = slots.c.annotator_id == who, slots.c.leased_until > now
@@ -115,6 +122,7 @@ class SqlTaskQueue(SqlTaskBoard):
 
         Raises:
             DataError: the answer is none to this task.
+            NotFoundError: the project is no longer open to this annotator.
             ConflictError: another body came under this key, or this annotator has judged the task.
         """
         check_answer(lease.task, submission)
@@ -127,6 +135,7 @@ class SqlTaskQueue(SqlTaskBoard):
             if known is not None:
                 return known
             who = annotator_id(connection, lease.annotator)
+            refuse_stranger(connection, who, lease.task.project)
             judged = judged_tasks(who).where(judgements.c.task_id == lease.task.id)
             if connection.execute(judged).first() is not None:
                 raise ConflictError(
@@ -202,24 +211,23 @@ class SqlTaskQueue(SqlTaskBoard):
 
         Raises:
             DataError: there is no such judgement of his.
+            NotFoundError: the project is no longer open to him.
             ConflictError: it was taken back before, under another key.
         """
         with self.database.writing() as connection:
             self.database.chain_alone(connection)
             who = annotator_id(connection, annotator)
-            row = connection.execute(
-                select(judgements.c.task_id, judgements.c.action, judgements.c.is_surplus).where(
-                    judgements.c.id == judgement_id, judgements.c.annotator_id == who
-                )
-            ).first()
+            is_his = judgements.c.id == judgement_id, judgements.c.annotator_id == who
+            row = connection.execute(select(judgements).where(*is_his)).first()
             if row is None or row.action == "undo":
                 raise DataError(f"{annotator!r} has no judgement {judgement_id!r}")
             task = task_of(connection.execute(select(tasks).where(tasks.c.id == row.task_id)).one())
+            refuse_stranger(connection, who, task.project)
             seed = display_seed(task.id, annotator)
             submission = Submission(key, {"undone": judgement_id}, action="undo")
             body = hash_json([task.id, annotator, dataclasses.asdict(submission)])
             if known_receipt(connection, key, body) is None:
-                _refuse_second_undo(connection, judgement_id)
+                refuse_second_undo(connection, judgement_id)
                 event = Event(
                     key=key,
                     task_id=task.id,
@@ -286,9 +294,3 @@ def judged_tasks(who: int) -> Select[tuple[str]]:
         judgements.c.action != "undo",
         ~select(later.c.id).where(later.c.supersedes == judgements.c.id).exists(),
     )
-
-
-def _refuse_second_undo(connection: Connection, judgement_id: str) -> None:
-    done = select(judgements.c.id).where(judgements.c.supersedes == judgement_id)
-    if connection.execute(done).first() is not None:
-        raise ConflictError(f"judgement {judgement_id!r} was taken back before")

@@ -18,6 +18,7 @@ from accord.store.database import Database
 from accord.store.display import lease_of
 from accord.store.hints import RECORDS, Critique
 from accord.store.judgements import Standing, read_standing
+from accord.store.membership import refuse_stranger
 from accord.store.schema import annotators, judgements, slots, tasks
 
 _phase = judgements.c.answer[("oversight", "phase")].as_string()
@@ -85,6 +86,8 @@ class SqlRevisions:
             if known is not None:
                 return known
             vote = _first_vote(connection, annotator, first)
+            who = annotator_id(connection, annotator)
+            refuse_stranger(connection, who, vote.task.project)
             check_answer(vote.task, submission)
             assert vote.answer is not None
             record = {**vote.answer["oversight"], "phase": "after"}
@@ -92,7 +95,7 @@ class SqlRevisions:
             event = Event(
                 key=submission.key,
                 task_id=vote.task.id,
-                annotator_id=annotator_id(connection, annotator),
+                annotator_id=who,
                 submission=dataclasses.replace(submission, answer=answer),
                 body_sha256=body,
                 order=vote.order,

@@ -2,7 +2,6 @@
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -10,7 +9,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
@@ -18,17 +16,10 @@ from sqlalchemy import (
     true,
 )
 
-# Constraints have names, or SQLite could not alter them.
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_N_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-_NUMBER = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts only plain integers up
+# The names after `as` are this module's too: whoever knows it knows all tables.
+from accord.store import people_schema as people_schema
+from accord.store.metadata import NUMBER as _NUMBER
+from accord.store.metadata import metadata as metadata
 
 annotators = Table(
     "annotators",
@@ -205,6 +196,8 @@ projects = Table(
     Column("title", String(200), nullable=False),
     Column("attributes", JSON, nullable=False),
     Column("settings", JSON, nullable=False),
+    # To every annotator; else to its members.
+    Column("is_open", Boolean, nullable=False, server_default=true()),
     Column("created_at", Float, nullable=False),
 )
 

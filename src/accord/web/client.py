@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from accord.core.errors import AccordError, ConfigError, ConflictError, DataError, NotFoundError
 from accord.web.client_assistance import AssistanceCalls
+from accord.web.client_people import PeopleCalls
 
 _ERRORS: dict[int, type[AccordError]] = {
     400: DataError,
@@ -28,7 +29,7 @@ class RefusedError(AccordError):
         self.status = status
 
 
-class Client(AssistanceCalls):
+class Client(AssistanceCalls, PeopleCalls):
     """Speaks with an annotation server.
 
         client = Client("http://127.0.0.1:8787", token)
@@ -114,12 +115,12 @@ class Client(AssistanceCalls):
         return found
 
     def create_project(self, name: str, **values: Any) -> Json:
-        """A new one; values are title, attributes, settings, guidelines."""
+        """A new one; values are title, attributes, settings, guidelines, is_open."""
         found: Json = self._post("/projects", {"name": name, **values})
         return found
 
     def change_project(self, name: str, **values: Any) -> Json:
-        """Change title, attributes or settings."""
+        """Change title, attributes, settings, or is_open."""
         found: Json = self._send("PATCH", f"/projects/{_quoted(name)}", values)
         return found
 
@@ -128,9 +129,10 @@ class Client(AssistanceCalls):
         found: Json = self._get(f"/projects/{_quoted(project)}/guidelines", version=version)
         return found
 
-    def add_guidelines(self, project: str, text: str) -> Json:
-        """The next version."""
-        found: Json = self._post(f"/projects/{_quoted(project)}/guidelines", {"text": text})
+    def add_guidelines(self, project: str, text: str, **how: Any) -> Json:
+        """The next version; `requalify` has everybody qualify again."""
+        body = {"text": text, **how}
+        found: Json = self._post(f"/projects/{_quoted(project)}/guidelines", body)
         return found
 
     def add_tasks(

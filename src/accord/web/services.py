@@ -13,7 +13,9 @@ from accord.store.assistance import SqlAssistance
 from accord.store.critiques import SqlCritiques
 from accord.store.database import Database
 from accord.store.judgements import SqlJudgements
+from accord.store.membership import SqlMembership
 from accord.store.projects import SqlProjects
+from accord.store.qualification import SqlQualification
 from accord.store.queue import SqlTaskQueue
 from accord.store.revising import SqlRevisions
 from accord.store.webhooks import SqlWebhooks
@@ -35,6 +37,8 @@ class Services:
     revisions: SqlRevisions
     judgements: SqlJudgements
     projects: SqlProjects
+    membership: SqlMembership
+    qualification: SqlQualification
     webhooks: SqlWebhooks
     accounts: SqlAccounts
     access: SqlAccess
@@ -64,6 +68,8 @@ class Services:
             revisions=SqlRevisions(database, now=now),
             judgements=SqlJudgements(database, now=now),
             projects=SqlProjects(database, now=now),
+            membership=SqlMembership(database),
+            qualification=SqlQualification(database, now=now),
             webhooks=webhooks,
             accounts=accounts,
             access=SqlAccess(database, now=now),

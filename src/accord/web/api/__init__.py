@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from accord.web.api import assistance, members, projects, work
+from accord.web.api import assistance, members, membership, projects, qualification, work
 
 router = APIRouter(prefix="/api/v1")
-for part in (work, assistance, projects, members):
+for part in (work, assistance, projects, members, membership, qualification):
     router.include_router(part.router)

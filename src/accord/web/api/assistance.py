@@ -26,17 +26,17 @@ CriticsReader = Annotated[Identity, Depends(may("read", "lead", "machine"))]
 
 @router.get("/projects/{name}/uncritiqued")
 def uncritiqued(
-    name: str, _: CriticsReader, services: Given, limit: int = 50
+    name: str, who: CriticsReader, services: Given, limit: int = 50
 ) -> list[dict[str, Any]]:
     """Tasks that have no critique yet, with what annotators see of them and no more."""
-    services.projects.get(name)
+    services.membership.check(who.name, name)
     return [_asked(task) for task in services.critiques.wanted(name, limit=limit)]
 
 
 @router.post("/projects/{name}/critiques", status_code=201)
 def give_critique(name: str, body: NewCritique, who: Critic, services: Given) -> dict[str, bool]:
     """Put a critique to a task, under one's own name; a task has one, and keeps it."""
-    services.projects.get(name)
+    services.membership.check(who.name, name)
     critique = Critique(who.name, body.text, body.answer)
     return {"is_new": services.critiques.give(name, body.task_id, critique)}
 
@@ -44,7 +44,7 @@ def give_critique(name: str, body: NewCritique, who: Critic, services: Given) ->
 @router.get("/projects/{name}/unrevised")
 def unrevised(name: str, who: Anyone, services: Given) -> list[dict[str, Any]]:
     """One's own first votes that wait to be confirmed or revised, with the critique to read."""
-    services.projects.get(name)
+    services.membership.check(who.name, name)
     return [_waiting(pending) for pending in services.revisions.pending(who.name, name)]
 
 

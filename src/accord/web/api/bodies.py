@@ -44,13 +44,16 @@ class Body(BaseModel):
 
 
 class NewProject(Body):
-    """A project; without a text it starts with the guidelines that ship."""
+    """A project; without a text it starts with the guidelines that ship. One that is not open is
+    for its members.
+    """
 
     name: str
     title: str = ""
     attributes: list[str] = list(ATTRIBUTES)
     settings: dict[str, Any] = {}
     guidelines: str | None = None
+    is_open: bool = True
 
 
 class ProjectChange(Body):
@@ -59,12 +62,14 @@ class ProjectChange(Body):
     title: str | None = None
     attributes: list[str] | None = None
     settings: dict[str, Any] | None = None
+    is_open: bool | None = None
 
 
 class NewGuidelines(Body):
-    """The next version."""
+    """The next version; `requalify` has everybody qualify again."""
 
     text: str
+    requalify: bool = False
 
 
 class NewTasks(Body):

@@ -40,9 +40,10 @@ Lead = Annotated[Identity, Depends(may("manage", "lead"))]
 
 
 @router.get("")
-def list_projects(_: Anyone, services: Given) -> list[dict[str, Any]]:
-    """All projects."""
-    return [dataclasses.asdict(project) for project in services.projects.all()]
+def list_projects(who: Anyone, services: Given) -> list[dict[str, Any]]:
+    """All projects that one may see."""
+    hidden = services.membership.hidden_from(who.name)
+    return [dataclasses.asdict(p) for p in services.projects.all() if p.name not in hidden]
 
 
 @router.post("", status_code=201)
@@ -54,34 +55,40 @@ def create_project(body: NewProject, _: Lead, services: Given) -> dict[str, Any]
         attributes=body.attributes,
         settings=body.settings,
         text=body.guidelines,
+        is_open=body.is_open,
     )
     return dataclasses.asdict(made)
 
 
 @router.get("/{name}")
-def get_project(name: str, _: Anyone, services: Given) -> dict[str, Any]:
+def get_project(name: str, who: Anyone, services: Given) -> dict[str, Any]:
     """One project."""
+    services.membership.check(who.name, name)
     return dataclasses.asdict(services.projects.get(name))
 
 
 @router.patch("/{name}")
 def change_project(name: str, body: ProjectChange, _: Lead, services: Given) -> dict[str, Any]:
-    """Change title, attributes or settings."""
+    """Change title, attributes, settings, or whether it is open to every annotator."""
     return dataclasses.asdict(services.projects.update(name, **body.model_dump()))
 
 
 @router.get("/{name}/guidelines")
 def get_guidelines(
-    name: str, _: Anyone, services: Given, version: int | None = None
+    name: str, who: Anyone, services: Given, version: int | None = None
 ) -> dict[str, Any]:
     """The newest guidelines, or those of a version."""
+    services.membership.check(who.name, name)
     return dataclasses.asdict(services.projects.guidelines(name, version))
 
 
 @router.post("/{name}/guidelines", status_code=201)
 def add_guidelines(name: str, body: NewGuidelines, _: Lead, services: Given) -> dict[str, Any]:
     """The next version; earlier ones stay."""
-    return dataclasses.asdict(services.projects.add_guidelines(name, body.text))
+    added = services.projects.add_guidelines(name, body.text)
+    if body.requalify:
+        services.qualification.demand_again(name)
+    return dataclasses.asdict(added)
 
 
 @router.post("/{name}/tasks", status_code=201)
@@ -112,9 +119,9 @@ def list_tasks(
 
 
 @router.get("/{name}/progress")
-def progress(name: str, _: Anyone, services: Given) -> dict[str, int]:
+def progress(name: str, who: Anyone, services: Given) -> dict[str, int]:
     """Counts of tasks, slots, and slots that are free, leased and done."""
-    services.projects.get(name)
+    services.membership.check(who.name, name)
     return dict(services.queue.progress(name))
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
+from accord.core.errors import ConflictError
 from accord.core.types import Lease, Submission
 from accord.store.judgements import Standing
 from accord.web.api.assistance import critique_after, without_records
@@ -21,11 +22,15 @@ Worker = Annotated[Identity, Depends(may("annotate", *ROLES))]
 def lease(
     name: str, who: Worker, services: Given, beside: str | None = None
 ) -> dict[str, Any] | None:
-    """The task that one holds already, or the next one; null when nothing is left. `beside` is a
-    task that one is at: another is then held, too, but no third one.
+    """The task that one holds already, or the next one; null when nothing is left. 409 where one
+    has yet to qualify. `beside` is a task that one is at: another is then held, too, but no third
+    one.
     """
+    services.membership.check(who.name, name)
     version = services.projects.guidelines(name).version
     found = services.queue.lease(who.name, project=name, beside=beside)
+    if found is None and services.qualification.is_barred(who.name, name):
+        raise ConflictError(f"project {name!r}: answer its qualification questions first")
     return None if found is None else _shown(services, found, version)
 
 
@@ -64,7 +69,9 @@ def undo(judgement_id: str, body: Undo, who: Worker, services: Given) -> dict[st
 @router.get("/judgements/mine")
 def mine(who: Annotated[Identity, Depends(may("read", *ROLES))], services: Given) -> list[Any]:
     """One's own last ten judgements that stand, the newest first: what can be undone."""
-    return [_said(standing) for standing in services.judgements.of(who.name)]
+    hidden = services.membership.hidden_from(who.name)
+    found = services.judgements.of(who.name)
+    return [_said(standing) for standing in found if standing.task.project not in hidden]
 
 
 def _shown(services: Services, found: Lease, version: int) -> dict[str, Any]:

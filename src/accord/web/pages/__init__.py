@@ -10,7 +10,15 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.staticfiles import StaticFiles
 
-from accord.web.pages import assisting, dashboard, labelling, managing, webhooks
+from accord.web.pages import (
+    admitting,
+    assisting,
+    dashboard,
+    labelling,
+    managing,
+    qualifying,
+    webhooks,
+)
 
 router = APIRouter(include_in_schema=False)
 router.include_router(labelling.router)
@@ -18,6 +26,8 @@ router.include_router(dashboard.router)
 router.include_router(managing.router)
 router.include_router(webhooks.router)
 router.include_router(assisting.router)
+router.include_router(admitting.router)
+router.include_router(qualifying.router)
 
 assets = StaticFiles(directory=Path(__file__).parents[1] / "static")
 """Style sheet and scripts: no secrets, for anybody."""

@@ -13,6 +13,7 @@ from accord.store.assistance_report import assistance_report
 from accord.store.judgements import Standing
 from accord.web.identity import Identity, only
 from accord.web.pages import plots
+from accord.web.pages.admitting import admission
 from accord.web.pages.managing import KINDS
 from accord.web.pages.overview import Overview, overview
 from accord.web.pages.templating import page
@@ -55,6 +56,7 @@ def project(request: Request, _: Lead, services: Given, name: str) -> HTMLRespon
         assistance=assistance,
         assisted=assistance_report(standing, votes),
         keys=[uuid.uuid4().hex for _ in found.disputes],
+        **admission(services, name),
     )
 
 
@@ -96,4 +98,5 @@ def _overview(
         standing,
         revised=revised,
         hourly_rate=float(rate) if isinstance(rate, int | float) else None,
+        qualified=services.qualification.accuracies(name),
     )

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from accord.core.errors import AccordError, ConflictError, DataError
+from accord.core.errors import AccordError, ConflictError, DataError, NotFoundError
 from accord.core.types import Lease, Receipt, Submission
 from accord.store.answers import LIKERT
 from accord.store.judgements import Standing
@@ -45,22 +45,25 @@ Posted = Annotated[dict[str, str], Depends(_fields)]
 
 
 @router.get("/")
-def projects(request: Request, _: Person, services: Given) -> HTMLResponse:
+def projects(request: Request, who: Person, services: Given) -> HTMLResponse:
     """Projects that one may work in, and how far each has come."""
-    every = services.projects.all()
+    hidden = services.membership.hidden_from(who.name)
+    every = [project for project in services.projects.all() if project.name not in hidden]
     rows = [(project.name, services.queue.progress(project.name)) for project in every]
     return page(request, "projects.html.jinja", projects=rows)
 
 
 @router.get("/label")
-def label(request: Request, who: Person, services: Given, project: str) -> HTMLResponse:
+def label(request: Request, who: Person, services: Given, project: str) -> Response:
     """The next task of a project, or the one that is held already."""
     try:
-        services.projects.get(project)
+        services.membership.check(who.name, project)
         pending = assisting.waiting(services, who.name, project)
         lease = pending.lease if pending else services.queue.lease(who.name, project=project)
     except AccordError as error:
         return _refuse(request, error)
+    if lease is None and services.qualification.is_barred(who.name, project):
+        return _to_qualification(request, project)
     return _show(request, services, project, lease, pending=pending)
 
 
@@ -74,6 +77,7 @@ def ahead(
     answer, nothing is ahead of it.
     """
     try:
+        services.membership.check(who.name, project)
         if services.assistance.settings(project).show_critiques:
             return Response(status_code=204)
         lease = services.queue.lease(who.name, project=project, beside=beside)
@@ -115,6 +119,8 @@ def judge(request: Request, who: Person, services: Given, posted: Posted) -> Res
         following = pending.lease if pending else services.queue.lease(who.name, project=project)
     except AccordError as error:
         return _refuse(request, error)
+    if following is None and services.qualification.is_barred(who.name, project):
+        return _to_qualification(request, project)
     seen = submission.guideline_version
     return _show(
         request, services, project, following, pending=pending, saved=saved, guideline_seen=seen
@@ -155,6 +161,7 @@ def differences(
     """The two responses of a pair with the words marked that only one of them has."""
     try:
         held = services.leases.find(lease, task, who.name)
+        services.membership.check(who.name, held.task.project)
         form = Form(held.task, held.order)
         if len(form.order) != 2:
             raise DataError("words are compared between two responses")
@@ -212,16 +219,21 @@ def _show(
     )
 
 
+_STATUS = {ConflictError: 409, NotFoundError: 404}
+
+
 def _refuse(request: Request, error: AccordError) -> HTMLResponse:
     """Say what is wrong beside the form, which stays as it is."""
-    status = 409 if isinstance(error, ConflictError) else 422
+    status = next((n for kind, n in _STATUS.items() if isinstance(error, kind)), 422)
     headers = {"HX-Retarget": "#message", "HX-Reswap": "innerHTML"}
     template = "refusal.html.jinja" if is_part(request) else "refused.html.jinja"
     return page(request, template, status=status, headers=headers, reason=str(error))
 
 
 def _last(services: Services, who: Identity) -> list[Standing]:
-    return services.judgements.of(who.name, last=UNDO_DEPTH)
+    hidden = services.membership.hidden_from(who.name)
+    said = services.judgements.of(who.name, last=UNDO_DEPTH)
+    return [standing for standing in said if standing.task.project not in hidden]
 
 
 def _what_was_saved(submission: Submission, receipt: Receipt) -> str:
@@ -241,3 +253,11 @@ def _gist(standing: Standing) -> str:
 
 def _address(project: str) -> str:
     return f"/label?project={quote(project, safe='')}"
+
+
+def _to_qualification(request: Request, project: str) -> Response:
+    """Lead somebody to the questions that come first, also where a script asked for a task."""
+    address = f"/qualify?project={quote(project, safe='')}"
+    if is_part(request):
+        return Response(headers={"HX-Redirect": address})
+    return RedirectResponse(address, 303)

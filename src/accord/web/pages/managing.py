@@ -25,7 +25,7 @@ KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
 def create_project(_: Lead, services: Given, name: Text, title: Text = "") -> RedirectResponse:
     """A new project with the guidelines that ship."""
     made = services.projects.create(name.strip(), title=title.strip())
-    return _to_project(made.name)
+    return to_project(made.name)
 
 
 @router.post("/lead/project/tasks")
@@ -40,17 +40,25 @@ def add_tasks(
     """Put the rows of a JSONL file up; all of them, or none where one is wrong."""
     services.projects.get(name)
     where = rows.filename or "the file"
-    found = _rows(rows.file.read(), where)
+    found = json_lines(rows.file.read(), where)
     tasks = tasks_of_rows(found, project=name, kind=kind, overlap=overlap, where=where)
     services.queue.add(tasks)
-    return _to_project(name)
+    return to_project(name)
 
 
 @router.post("/lead/project/guidelines")
-def add_guidelines(_: Lead, services: Given, name: Text, text: Text) -> RedirectResponse:
+def add_guidelines(
+    _: Lead,
+    services: Given,
+    name: Text,
+    text: Text,
+    requalify: Annotated[bool, Form()] = False,
+) -> RedirectResponse:
     """The next version, beside every task from now on."""
     services.projects.add_guidelines(name, text.replace("\r\n", "\n"))
-    return _to_project(name)
+    if requalify:
+        services.qualification.demand_again(name)
+    return to_project(name)
 
 
 @router.get("/lead/people")
@@ -92,7 +100,7 @@ def _people(
     )  # fmt: skip
 
 
-def _rows(content: bytes, where: str) -> list[dict[str, Any]]:
+def json_lines(content: bytes, where: str) -> list[dict[str, Any]]:
     """JSON objects, one a line."""
     found = []
     for number, line in enumerate(content.splitlines(), start=1):
@@ -110,5 +118,6 @@ def _rows(content: bytes, where: str) -> list[dict[str, Any]]:
     return found
 
 
-def _to_project(name: str) -> RedirectResponse:
+def to_project(name: str) -> RedirectResponse:
+    """Back to a project's page."""
     return RedirectResponse(f"/lead/project?name={quote(name, safe='')}", 303)

@@ -88,11 +88,16 @@ class Overview:
 
 
 def overview(
-    standing: Sequence[Standing], *, hourly_rate: float | None, revised: Sequence[Standing] = ()
+    standing: Sequence[Standing],
+    *,
+    hourly_rate: float | None,
+    revised: Sequence[Standing] = (),
+    qualified: Mapping[str, float] | None = None,
 ) -> Overview:
     """The figures of a project's standing judgements, oldest first.
 
     `revised` has votes that others followed after a critique: their time was spent, too.
+    `qualified` has the accuracy in the qualification round of who took one: what is usual of them.
     """
     pairs = [s for s in standing if counts(s, "pairwise")]
     # Tasks whose answer is known tell of annotators, and not of the pairs.
@@ -100,7 +105,7 @@ def overview(
     hours = sum(s.time_on_task_s or 0.0 for s in (*standing, *revised)) / 3600
     usable = len({s.task.id for s in asked})
     return Overview(
-        people=_people(standing, pairs),
+        people=_people(standing, pairs, qualified or {}),
         agreement=_agreement(asked),
         disputes=_disputes(asked, {s.task.id for s in standing if is_final(s)}),
         flagged=[s for s in standing if s.action == "flag"][::-1][:_SHOWN],
@@ -112,14 +117,16 @@ def overview(
     )
 
 
-def _people(standing: Sequence[Standing], pairs: Sequence[Standing]) -> list[Person]:
+def _people(
+    standing: Sequence[Standing], pairs: Sequence[Standing], qualified: Mapping[str, float]
+) -> list[Person]:
     by_name: dict[str, list[Standing]] = {}
     for s in standing:
         by_name.setdefault(s.annotator, []).append(s)
     names = sorted(by_name)
     left = [_left(by_name[name]) for name in names]
     odd = _suspicious(pairs)
-    alarm = _alarm([s for s in standing if _is_gold(s)])
+    gold = [s for s in standing if _is_gold(s)]
     return [
         Person(
             name=name,
@@ -130,7 +137,7 @@ def _people(standing: Sequence[Standing], pairs: Sequence[Standing]) -> list[Per
             left=shown,
             is_one_sided=leans,
             is_suspicious=name in odd,
-            has_drifted=alarm is not None and alarm.rings_at(_rights(by_name[name])) is not None,
+            has_drifted=_has_drifted(by_name[name], gold, qualified.get(name)),
         )
         for name, shown, leans in zip(names, left, one_sided(left), strict=True)
     ]
@@ -167,13 +174,16 @@ def _gold(said: Sequence[Standing]) -> Share:
     return share(int(rights.sum()), len(rights))
 
 
-def _alarm(gold: Sequence[Standing]) -> DriftAlarm | None:
-    """Against the project's mean: who falls a quarter below it should be noticed."""
+def _has_drifted(
+    said: Sequence[Standing], gold: Sequence[Standing], qualified: float | None
+) -> bool:
+    """Whether somebody fell a quarter below what is usual of him, or else in the project."""
     if not gold:
-        return None
-    usual = min(0.95, max(0.55, round(float(_rights(gold).mean()) * 20) / 20))
+        return False
+    usual = float(_rights(gold).mean()) if qualified is None else qualified
     asked = max(Counter(s.annotator for s in gold).values())
-    return _alarm_of(usual, 10 * math.ceil(asked / 10))
+    alarm = _alarm_of(min(0.95, max(0.55, round(usual * 20) / 20)), 10 * math.ceil(asked / 10))
+    return alarm.rings_at(_rights(said)) is not None
 
 
 @functools.lru_cache(maxsize=64)

@@ -273,6 +273,7 @@ function closeDialogs() {
 }
 
 outbox.start(async (tasks, said) => {
+  if ("round" in task().dataset) return location.reload(); // a whole page, and no card of one
   if (byId("judgement") && !tasks.includes(task().dataset.task)) askAhead();
   else await htmx.ajax("GET", location.pathname + location.search, { target: "#task", swap: "outerHTML" });
   tell(said);

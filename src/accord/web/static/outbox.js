@@ -88,7 +88,7 @@ async function send(entry) {
   }
   const { ok, status } = response;
   if (status >= 500 || status === 429) return { problem: "the server has a problem" };
-  if (!ok && status !== 409 && status !== 422) {
+  if (!ok && status !== 404 && status !== 409 && status !== 422) {
     return { problem: "you are signed out; sign in again in another window, then load this page again" };
   }
   const isDone = replace(keyOf(entry), ok ? null : { ...entry, refused: page.body.textContent.trim() });
