@@ -81,6 +81,8 @@ def main() -> None:
     print(f"{found.rows} rows, {found.steps} steps, {time.perf_counter() - start:.0f} s")
     print(f"ours:   accuracy {found.accuracy:.4f}, macro-F1 {found.macro_f1:.4f}")
     print(f"TF-IDF: accuracy {found.tfidf['accuracy']:.4f}, macro-F1 {found.tfidf['macro_f1']:.4f}")
+    assert found.balanced
+    print("with balance {balance:.2f}: {accuracy:.4f}, {macro_f1:.4f}".format(**found.balanced))
     toxic = found.by_label["neither"]
     print(f"toxic or not: AUROC {toxic['auroc']:.4f}")
     for name, figures in found.by_label.items():

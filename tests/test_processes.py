@@ -38,6 +38,8 @@ def data(tmp_path: Path) -> Path:
         for i in range(40)
     ]
     write_jsonl(tmp_path / "steps.jsonl", steps)
+    texts = [{"text": f"{i} {words[i % 3]}", "label": f"class {i % 3}"} for i in range(40)]
+    write_jsonl(tmp_path / "texts.jsonl", texts)
     (tmp_path / "planted.py").write_text(
         "def score(completions, **_):\n    return [len(str(c)) / 10 for c in completions]\n"
     )
@@ -52,6 +54,7 @@ STAGES = {
         "--members", "2",
     ],
     "process_reward": ["--dataset_name", "steps.jsonl", "--eval_steps", "3"],
+    "classifier": ["--dataset_name", "texts.jsonl", "--eval_steps", "3"],
     "dpo": ["--comparisons", "pairs.jsonl", "--eval_steps", "3"],
     "kto": ["--dataset_name", "pairs.jsonl", "--eval_steps", "3"],
     "grpo": [

@@ -191,5 +191,18 @@ def test_grades_are_digits() -> None:
         GradeWording(highest=10)
 
 
+def test_a_directory_a_tokenizer_and_an_encoder_are_the_same_judge(
+    model: tuple[Any, ChatEncoder], tiny_model_dir: Path
+) -> None:
+    given: list[Any] = [str(tiny_model_dir), (model[0], model[1].tokenizer), model]
+    judges = [LogProbJudge(one, device=CPU, wording=SHORT) for one in given]
+    found = [judge.compare(prompts(2), A[:2], B[:2]) for judge in judges]
+    assert found[0] == found[1] == found[2]
+    assert judges[0].name == f"{tiny_model_dir} ({SHORT.label})"
+    assert judges[1].name == f"LlamaForCausalLM ({SHORT.label})"
+    named = LogProbJudge(model, device=CPU, wording=SHORT, name="mine")
+    assert named.name == f"mine ({SHORT.label})"
+
+
 def test_nothing_to_judge(model: tuple[Any, ChatEncoder]) -> None:
     assert LogProbJudge(model, device=CPU, wording=SHORT).compare([], [], []) == []

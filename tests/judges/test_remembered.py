@@ -9,6 +9,7 @@ import pytest
 
 from accord.core.chat import ChatFailure, ChatReply
 from accord.core.types import Message
+from accord.judges import remembered
 from accord.judges.both_orders import BothOrders
 from accord.judges.endpoint_judge import EndpointDown, EndpointJudge
 from accord.judges.remembered import (
@@ -55,12 +56,12 @@ def test_a_resumed_run_asks_nothing_twice(tmp_path: Path) -> None:
 def test_another_prompt_order_column_or_judge_is_another_question(tmp_path: Path) -> None:
     judge = Counting()
     memory = Memory(tmp_path / "m.jsonl")
-    remembered = RememberedJudge(judge, memory)
+    remembering = RememberedJudge(judge, memory)
     one = prompts(2)
-    remembered.compare(one[:1], ["x"], ["y"])
-    remembered.compare(one[1:], ["x"], ["y"])
-    remembered.compare(one[:1], ["y"], ["x"])
-    remembered.compare(one[:1], ["x"], ["y"], [{"reference": "z"}])
+    remembering.compare(one[:1], ["x"], ["y"])
+    remembering.compare(one[1:], ["x"], ["y"])
+    remembering.compare(one[:1], ["y"], ["x"])
+    remembering.compare(one[:1], ["x"], ["y"], [{"reference": "z"}])
     assert len(judge.asked) == 4
     judge.name = "another"  # type: ignore[misc]
     RememberedJudge(judge, memory).compare(one[:1], ["x"], ["y"])
@@ -75,11 +76,23 @@ def test_the_same_question_in_one_call_is_asked_once(tmp_path: Path) -> None:
     assert found == [1.0] * 3 and len(judge.asked) == 1
 
 
+def test_both_orders_of_a_pair_are_asked_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remembered, "PIECE", 2)
+    judge = Counting()
+    inner = RememberedJudge(judge, Memory(tmp_path / "m"))
+    BothOrders(inner).compare(prompts(3), ["a", "bb", "ccc"], ["x", "y", "z"])
+    assert judge.asked == [
+        ("a", "x"), ("x", "a"), ("bb", "y"), ("y", "bb"), ("ccc", "z"), ("z", "ccc"),
+    ]  # fmt: skip
+
+
 def test_abstentions_are_asked_again(tmp_path: Path) -> None:
     judge = Counting()
-    remembered = RememberedJudge(judge, Memory(tmp_path / "m"))
+    remembering = RememberedJudge(judge, Memory(tmp_path / "m"))
     for _ in range(2):
-        assert math.isnan(remembered.compare(prompts(1), ["?"], ["y"])[0])
+        assert math.isnan(remembering.compare(prompts(1), ["?"], ["y"])[0])
     assert len(judge.asked) == 2
 
 

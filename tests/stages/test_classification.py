@@ -19,7 +19,7 @@ from accord.models.loading import load_tokenizer
 from accord.rewards.classifier import Classifier, ClassifierReward
 from accord.stages.classification import run as classification
 from accord.stages.classification.config import Config
-from accord.stages.classification.figures import tfidf_probabilities
+from accord.stages.classification.figures import balanced_quality, tfidf_probabilities
 
 CPU = torch.device("cpu")
 WORDS = {"rude": "said", "kind": "know", "plain": "user"}
@@ -63,7 +63,7 @@ def classes(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> A
 def test_classes_are_learned(classes: Any) -> None:
     assert classes.labels == ("kind", "plain", "rude")
     assert classes.accuracy > 0.95 and classes.macro_f1 > 0.95 and classes.auroc > 0.98
-    assert classes.tfidf["accuracy"] > 0.9
+    assert classes.tfidf["accuracy"] > 0.9 and classes.balanced["macro_f1"] > 0.95
     assert classes.measured_on == "validation"
     assert classes.by_label["rude"]["fpr_at_95_tpr"] < 0.1
     temperatures = set(classes.calibration["temperatures"].values())
@@ -206,6 +206,17 @@ def test_parquet_of_label_names(tmp_path: Path) -> None:
 def test_a_reward_model_is_no_classifier(tiny_model_dir: Path) -> None:
     with pytest.raises(ModelError, match="has no classifier.json"):
         Classifier(str(tiny_model_dir), device=CPU, max_length=64)
+
+
+def test_a_rare_class_is_named_where_that_pays() -> None:
+    """One in ten is rare; its p is known exactly and seldom above 1/2."""
+    rng = np.random.default_rng(0)
+    p = rng.choice([0.02, 0.4], size=4000, p=[0.8, 0.2])
+    given = np.stack([1 - p, p], axis=-1)
+    truth = np.eye(2)[(rng.random(4000) < p).astype(int)]
+    found = balanced_quality(given, truth, fitted_on=(given, truth))
+    assert 0 < found["balance"] < 1
+    assert found["macro_f1"] > 0.65 and found["accuracy"] < truth[:, 0].mean()
 
 
 def test_tfidf_of_labels_without_variation() -> None:

@@ -33,6 +33,7 @@ class LogProbJudge:
         device: torch.device,
         wording: PairWording = LOCAL_WORDING,
         least_mass: float = 0.0,
+        name: str | None = None,
         max_length: int | None = None,
         tokens_per_batch: int = 8192,
     ) -> None:
@@ -44,6 +45,7 @@ class LogProbJudge:
             wording: how a pair is put.
             least_mass: abstain where both options together are less likely than this: the model
                 would have said something else.
+            name: of the model, in the judge's name; None takes the directory's, or the class's.
             max_length: most tokens of a question; None takes the model's context.
             tokens_per_batch: tokens that are computed at one time; sets memory, not results.
         """
@@ -53,6 +55,7 @@ class LogProbJudge:
             model,
             wording.options,
             device=device,
+            name=name,
             max_length=max_length,
             tokens_per_batch=tokens_per_batch,
         )
@@ -93,6 +96,7 @@ class LogProbGrader:
         device: torch.device,
         wording: GradeWording | None = None,
         least_mass: float = 0.0,
+        name: str | None = None,
         max_length: int | None = None,
         tokens_per_batch: int = 8192,
     ) -> None:
@@ -103,6 +107,7 @@ class LogProbGrader:
             model,
             self.wording.options,
             device=device,
+            name=name,
             max_length=max_length,
             tokens_per_batch=tokens_per_batch,
         )

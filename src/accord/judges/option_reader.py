@@ -23,8 +23,8 @@ from accord.models.logprobs import bare_model, float32_logits, hidden_states
 from accord.models.packing import pack_prompts, packed_states, packs_rows
 from accord.rewards.batching import batches_by_length, padded
 
-LocalModel = str | Path | tuple[nn.Module, ChatEncoder]
-"""A directory or hub name, or a model that is loaded already, with its encoder."""
+LocalModel = str | Path | tuple[nn.Module, Any]
+"""A directory or hub name, or a model that is loaded already, with its tokenizer or encoder."""
 
 _DECORATION = " \n\t([{*\"'`"
 """What may stand before an option in the token that says it."""
@@ -45,6 +45,7 @@ class OptionReader:
         options: Sequence[str],
         *,
         device: torch.device,
+        name: str | None = None,
         max_length: int | None = None,
         tokens_per_batch: int = 8192,
     ) -> None:
@@ -54,6 +55,7 @@ class OptionReader:
             model: a causal LM.
             options: single letters or digits, most likely.
             device: where to compute.
+            name: of the model; None takes the directory's, or the class's.
             max_length: of a conversation in tokens; None takes the model's context.
             tokens_per_batch: tokens that are computed at one time; sets memory, not results.
 
@@ -61,12 +63,16 @@ class OptionReader:
             ModelError: no such model, or no token of it spells an option.
         """
         if isinstance(model, tuple):
-            self.model, self.encoder = model
-            self.name = type(self.model).__name__
+            self.model, tokenizer = model
+            self.name = name or type(self.model).__name__
         else:
-            self.name = str(model)
-            self.model = load_policy(str(model), device=device)
-            self.encoder = ChatEncoder(load_tokenizer(str(model)))
+            self.name = name or str(model)
+            self.model, tokenizer = (
+                load_policy(str(model), device=device),
+                load_tokenizer(str(model)),
+            )
+        is_encoder = isinstance(tokenizer, ChatEncoder)
+        self.encoder = tokenizer if is_encoder else ChatEncoder(tokenizer)
         self.device = device
         self.tokens_per_batch = tokens_per_batch
         base: Any = bare_model(self.model)

@@ -177,9 +177,13 @@ def _recalled(
     keys = [hash_json([*prefix, *map(_plain, item)]) for item in items]
     new = {key: item for key, item in zip(keys, items, strict=True) if key not in of.memory}
     of.hits += sum(key in of.memory for key in keys)
+    # Both orders of a pair in one piece: a judge may read what they share once.
+    first: dict[str, int] = {}
+    turn = {k: first.setdefault(hash_json(_plain(item[0])), len(first)) for k, item in new.items()}
+    unknown = sorted(new, key=turn.__getitem__)
     found: dict[str, float] = {}
-    for start in range(0, len(new), PIECE):
-        piece = list(new)[start : start + PIECE]
+    for start in range(0, len(unknown), PIECE):
+        piece = unknown[start : start + PIECE]
         said = dict(zip(piece, ask([new[key] for key in piece]), strict=True))
         of.memory.add({key: value for key, value in said.items() if not math.isnan(value)})
         found |= said

@@ -12,6 +12,7 @@ from torch import Tensor
 from accord.annotation.calibration import Floats, calibration_error, reliability
 from accord.annotation.classification import (
     Bools,
+    Integers,
     auroc,
     fpr_at_tpr,
     macro_f1,
@@ -84,6 +85,40 @@ def quality(given: Floats, targets: Floats, *, exclusive: bool) -> dict[str, flo
         "accuracy": accuracy,
         "macro_f1": f1,
         "auroc": float(np.mean(known)) if known else float("nan"),
+    }
+
+
+def balanced_quality(
+    given: Floats, targets: Floats, *, fitted_on: tuple[Floats, Floats]
+) -> dict[str, float]:
+    """Accuracy and macro F1 where rare classes are named more readily than by their probability.
+
+    The class with the highest p / (its share of the rows)^balance is named. 0 names the likeliest,
+    1 takes all classes to be equally common; the balance is the one with the best macro F1 on the
+    rows that it is fitted on.
+
+    Args:
+        given: (N, K) probabilities of classes that exclude each other.
+        targets: (N, K).
+        fitted_on: probabilities and targets of other rows.
+    """
+    known, wanted = fitted_on
+    shares = np.maximum(wanted.mean(0), 1 / len(wanted))
+    count = targets.shape[1]
+
+    def named(probabilities: Floats, balance: float) -> Integers:
+        found: Integers = (probabilities / shares**balance).argmax(-1)
+        return found
+
+    best = max(
+        np.linspace(0, 1, 21).tolist(),
+        key=lambda b: macro_f1(named(known, b), wanted.argmax(-1), classes=count),
+    )
+    said, truth = named(given, best), targets.argmax(-1)
+    return {
+        "balance": best,
+        "accuracy": float((said == truth).mean()),
+        "macro_f1": macro_f1(said, truth, classes=count),
     }
 
 

@@ -32,7 +32,12 @@ from accord.models.lora import adapted
 from accord.models.sharding import whole
 from accord.objectives.classification import label_loss
 from accord.stages.classification.config import Config
-from accord.stages.classification.figures import figures, quality, tfidf_probabilities
+from accord.stages.classification.figures import (
+    balanced_quality,
+    figures,
+    quality,
+    tfidf_probabilities,
+)
 from accord.training.batches import collate, micro_batches
 from accord.training.fitting import fit_to_minimum
 
@@ -45,8 +50,9 @@ class Result:
     "validation" rows whose loss picked the weights and the temperatures. `accuracy` is over rows
     where labels exclude each other, else over all labels; `macro_f1` and `auroc` are means over
     labels. `by_label` has each one's area and the share of negatives that are called positive where
-    95% of the positives are found; `subgroups` the areas by term. `tfidf` has accuracy, macro F1
-    and AUROC of logistic regression on words, from the same rows.
+    95% of the positives are found; `subgroups` the areas by term. `balanced` is of classes that
+    exclude each other, where rare ones are named more readily, as suits macro F1. `tfidf` has
+    accuracy, macro F1 and AUROC of logistic regression on words, from the same rows.
     """
 
     model: Path
@@ -56,6 +62,7 @@ class Result:
     macro_f1: float
     auroc: float
     by_label: dict[str, dict[str, float]]
+    balanced: dict[str, float] | None
     subgroups: dict[str, dict[str, dict[str, float]]]
     calibration: dict[str, Any]
     tfidf: dict[str, float]
@@ -100,8 +107,8 @@ def run(config: Config, run_dir: RunDir) -> Result:
     longest = within_context(config.max_length, fresh.config)
     train, validation, test = (_encode(rows, form, encoder, longest) for rows in sides)
     model, steps = _fit(adapted(fresh, config), train, validation, form, encoder, config, run_dir)
-    form = _calibrated(form, _all_logits(model, validation, encoder, config), validation.targets)
-    logits = _all_logits(model, test, encoder, config)
+    chosen_by, logits = (_all_logits(model, side, encoder, config) for side in (validation, test))
+    form = _calibrated(form, chosen_by, validation.targets)
     save_scored_model(
         model,
         tokenizer,
@@ -117,6 +124,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
         model=run_dir.model_path,
         measured_on="test" if config.test_dataset_name else "validation",
         labels=names,
+        balanced=_balanced(form, chosen_by, validation.targets, logits, test.targets),
         **figures(logits, wanted, form, test_texts, config.subgroup_terms),
         tfidf=quality(plain, wanted, exclusive=form.exclusive),
         heldout_loss=label_loss(logits, test.targets, exclusive=form.exclusive).loss.item(),
@@ -218,6 +226,16 @@ def _all_logits(model: nn.Module, data: Labelled, encoder: ChatEncoder, config: 
     for piece in micro_batches(everything, data.lengths, token_budget=budget):
         found[piece] = _logits(model, data, piece, encoder, config).cpu()
     return processes.summed_tensor(found)
+
+
+def _balanced(
+    form: ClassifierFormat, chosen_by: Tensor, labels: Tensor, logits: Tensor, targets: Tensor
+) -> dict[str, float] | None:
+    if not form.exclusive:
+        return None
+    known, given = (form.probabilities(z.double()).numpy() for z in (chosen_by, logits))
+    fitted_on = (known, labels.double().numpy())
+    return balanced_quality(given, targets.double().numpy(), fitted_on=fitted_on)
 
 
 def _calibrated(form: ClassifierFormat, logits: Tensor, targets: Tensor) -> ClassifierFormat:
