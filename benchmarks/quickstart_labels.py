@@ -41,14 +41,13 @@ MAX_LENGTH = 160
 
 def pairs_of(run: Path, names: Sequence[str]) -> tuple[list[Pair], Any]:
     """Pairs on which the scorer has an opinion, and whether a is the better."""
-    rows = [
-        json.loads(line)
-        for name in names
-        for line in (run / "preferences" / f"{name}.jsonl").read_text().splitlines()
-    ]
-    rows = [row for row in rows if "required" in row]
-    columns = {key: [row[key] for row in rows] for key in ("kind", "required", "answer")}
-    columns["distractors"] = [row["distractors"] for row in rows]
+    known = {json.dumps(row["prompt"]): row for row in _rows(run / "sample/prompts-train.jsonl")}
+    rows = [row for name in names for row in _rows(run / f"preferences/{name}.jsonl")]
+    # What the scorer reads stands beside the prompts, not beside the sample set's own pairs.
+    columns = {
+        key: [known[json.dumps(row["prompt"])][key] for row in rows]
+        for key in ("kind", "required", "answer", "distractors")
+    }
     prompts = [row["prompt"] for row in rows]
     scores = [
         np.array(quality([row[side] for row in rows], prompts, **columns))
@@ -61,6 +60,10 @@ def pairs_of(run: Path, names: Sequence[str]) -> tuple[list[Pair], Any]:
             pairs.append(Pair(PromptRow(tuple(row["prompt"]), {}), *sorted(sides)))
             is_a.append((gap > 0) == (pairs[-1].response_a == sides[0]))
     return pairs, np.array(is_a, dtype=float)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def train(pairs: Sequence[Pair], p_a: Any, run: Path, path: Path, **values: Any) -> LearnedReward:
