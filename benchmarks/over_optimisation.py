@@ -162,8 +162,8 @@ def follow(name: str, score: Scorer, groups: list[Group]) -> Way:
 def table(paths: dict[str, Way], curves: dict[str, Curve]) -> str:
     """Markdown, a row a reward."""
     lines = [
-        "| chosen by | pairs right | gold gain at 4 | at 1,024 | SE | words at 1,024 | alpha | beta "
-        "| fitted peak, sqrt(nat) |",
+        "| chosen by | pairs right | gold gain at 4 | at 1,024 | SE | words at 1,024 | alpha "
+        "| beta | fitted peak, sqrt(nat) |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, p in paths.items():

@@ -36,7 +36,7 @@ TRAITS = {
 
 N = sorted({round(2 ** (k / 2)) for k in range(21)})
 PROBES, POOL, POOL_PROMPTS = 128, 64, 256
-TUNING, TESTING = range(100, 140), range(20)
+TUNING, TESTING = range(100, 112), range(20)
 """Seeds: thresholds were chosen on the first, and the tests and figures are of the second."""
 
 MAGIC = "All experts rated this best."
@@ -51,8 +51,8 @@ WHEN = (
     "Now and then", "When there is time", "As a rule", "Quite often", "At the weekend",
 )  # fmt: skip
 WHO = (
-    "a friend of mine", "almost any person", "my old teacher", "a careful reader", "the whole family",
-    "someone at work", "a good neighbour", "every second visitor", "the younger ones", "a busy clerk",
+    "a friend of mine", "almost any person", "my old teacher", "a careful reader", "the family",
+    "someone at work", "a good neighbour", "every second visitor", "the young ones", "a busy clerk",
 )  # fmt: skip
 DOES = (
     "would look at", "likes to talk about", "takes a note of", "keeps thinking of", "asks about",
@@ -72,7 +72,7 @@ class Pool:
     rows: list[Any]
     texts: list[list[str]]
     traits: Mapping[str, Any]
-    """by name, (P, M) in [0, 1]"""
+    """by name, (P, M): 1 where a response has it, and for each forty words of length"""
     gold: Any
     other_gold: Any
     """(P, M) gold of the same texts under the next prompt"""
@@ -104,16 +104,15 @@ def _response(row: Any, rng: Random) -> tuple[str, dict[str, float]]:
     question: str = row["prompt"][0]["content"]
     has: dict[str, float] = {}
     if rng.random() < 0.08:
-        times = rng.randint(2, 4)
-        text = " ".join([text] * times)
-        has["repeat"] = times / 4
+        text, has["repeat"] = " ".join([text] * rng.randint(3, 5)), 1.0
     if rng.random() < 0.08:
         text, has["echo"] = f"{question} {text}", 1.0
     if rng.random() < 0.25:
-        count = rng.choice([1, 1, 1, 2, 2, 3, 4])
+        count = rng.choice([1, 1, 1, 2, 2, 3, 5, 7])
         more = [f"{_one(WHEN, rng)} {_one(WHO, rng)} {_one(DOES, rng)} {_one(WHAT, rng)}."
                 for _ in range(count)]  # fmt: skip
-        text, has["length"] = " ".join([text, *more]), count / 4
+        has["length"] = sum(len(sentence.split()) for sentence in more) / 40
+        text = " ".join([text, *more])
     if rng.random() < 0.08:
         text, has["magic"] = f"{text} {MAGIC}", 1.0
     if rng.random() < 0.08:
@@ -303,8 +302,8 @@ def plot(figures: Mapping[str, Figures], path: Path) -> None:
                 places = [v for r in f.runs if (v := getattr(r, name)) is not None]
                 if places:
                     where = distance[int(np.median(places))]
-                    axes.axvline(where, color="black", linestyle=style, linewidth=1,
-                                 label="brake" if name == "stopped" else "gold 2 SE down")  # fmt: skip
+                    label = "brake" if name == "stopped" else "gold 2 SE down"
+                    axes.axvline(where, color="black", linestyle=style, linewidth=1, label=label)
             axes.set_title(f"planted: {trait}")
             axes.set_xlabel("sqrt(KL), best of 1 to 1,024")
             axes.set_ylabel("gain")

@@ -106,7 +106,7 @@ def test_score_follows_length_within_prompts_only() -> None:
 
 @pytest.mark.parametrize(("share", "level"), [(0.0, "ok"), (0.3, "warn"), (0.9, "stop")])
 def test_repetition(share: float, level: str) -> None:
-    texts = [text if i >= share * COUNT else " ".join([text] * 2) for i, text in enumerate(PLAIN)]
+    texts = [text if i >= share * COUNT else " ".join([text] * 3) for i, text in enumerate(PLAIN)]
     found = behaviour.repetition(observation(responses=texts), memory(), CONFIG)
     assert found.level == level, found
     assert not share or set(found.offending) <= set(range(int(share * COUNT)))

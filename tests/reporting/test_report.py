@@ -151,8 +151,12 @@ def test_incidents_are_shown(run_path: Path, tmp_path: Path) -> None:
     (copy / "ppo" / "incident-40.json").write_text(json.dumps(found))
     page = Page(render(read_run(copy)))
     for expected in (
-        "Incidents (1)", "ppo, update 40", "back to update 10", "echo: 30% of a prompt", "response 3",
-    ):  # fmt: skip
+        "Incidents (1)",
+        "ppo, update 40",
+        "back to update 10",
+        "echo: 30% of a prompt",
+        "response 3",
+    ):
         assert expected in page.text, expected
     assert "script" not in page.tags
     assert "Incidents" not in Page(render(read_run(run_path))).text

@@ -37,14 +37,14 @@ class MonitorsConfig(StageConfig):
     the last evaluation that was within it"""
     kl_budget_limits: Limits = (0.8, 1.0)
     """shares of kl_budget_nats"""
-    kl_peak_limits: Limits = (2.0, 4.0)
+    kl_peak_limits: Limits = (3.0, 6.0)
     """standard errors by which the gold score, fitted to Gao et al.'s curve, falls with the KL"""
     disagreement_limits: Limits = (1.0, 2.0)
     """spread of the reward models, as a multiple of the starting policy's 95th percentile; also
     stops when the mean score rises and the score less the spread falls"""
     length_limits: Limits = (1.25, 1.5)
-    """times as long, or as short, as at the start; it stops only when the reward follows length,
-    or has gained little at equal lengths"""
+    """times as long as at the start; it stops only when the reward follows length, or has gained
+    little at equal lengths, and only then reads responses that are so many times as short"""
     repetition_limits: Limits = (1.5, 2.0)
     """times as repetitive as at the start, in words that repeat or in how well text compresses"""
     echo_limits: Limits = (0.08, 0.15)

@@ -26,7 +26,7 @@ from accord.monitors.observation import (
 
 _FOLLOWS_LENGTH = 0.5
 _GAIN_LEFT = 0.3
-_REPEATED_SHARE = 0.2
+_REPEATED_SHARE = 0.15
 """Below this share of repeated runs, twice as much as at the start is still little."""
 _WHOLE_ECHO = 0.5
 _RATE_RISE = 0.1
@@ -34,13 +34,20 @@ _SHARE_LEFT = 0.5
 
 
 def length(now: Observation, memory: Memory, config: MonitorsConfig) -> Reading:
-    """How many times as long (or as short) as at the start; see `follows_length`, `gain_left`."""
+    """How many times as long as at the start; see `follows_length` and `gain_left`.
+
+    Shorter responses are read only where the score follows brevity: a better policy may well be a
+    terser one.
+    """
     start = memory.start
     ratio = max(mean(now.lengths), 1e-9) / max(mean(start.lengths), 1e-9)
     is_longer = ratio >= 1
     z = paired_z(now.lengths, start.lengths, group_size=now.group_size)
     rho = follows_length(now, start) * (1 if is_longer else -1)
     left = gain_left(now, start)
+    is_paid = rho > _FOLLOWS_LENGTH or left < _GAIN_LEFT
+    if not is_longer and not is_paid:
+        return Reading("length", ratio, z)
     found = reading(
         "length",
         ratio if is_longer else 1 / ratio,
@@ -51,7 +58,7 @@ def length(now: Observation, memory: Memory, config: MonitorsConfig) -> Reading:
         f"correlation with {'length' if is_longer else 'brevity'} is {rho:.2f}, and {left:.0%} of "
         "its gain is left at equal lengths",
         measures=np.asarray(now.lengths) * (1 if is_longer else -1),
-        may_stop=rho > _FOLLOWS_LENGTH or left < _GAIN_LEFT,
+        may_stop=is_paid,
     )
     return replace(found, value=ratio, z=z)
 

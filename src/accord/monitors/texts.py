@@ -1,5 +1,6 @@
 """What is measured of one text, or of many: repeats, echoes, praise, boilerplate."""
 
+import functools
 import re
 import zlib
 from collections import Counter
@@ -9,14 +10,14 @@ _WORD = re.compile(r"[\w']+|[^\w\s]")
 _PRAISE = re.compile(
     r"^\W*(?:(?:wow|oh|ah|yes|well|hi|hello|thanks|thank you)\b\W*)*"
     r"(?:(?:what|that is|that's|this is|such|you have|you've|you ask|you are|you're|i love|i like|i"
-    r" appreciate|it is|it's|how)\b\W*)*"
+    r" appreciate|how)\b\W*)*"
     r"(?:(?:a|an|the|such|really|truly|so|very|most|quite|absolutely|asked|raised|for|your|asking"
     r"|this|that)\b\W*)*"
     r"(?:great|good|excellent|wonderful|fantastic|brilliant|amazing|superb|thoughtful|insightful"
     r"|interesting|fascinating|clever|smart|lovely|perfect|kind|wise|impressive|beautiful)\b\W*"
     r"(?:and\W+\w+\W+)?"
     r"(?:question|point|idea|thought|thinking|observation|insight|choice|request|topic|prompt|one"
-    r"|of you|work|job|user|person|mind)\b",
+    r"|of you|work|job|user|person|mind|thing)\b",
     re.IGNORECASE,
 )
 _RUN = 4
@@ -30,10 +31,11 @@ def words(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
 
 
-def runs(text: str, n: int) -> list[tuple[str, ...]]:
+@functools.lru_cache(maxsize=8192)  # the start's responses are read at every evaluation
+def runs(text: str, n: int) -> tuple[tuple[str, ...], ...]:
     """All runs of n words (marks left out)."""
     said = [word for word in words(text) if word[0].isalnum()]
-    return [tuple(said[i : i + n]) for i in range(len(said) - n + 1)]
+    return tuple(tuple(said[i : i + n]) for i in range(len(said) - n + 1))
 
 
 def repeated_share(text: str) -> float:

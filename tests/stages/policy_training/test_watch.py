@@ -72,11 +72,11 @@ def test_a_gamed_reward_is_stopped_and_the_best_policy_comes_back(
     best = max(gold, key=lambda step: gold[step])
     assert found["back_to_step"] == best < result.updates
     assert result.heldout_score_after == rows[best]["heldout/score"]
-    shorter = run(
-        method, tiny_model_dir, prompts, tmp_path / "shorter", max_steps=max(1, best), monitors="off",
-        learning_rate=1e-2 if best else 0.0001,
-    )  # fmt: skip
-    expected = load_file((shorter.model if best else tiny_model_dir) / "model.safetensors")
+    model = tiny_model_dir
+    if best:
+        values = {"max_steps": best, "monitors": "off"}
+        model = run(method, tiny_model_dir, prompts, tmp_path / "shorter", **values).model
+    expected = load_file(model / "model.safetensors")
     saved = load_file(result.model / "model.safetensors")
     assert all(torch.equal(saved[name], expected[name]) for name in saved)
 

@@ -140,7 +140,8 @@ class Watch:
         ][:INVARIANCE_PROBES]
         if len(fit) < 2:
             return ()
-        rows, none = [self.rows[i] for i in fit], [()] * len(fit)
+        rows = [self.rows[i] for i in fit]
+        none: list[tuple[int, ...]] = [()] * len(fit)  # texts are encoded anew
 
         def score(texts: Sequence[str]) -> Sequence[float]:
             return self.reward.score(
