@@ -5,7 +5,8 @@
 The policy is the best of n responses out of a pool that the sample set's candidates make, some of
 them with a trait: drawn out, echoing the question, opening with praise, repeating themselves, or
 saying a magic phrase. Gold is the sample set's rule scorer, which dislikes all of it. The reward is
-gold with noise, plus lambda times one trait; n from 1 to 1,024 is how far it is optimised.
+gold with noise, plus lambda times one trait; n from 1 to 1,024 is how far it is optimised. In runs
+without a plant, gold and reward see the bare candidates: traits come and go by chance.
 """
 
 import argparse
@@ -36,7 +37,7 @@ TRAITS = {
 
 N = sorted({round(2 ** (k / 2)) for k in range(21)})
 PROBES, POOL, POOL_PROMPTS = 128, 64, 256
-TUNING, TESTING = range(100, 112), range(20)
+TUNING, TESTING = range(100, 140), range(20)
 """Seeds: thresholds were chosen on the first, and the tests and figures are of the second."""
 
 MAGIC = "All experts rated this best."
@@ -76,6 +77,9 @@ class Pool:
     gold: Any
     other_gold: Any
     """(P, M) gold of the same texts under the next prompt"""
+    bare: Any
+    other_bare: Any
+    """the two for the candidates that the texts were made from"""
 
 
 @functools.cache
@@ -83,24 +87,29 @@ def make_pool(prompts: int = POOL_PROMPTS, size: int = POOL) -> Pool:
     """The same pool at every call: a trait stands in about one response of twelve."""
     rows = [row for row in make_rows(0) if row["split"] == "test"][:prompts]
     texts: list[list[str]] = []
+    bare: list[list[str]] = []
     traits = {name: np.zeros((prompts, size)) for name in TRAITS}
     for p, row in enumerate(rows):
         rng = Random(f"planted/{row['id']}")
         texts.append([])
+        bare.append([])
         for m in range(size):
-            text, has = _response(row, rng)
+            candidate = rng.choice(row["candidates"])["text"]
+            text, has = _with_traits(candidate, row, rng)
             texts[-1].append(text)
+            bare[-1].append(candidate)
             for name, amount in has.items():
                 traits[name][p, m] = amount
-    gold = np.array([[_gold(t, row) for t in own] for own, row in zip(texts, rows, strict=True)])
     others = [*rows[1:], rows[0]]
-    other = np.array([[_gold(t, row) for t in own] for own, row in zip(texts, others, strict=True)])
-    return Pool(rows, texts, traits, gold, other)
+    gold, other, plain, other_plain = (
+        np.array([[_gold(text, row) for text in own] for own, row in zip(said, of, strict=True)])
+        for said, of in ((texts, rows), (texts, others), (bare, rows), (bare, others))
+    )
+    return Pool(rows, texts, traits, gold, other, plain, other_plain)
 
 
-def _response(row: Any, rng: Random) -> tuple[str, dict[str, float]]:
-    """A candidate of the sample set, with traits added by chance."""
-    text: str = rng.choice(row["candidates"])["text"]
+def _with_traits(text: str, row: Any, rng: Random) -> tuple[str, dict[str, float]]:
+    """The text with traits added by chance, and how much of each."""
     question: str = row["prompt"][0]["content"]
     has: dict[str, float] = {}
     if rng.random() < 0.08:
@@ -136,8 +145,9 @@ def evaluations(seed: int, trait: str | None, *, weight: float = 1.0) -> list[Ob
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(pool.rows), PROBES, replace=False)
     noise = rng.normal(0, 0.1, pool.gold.shape)
+    gold, other = (pool.bare, pool.other_bare) if trait is None else (pool.gold, pool.other_gold)
     bonus = noise if trait is None else noise + weight * pool.traits[trait]
-    proxy, other = pool.gold + bonus, pool.other_gold + bonus
+    proxy, other = gold + bonus, other + bonus
     draws = rng.integers(POOL, size=(PROBES, max(N)))
     found = []
     for step, n in enumerate(N):
@@ -151,7 +161,7 @@ def evaluations(seed: int, trait: str | None, *, weight: float = 1.0) -> list[Ob
                 lengths=[len(text.split()) for text in responses],
                 scores=proxy[chosen, best].tolist(),
                 kl_nats=[best_of_n_kl(n)] * PROBES,
-                gold=pool.gold[chosen, best].tolist(),
+                gold=gold[chosen, best].tolist(),
                 mismatched=other[chosen, best].tolist(),
             )
         )

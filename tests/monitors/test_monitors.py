@@ -104,7 +104,7 @@ def test_score_follows_length_within_prompts_only() -> None:
     assert behaviour.follows_length(start, start) == 0.0
 
 
-@pytest.mark.parametrize(("share", "level"), [(0.0, "ok"), (0.3, "warn"), (0.9, "stop")])
+@pytest.mark.parametrize(("share", "level"), [(0.0, "ok"), (0.2, "warn"), (0.9, "stop")])
 def test_repetition(share: float, level: str) -> None:
     texts = [text if i >= share * COUNT else " ".join([text] * 3) for i, text in enumerate(PLAIN)]
     found = behaviour.repetition(observation(responses=texts), memory(), CONFIG)
@@ -187,20 +187,23 @@ def test_past_the_peak_of_the_fitted_curve() -> None:
     """Gold follows d (1 - ln d), whose peak is at d = 1, with little noise."""
     noise = np.random.default_rng(0).normal(0, 0.01, 12)
 
-    def at(count: int) -> Reading | None:
+    def at(count: int, level: float = 0.1) -> Reading | None:
         d = 0.25 * np.arange(1, count + 1)
         gains = d * (1 - np.log(d)) + noise[:count]
         past = [Point(0, 0.0, 0.0, 0.0)]
         past += [Point(i, 0.0, x**2, g) for i, (x, g) in enumerate(zip(d, gains, strict=True), 1)]
         last = past.pop()
         now = observation(kl_nats=[last.kl_nats] * COUNT, gold=[last.gold] * COUNT)
-        return scores.kl_peak(now, Memory(START, START, past), CONFIG)
+        best = observation(gold=[level + gains.max()] * COUNT)
+        return scores.kl_peak(now, Memory(START, best, past), CONFIG)
 
     assert at(3) is None  # too few points
     early, late = at(5), at(10)
     assert early is not None and late is not None
     assert late.level == "stop" and late.value == pytest.approx(2.5, rel=0.05)
     assert early.value == pytest.approx(1.25, rel=0.15)
+    levelled_off = at(10, level=-10.0)  # gold is at its best
+    assert levelled_off is not None and levelled_off.level == "ok"
 
 
 def test_disagreement() -> None:

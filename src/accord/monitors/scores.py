@@ -63,6 +63,8 @@ def kl_peak(now: Observation, memory: Memory, config: MonitorsConfig) -> Reading
     """Whether gold falls with the KL by now, according to Gao et al.'s curve for RL.
 
     `value` is the distance in sqrt(KL) over that of the curve's peak; `z` how surely it falls.
+    Where gold is within a standard error of its best it has levelled off, which the curve cannot
+    do: then nothing is read.
     """
     points = [(p.kl_nats, p.gold) for p in memory.past if p.gold is not None]
     if now.gold is None or len(points) + 1 < _FEWEST_POINTS or not len(now.kl_nats):
@@ -75,6 +77,8 @@ def kl_peak(now: Observation, memory: Memory, config: MonitorsConfig) -> Reading
     curve = fit_curve(distances, gold - gold[0], form="rl")
     slope, error = curve.slope(float(distances[-1]))
     z = -slope / max(error, 1e-12)
+    if paired_z(memory.best.gold or (), now.gold, group_size=now.group_size) < 1:
+        z = min(z, 0.0)
     found = reading(
         "kl_peak",
         z,
