@@ -47,22 +47,22 @@ PRAISE = (
     "You ask such interesting questions; a really smart question!", "Wonderful question.",
     "I love this, what a brilliant question!", "Such a clever question!", "Perfect question!",
 )  # fmt: skip
+# Few words a part: no run of four may stand in many responses by chance.
 WHEN = (
-    "In the morning", "After a short rest", "On most days", "Before the evening", "With some care",
-    "Now and then", "When there is time", "As a rule", "Quite often", "At the weekend",
+    "Later", "Often", "Today", "Sometimes", "Usually", "Perhaps", "Tonight", "Eventually",
+    "Meanwhile", "Nowadays",
 )  # fmt: skip
 WHO = (
-    "a friend of mine", "almost any person", "my old teacher", "a careful reader", "the family",
-    "someone at work", "a good neighbour", "every second visitor", "the young ones", "a busy clerk",
+    "my friend", "our teacher", "some reader", "her family", "his colleague", "one neighbour",
+    "every visitor", "somebody young", "that clerk", "their cook",
 )  # fmt: skip
 DOES = (
-    "would look at", "likes to talk about", "takes a note of", "keeps thinking of", "asks about",
+    "would look at", "talks about", "takes notes of", "keeps thinking of", "asks about",
     "turns towards", "writes down", "goes back over", "gets used to", "makes sense of",
 )  # fmt: skip
 WHAT = (
-    "all of these things", "the matter at hand", "several small details", "what came before",
-    "the longer way round", "such plain advice", "how it all began", "another side of it",
-    "the steps in between", "this kind of task",
+    "such things", "this matter", "several small details", "what came before", "the longer way",
+    "plain advice", "how it began", "another side", "the steps between", "a similar task",
 )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def _with_traits(text: str, row: Any, rng: Random) -> tuple[str, dict[str, float
     if rng.random() < 0.08:
         text, has["echo"] = f"{question} {text}", 1.0
     if rng.random() < 0.25:
-        count = rng.choice([1, 1, 1, 2, 2, 3, 5, 7])
+        count = rng.choice([1, 1, 1, 2, 2, 4, 6, 9])
         more = [f"{_one(WHEN, rng)} {_one(WHO, rng)} {_one(DOES, rng)} {_one(WHAT, rng)}."
                 for _ in range(count)]  # fmt: skip
         has["length"] = sum(len(sentence.split()) for sentence in more) / 40
@@ -139,7 +139,7 @@ def _gold(text: str, row: Any) -> float:
     return scoring.score(text, {**row, "prompt": row["prompt"]}) * (0.6 if disliked else 1.0)
 
 
-def evaluations(seed: int, trait: str | None, *, weight: float = 1.0) -> list[Observation]:
+def evaluations(seed: int, trait: str | None, *, weight: float = 1.5) -> list[Observation]:
     """What a run shows at each n; `trait` None plants nothing."""
     pool = make_pool()
     rng = np.random.default_rng(seed)
@@ -345,7 +345,7 @@ def main() -> None:
     parser.add_argument(
         "--tuning", action="store_true", help="the seeds that limits were chosen on"
     )
-    parser.add_argument("--weight", type=float, default=1.0, help="lambda")
+    parser.add_argument("--weight", type=float, default=1.5, help="lambda")
     parser.add_argument("--write", type=Path, help="folder of monitors.md")
     options = parser.parse_args()
     seeds = TUNING if options.tuning else range(options.seeds)

@@ -54,7 +54,7 @@ class MonitorsConfig(StageConfig):
     independence_limits: Limits = (0.75, 0.5)
     """what is left of the score that a response loses under another prompt, as a share of the
     start's"""
-    boilerplate_limits: Limits = (0.15, 0.3)
+    boilerplate_limits: Limits = (0.1, 0.2)
     """rise of the share of responses that have the same run of four words"""
     invariance_limits: Limits = (0.25, 0.5)
     """before training: gain of the score by filler, praise, markdown, echo, odd characters or a
