@@ -71,13 +71,13 @@ def follows_length(now: Observation, start: Observation) -> float:
     """
 
     def within(ours: Sequence[float], before: Sequence[float]) -> npt.NDArray[np.float64]:
-        both = np.concatenate(
-            [np.reshape(v, (-1, now.group_size)) for v in (ours, before)], axis=1
-        ).astype(np.float64)
-        return (both - both.mean(axis=1, keepdims=True)).ravel()
+        prompts = [np.reshape(v, (-1, now.group_size)) for v in (ours, before)]
+        both = np.concatenate(prompts, axis=1).astype(np.float64)
+        deviations: npt.NDArray[np.float64] = (both - both.mean(axis=1, keepdims=True)).ravel()
+        return deviations.round(9)  # equal numbers are to share a rank
 
-    scores = rankdata(within(now.scores, start.scores).round(9))
-    lengths = rankdata(within(now.lengths, start.lengths).round(9))
+    scores = rankdata(within(now.scores, start.scores))
+    lengths = rankdata(within(now.lengths, start.lengths))
     spread = float(scores.std() * lengths.std())
     together = float(np.mean((scores - scores.mean()) * (lengths - lengths.mean())))
     return together / spread if spread > 0 else 0.0

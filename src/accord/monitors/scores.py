@@ -27,8 +27,8 @@ def gold_gap(now: Observation, memory: Memory, config: MonitorsConfig) -> Readin
     if now.gold is None or memory.best.gold is None:
         return None
     best = memory.best
-    gap = np.asarray(best.gold) - np.asarray(now.gold)
-    z = paired_z(best.gold, now.gold, group_size=now.group_size)
+    gap = np.asarray(memory.best.gold) - np.asarray(now.gold)
+    z = paired_z(memory.best.gold, now.gold, group_size=now.group_size)
     rises = mean(now.scores) >= mean(best.scores)
     found = reading(
         "gold_gap",

@@ -97,7 +97,9 @@ class Watch:
         batch, logprobs = rollout_grid(rollouts, policy)
         reference = policy.reference_logprobs(batch)
         kl = ((logprobs - reference) * batch.target_mask).sum(1)
-        gold = self.gold and score_rollouts(self.gold, self.rows, rollouts, encoder).values
+        gold = None
+        if self.gold is not None:
+            gold = list(score_rollouts(self.gold, self.rows, rollouts, encoder).values)
         return Observation(
             step=self.progress.done,
             prompts=[_text(row) for row in self.rows],
@@ -108,7 +110,7 @@ class Watch:
             # What the sampler gave each token it drew is an unbiased estimate of its entropy.
             entropies=[-sum(r.old_logprobs) / len(r.old_logprobs) for r in rollouts],
             finished=[rollout.finished for rollout in rollouts],
-            gold=None if gold is None else list(gold),
+            gold=gold,
             spreads=None if scores.spread is None else list(scores.spread),
             mismatched=self._mismatched(rollouts),
         )
