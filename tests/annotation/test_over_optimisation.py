@@ -62,6 +62,7 @@ def test_curves_that_only_rise_or_fall() -> None:
         ([1.0, 2.0], [1.0, 2.0], "three points"),
         ([1.0, 2.0, 3.0], [1.0, 2.0], "three points"),
         ([-1.0, 2.0, 3.0], [1.0, 2.0, 3.0], "square roots"),
+        ([math.nan, 2.0, 3.0], [1.0, 2.0, 3.0], "square roots"),
         ([0.0, 2.0, 2.0], [0.0, 2.0, 2.1], "two different"),
     ],
 )
@@ -85,6 +86,7 @@ def test_weights_of_the_best_of_two_by_hand() -> None:
     assert best_of_n_weights([3.0, 9.0, 5.0], 2) == pytest.approx([1 / 9, 5 / 9, 3 / 9])
     assert best_of_n_weights([3.0, 9.0, 9.0], 2) == pytest.approx([1 / 9, 4 / 9, 4 / 9])
     assert kl_of_weights([1 / 3] * 3) == pytest.approx(0.0)
+    assert all(kl_of_weights([1 / m] * m) >= 0 for m in range(1, 50))
     assert kl_of_weights([0.0, 1.0, 0.0]) == pytest.approx(math.log(3))
 
 

@@ -112,7 +112,7 @@ def kl_of_weights(weights: npt.ArrayLike) -> float:
     """KL in nats of a choice among N responses to one that takes each alike; at most ln N."""
     w = np.asarray(weights, dtype=np.float64)
     held = w[w > 0]
-    return float((held * np.log(held * len(w))).sum())
+    return max(0.0, float((held * np.log(held * len(w))).sum()))  # rounding may go below
 
 
 def _basis(form: Form, d: Floats) -> Floats:
@@ -123,6 +123,6 @@ def _basis(form: Form, d: Floats) -> Floats:
 
 def _checked(distances: npt.ArrayLike) -> Floats:
     d = np.asarray(distances, dtype=np.float64)
-    if (d < 0).any():
+    if not (d >= 0).all():
         raise ValueError(f"distances are square roots, got {d.min()}")
     return d
