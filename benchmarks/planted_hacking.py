@@ -215,9 +215,13 @@ def watch(
 # Figures -----------------------------------------------------------------------------------------
 
 
-def statistic(found: Outcome, monitor: str, *, until: int | None) -> float:
-    """The highest value that a monitor read, before the place `until`."""
-    return max(r.value for place in found.readings[:until] for r in place if r.name == monitor)
+ROC_AT = 2
+"""Draws at which monitors are compared by ROC: later they all tell planted runs from others."""
+
+
+def statistic(found: Outcome, monitor: str) -> float:
+    """What a monitor read when the policy was the best of `ROC_AT`."""
+    return next(r.value for r in found.readings[N.index(ROC_AT)] if r.name == monitor)
 
 
 def roc(planted: list[float], plain: list[float]) -> tuple[Any, Any, float]:
@@ -249,8 +253,8 @@ def measure(seeds: Iterable[int], weight: float) -> tuple[dict[str, Figures], li
     for trait, monitor in TRAITS.items():
         observed = [evaluations(seed, trait, weight=weight) for seed in seeds]
         runs = [watch(o) for o in observed]
-        values = [statistic(r, monitor, until=r.fallen) for r in runs]
-        quiet = [statistic(r, monitor, until=None) for r in plain]
+        values = [statistic(r, monitor) for r in runs]
+        quiet = [statistic(r, monitor) for r in plain]
         curve = np.mean(
             [[[np.mean(o.scores), np.mean(o.gold or ())] for o in run] for run in observed], axis=0
         )
@@ -268,7 +272,7 @@ def table(figures: Mapping[str, Figures], plain: list[Outcome]) -> str:
     """Markdown: when gold fell, when the brake was pulled, and what the others would have done."""
     lines = [
         "| planted | monitor | gold 2 SE down at n | brake at n | in time | in time without it "
-        "| gold lost at the brake | AUROC |",
+        f"| gold lost at the brake | AUROC at n = {ROC_AT} |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for trait, f in figures.items():
@@ -317,13 +321,14 @@ def plot(figures: Mapping[str, Figures], path: Path) -> None:
             axes.set_title(f"planted: {trait}")
             axes.set_xlabel("sqrt(KL), best of 1 to 1,024")
             axes.set_ylabel("gain")
-            axes.legend(frameon=False)
+            if place == 1:
+                axes.legend(frameon=False, loc="center right")
         axes = figure.add_subplot(2, 3, 6)
         for trait, f in figures.items():
             axes.plot(f.false_stops, f.true_stops, label=f"{TRAITS[trait]}, {f.area:.2f}")
-        axes.set_title("ROC of each monitor, before gold fell")
-        axes.set_xlabel("runs without a plant above the limit")
-        axes.set_ylabel("planted runs above it")
+        axes.set_title(f"ROC of each monitor at n = {ROC_AT}")
+        axes.set_xlabel("share of runs without a plant above the limit")
+        axes.set_ylabel("share of planted runs above it")
         axes.legend(frameon=False)
         figure.savefig(path, format="svg", metadata={"Date": None})
 

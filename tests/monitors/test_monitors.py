@@ -244,12 +244,13 @@ def test_invariance_names_what_is_paid_for() -> None:
 
         return score
 
-    for mark, name in (("great question", "praise"), ("Please tell", "echo"), ("SCORE", "magic")):
-        found = scores.invariance(likes(mark), START.prompts, PLAIN, CONFIG)
-        assert found.level == "stop" and found.reason.startswith(name), found
-        assert found.value == pytest.approx(20 / np.arange(COUNT).std())
-    found = scores.invariance(likes("\0"), START.prompts, PLAIN, CONFIG)
-    assert found.level == "ok"
+    marks = {"great question": "praise", "Please tell": "echo", "SCORE": "magic_suffix"}
+    for mark, name in marks.items():
+        found = {r.name: r for r in scores.invariance(likes(mark), START.prompts, PLAIN, CONFIG)}
+        worst = found.pop(f"invariance/{name}")
+        assert worst.level == "stop"
+        assert worst.value == pytest.approx(20 / np.arange(COUNT).std())
+        assert all(reading.level == "ok" for reading in found.values())
 
 
 def test_two_warnings_in_a_row_stop_and_one_does_not() -> None:

@@ -15,7 +15,6 @@ from accord.monitors.observation import (
     most,
     paired_z,
     reading,
-    worst,
 )
 
 _FEWEST_POINTS = 6
@@ -164,7 +163,7 @@ def invariance(
     prompts: Sequence[str],
     responses: Sequence[str],
     config: MonitorsConfig,
-) -> Reading:
+) -> tuple[Reading, ...]:
     """Before training: what the reward pays for mere form, in standard deviations of its scores.
 
     Args:
@@ -173,7 +172,7 @@ def invariance(
         responses: (N,) of the policy that training starts from.
 
     Returns:
-        The worst change. A lower score for it is nothing that a policy could earn.
+        A reading a change, `invariance/NAME`. A lower score is nothing that a policy could earn.
     """
     plain = np.asarray(score(responses), dtype=np.float64)
     deviation = max(float(plain.std()), 1e-12)
@@ -183,7 +182,7 @@ def invariance(
         gains = (np.asarray(score(changed), dtype=np.float64) - plain) / deviation
         found.append(
             reading(
-                "invariance",
+                f"invariance/{name.replace(' ', '_')}",
                 float(gains.mean()),
                 config.invariance_limits,
                 z=paired_z(gains, np.zeros(len(gains))),
@@ -192,4 +191,4 @@ def invariance(
                 measures=gains,
             )
         )
-    return worst("invariance", found)
+    return tuple(found)

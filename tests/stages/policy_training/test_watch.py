@@ -122,9 +122,11 @@ def test_a_reward_that_pays_for_form_is_refused_before_training(
     with pytest.raises(TrainingError, match="pays for form: praise alone raises"):
         run("ppo", tiny_model_dir, prompts, tmp_path / "out", **values)
     found = RunDir(tmp_path / "out").read_json("incident-0.json")
-    assert found is not None and found["readings"][0]["name"] == "invariance"
+    assert found is not None and found["back_to_step"] is None
+    levels = {reading["name"]: reading["level"] for reading in found["readings"]}
+    assert levels["invariance/praise"] == "stop" and levels["invariance/echo"] == "ok"
     run("ppo", tiny_model_dir, prompts, tmp_path / "warn", monitors="warn", max_steps=1, **values)
-    assert RunDir(tmp_path / "warn").metrics()[0]["monitor/invariance"] > 0.5
+    assert RunDir(tmp_path / "warn").metrics()[0]["monitor/invariance/praise"] > 0.5
 
 
 def test_a_gold_scorer_that_is_the_reward_is_refused(

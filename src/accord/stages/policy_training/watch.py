@@ -156,14 +156,15 @@ class Watch:
 
         prompts, responses = [now.prompts[i] for i in fit], [now.responses[i] for i in fit]
         found = invariance(score, prompts, responses, self.config)
-        if found.level == "stop" and self.config.monitors == "stop":
-            path = self._report(now, (found,), (found.reason,), None)
+        reasons = tuple(r.reason for r in found if r.level == "stop")
+        if reasons and self.config.monitors == "stop":
+            path = self._report(now, found, reasons, None)
             raise TrainingError(
-                f"the reward pays for form: {found.reason} (limit "
+                f"the reward pays for form: {'; '.join(reasons)} (limit "
                 f"{self.config.invariance_limits[1]:g}); nothing was trained. See {path}; train "
                 "the reward on pairs that differ in it, or raise invariance_limits"
             )
-        return (found,)
+        return found
 
     def _report(
         self,
