@@ -138,6 +138,33 @@ def test_every_part_is_there(html: str) -> None:
     assert "base, evaluated" not in text
 
 
+def test_incidents_are_shown(run_path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run_path, copy)
+    found = {
+        "step": 40, "back_to_step": 10, "reasons": ["echo: 30% of a prompt comes back"],
+        "readings": [{"name": "echo", "value": 0.3, "z": None, "level": "stop", "reason": "",
+                      "offending": [3]}],
+        "samples": [{"index": 3, "prompt": "Where is it?", "response": HOSTILE, "score": 2.0,
+                     "gold": None, "monitors": ["echo"]}],
+    }  # fmt: skip
+    (copy / "ppo" / "incident-40.json").write_text(json.dumps(found))
+    page = Page(render(read_run(copy)))
+    for expected in (
+        "Incidents (1)",
+        "ppo, update 40",
+        "back to update 10",
+        "echo: 30% of a prompt",
+        "response 3",
+    ):
+        assert expected in page.text, expected
+    assert "script" not in page.tags
+    assert "Incidents" not in Page(render(read_run(run_path))).text
+    (copy / "ppo" / "incident-40.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="incident-40.json: expected a JSON object"):
+        render(read_run(copy))
+
+
 @pytest.mark.parametrize(
     ("missing", "absent"),
     [

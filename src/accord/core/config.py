@@ -38,9 +38,15 @@ class StageConfig(BaseModel):
 
     @classmethod
     def with_lists(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """One name where several may stand needs no brackets."""
-        lists = {n for n, f in cls.model_fields.items() if get_origin(f.annotation) is list}
-        return {k: [v] if k in lists and isinstance(v, str) else v for k, v in values.items()}
+        """One name where several may stand needs no brackets, and files have lists for tuples."""
+        kinds = {name: get_origin(field.annotation) for name, field in cls.model_fields.items()}
+
+        def meant(key: str, value: Any) -> Any:
+            if kinds.get(key) is tuple and isinstance(value, list):
+                return tuple(value)
+            return [value] if kinds.get(key) is list and isinstance(value, str) else value
+
+        return {key: meant(key, value) for key, value in values.items()}
 
     @classmethod
     def parse(cls, values: dict[str, Any], *, where: str) -> Self:

@@ -46,6 +46,7 @@ _TITLES = {
     "score/mean": ("Score", "reward model's units"),
     "score/shaped_mean": ("Score after penalties", "normalised"),
     "reward/mean": ("Reward, after the KL penalty", "a response"),
+    "gold": ("Gold score, never optimised", "gold scorer's units"),
     "kl_nats": ("KL to the reference", "nats a response"),
     "kl_coef": ("KL coefficient", ""),
     "length/mean": ("Response length", "tokens"),

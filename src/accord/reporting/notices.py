@@ -85,6 +85,10 @@ def _reported(step: StepFiles) -> list[str]:
             "stopped when its held-out KL passed the budget (kl_budget_nats), and went back to the "
             "last policy within it"
         )
+    if step.outputs.get("was_stopped_by_monitors"):
+        texts.append(
+            "stopped by its monitors, and went back to the best policy before (see Incidents)"
+        )
     early = [row["policy/stopped_early"] for row in step.metrics if "policy/stopped_early" in row]
     if any(early):
         texts.append(

@@ -16,6 +16,7 @@ from accord.core import files
 from accord.core.errors import CheckpointError
 from accord.reporting import lineage
 from accord.reporting.curves import Panel, panels
+from accord.reporting.incidents import incidents
 from accord.reporting.notices import notices
 from accord.reporting.plots import (
     Point,
@@ -81,6 +82,7 @@ def render(run: Run) -> str:
         sources={step.name: lineage.sources(run, step) for step in run.steps},
         curves=[c for step in run.steps if (c := _curves(step))],
         reward_kl=_reward_kl(run, evaluation),
+        incidents=incidents(run),
         samples=_samples(evaluation) if evaluation else [],
         drawing=lineage.draw(run),
         box=(lineage.BOX_WIDTH, lineage.BOX_HEIGHT),

@@ -16,10 +16,10 @@ from accord.stages.policy_training.progress import Progress
 from accord.stages.policy_training.rollouts import (
     configured_reward,
     count_cut,
-    evaluate_policy,
     split_prompts,
     total_updates,
 )
+from accord.stages.policy_training.watch import Watch
 from accord.training.interrupt import stop_on_signal
 from accord.training.state import Checkpoints
 from accord.training.step import constant_rate
@@ -29,8 +29,8 @@ from accord.training.step import constant_rate
 class Result:
     """What a method without a value leaves; KL in nats a response, scores in the reward's units.
 
-    The held-out figures are those of the saved policy. When the budget stopped the run, that is the
-    policy of the last evaluation within it, and `updates` counts what was undone, too.
+    The held-out figures are those of the saved policy; see PPO's `Result` for where the budget or
+    the monitors stopped the run.
     """
 
     model: Path
@@ -42,6 +42,7 @@ class Result:
     largest_sampler_gap_nats: float
     cut_prompts: int
     was_stopped_by_budget: bool
+    was_stopped_by_monitors: bool
 
 
 def train(
@@ -73,16 +74,12 @@ def train(
         missing_eos_penalty=config.missing_eos_penalty,
         masks_truncated=config.mask_truncated_completions,
     )
-
-    def evaluate() -> dict[str, float]:
-        found = evaluate_policy(engine, policy, reward, heldout, config)
-        progress.evaluated(found, modules)
-        return found
+    watch = Watch(policy, reward, heldout, config, run_dir, progress, modules)
 
     with stop_on_signal() as stop, progress_bar(method.name, total) as bar:
         if progress.done == 0:
-            run_dir.log(0, evaluate())
-        while progress.done < total and not progress.is_over_budget:
+            run_dir.log(0, watch.evaluate(engine))
+        while progress.done < total and not progress.is_stopped:
             sampled, metrics, cursor = sampler.sample(
                 cursor, resamples=method.resamples, reads_reference=method.reads_reference
             )
@@ -92,7 +89,7 @@ def train(
             progress.updated(metrics)
             engine.load_weights(policy.weights(), version=progress.done)
             if progress.done % config.eval_steps == 0 or progress.done == total:
-                metrics |= evaluate()
+                metrics |= watch.evaluate(engine)
             run_dir.log(progress.done, metrics)
             shown = ("score/mean", "policy/loss", "length/mean")
             bar.update(progress.done, {key: metrics[key] for key in shown})
@@ -118,4 +115,5 @@ def _result(
         largest_sampler_gap_nats=progress.largest_gap_nats,
         cut_prompts=cut_prompts,
         was_stopped_by_budget=progress.is_over_budget,
+        was_stopped_by_monitors=progress.is_braked,
     )

@@ -3,12 +3,13 @@
 from pydantic import Field
 
 from accord.core.config import InputPath
+from accord.core.monitors_config import MonitorsConfig
 from accord.core.reward_config import RewardConfig
 from accord.core.sampling_config import SamplingConfig
 from accord.core.train_config import TrainConfig
 
 
-class OnlineConfig(RewardConfig, SamplingConfig, TrainConfig):
+class OnlineConfig(MonitorsConfig, RewardConfig, SamplingConfig, TrainConfig):
     """Prompts, rewards, sampling, and how far the policy may go."""
 
     prompts: InputPath
@@ -25,9 +26,6 @@ class OnlineConfig(RewardConfig, SamplingConfig, TrainConfig):
     """longest response in tokens"""
     temperature: float = Field(default=1.0, gt=0)
     """of sampling, and of every log-prob"""
-    kl_budget_nats: float | None = Field(default=None, gt=0)
-    """stop when the held-out KL to the reference passes this many nats a response, and go back to
-    the last evaluation that was within it"""
     eval_steps: int = Field(default=10, ge=1)
     """updates between held-out evaluations"""
     save_steps: int = Field(default=20, ge=1)

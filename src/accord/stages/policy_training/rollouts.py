@@ -153,26 +153,3 @@ def rollout_grid(rollouts: Sequence[Rollout], policy: Policy) -> tuple[TokenBatc
         end = start + len(rollout.response_ids)
         old_logprobs[row, start:end] = torch.tensor(rollout.old_logprobs)
     return batch, old_logprobs.to(policy.device)
-
-
-@torch.no_grad()
-def evaluate_policy(
-    engine: Engine,
-    policy: Policy,
-    reward: Reward,
-    rows: Sequence[PromptRow],
-    config: OnlineConfig,
-) -> dict[str, float]:
-    """Held-out reward, KL and length, with the same sampling seeds at every call."""
-    seed = 2**40 + config.seed  # far from those of training
-    rollouts = collect_rollouts(engine, rows, policy.encoder, config, seed=seed)
-    values = score_rollouts(reward, rows, rollouts, policy.encoder).values
-    batch, old_logprobs = rollout_grid(rollouts, policy)
-    reference_logprobs = policy.reference_logprobs(batch)
-    kl = ((old_logprobs - reference_logprobs) * batch.target_mask).sum(1)
-    return {
-        "heldout/score": sum(values) / len(values),
-        "heldout/kl_nats": float(kl.mean()),
-        "heldout/length": float(batch.target_mask.sum(1).float().mean()),
-        "heldout/stop_rate": sum(r.finished for r in rollouts) / len(rollouts),
-    }

@@ -24,10 +24,10 @@ from accord.stages.policy_training.progress import Progress
 from accord.stages.policy_training.rollouts import (
     configured_reward,
     count_cut,
-    evaluate_policy,
     split_prompts,
     total_updates,
 )
+from accord.stages.policy_training.watch import Watch
 from accord.training.batches import TokenBatch
 from accord.training.interrupt import stop_on_signal
 from accord.training.state import Checkpoints
@@ -38,7 +38,8 @@ from accord.training.step import constant_rate
 class Result:
     """What online DPO leaves; KL in nats a response, scores in the reward's units.
 
-    The held-out figures are those of the saved policy; see PPO's `Result` for the budget.
+    The held-out figures are those of the saved policy; see PPO's `Result` for where the budget
+    or the monitors stopped the run.
     """
 
     model: Path
@@ -49,6 +50,7 @@ class Result:
     heldout_kl_nats: float
     cut_prompts: int
     was_stopped_by_budget: bool
+    was_stopped_by_monitors: bool
 
 
 def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Result:
@@ -77,16 +79,12 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         num_generations=config.num_generations,
         missing_eos_penalty=config.missing_eos_penalty,
     )
-
-    def evaluate() -> dict[str, float]:
-        found = evaluate_policy(engine, policy, reward, heldout, config)
-        progress.evaluated(found, modules)
-        return found
+    watch = Watch(policy, reward, heldout, config, run_dir, progress, modules)
 
     with stop_on_signal() as stop, progress_bar("online DPO", total) as bar:
         if progress.done == 0:
-            run_dir.log(0, evaluate())
-        while progress.done < total and not progress.is_over_budget:
+            run_dir.log(0, watch.evaluate(engine))
+        while progress.done < total and not progress.is_stopped:
             sampled, metrics, _ = sampler.sample(
                 progress.done, resamples=False, reads_reference=True
             )
@@ -96,7 +94,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             progress.updated(metrics)
             engine.load_weights(policy.weights(), version=progress.done)
             if progress.done % config.eval_steps == 0 or progress.done == total:
-                metrics |= evaluate()
+                metrics |= watch.evaluate(engine)
             run_dir.log(progress.done, metrics)
             bar.update(
                 progress.done, {k: metrics[k] for k in ("loss", "score/mean", "length/mean")}
@@ -121,6 +119,7 @@ def _result(run_dir: RunDir, progress: Progress, pairs: int, cut_prompts: int) -
         heldout_kl_nats=progress.kl_nats,
         cut_prompts=cut_prompts,
         was_stopped_by_budget=progress.is_over_budget,
+        was_stopped_by_monitors=progress.is_braked,
     )
 
 

@@ -23,7 +23,6 @@ from accord.stages.policy_training.rollouts import (
     collect_rollouts,
     configured_reward,
     count_cut,
-    evaluate_policy,
     prompts_at,
     score_metrics,
     score_rollouts,
@@ -31,6 +30,7 @@ from accord.stages.policy_training.rollouts import (
     total_updates,
     within_policy,
 )
+from accord.stages.policy_training.watch import Watch
 from accord.training.interrupt import stop_on_signal
 from accord.training.state import Checkpoints
 from accord.training.step import Optimization, adamw, constant_after_warmup
@@ -41,8 +41,8 @@ class Result:
     """What PPO leaves; KL in nats a response, scores in the reward's units.
 
     The held-out figures are those of the saved policy: with `ema_decay` the moving average. When
-    the budget stopped the run, it is the one of the last evaluation within it, and `updates` counts
-    what was undone, too.
+    the budget stopped the run, it is the one of the last evaluation within it; where the monitors
+    may stop, the best by the gold scorer. `updates` counts what was undone, too.
     """
 
     model: Path
@@ -56,6 +56,7 @@ class Result:
     largest_sampler_gap_nats: float
     cut_prompts: int
     was_stopped_by_budget: bool
+    was_stopped_by_monitors: bool
 
 
 def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Result:
@@ -76,18 +77,17 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     loop = LoopState.begin(config, policy.module, restored[1] if restored else None)
     progress, controller, moments, average = loop
     engine = policy.engine(engine_factory, version=progress.done)
+    watch = Watch(policy, reward, heldout, config, run_dir, progress, policy.modules)
 
     def evaluate() -> dict[str, float]:
         with average.in_place():  # the policy as it would be saved now
             engine.load_weights(policy.weights(), version=progress.done)
-            found = evaluate_policy(engine, policy, reward, heldout, config)
-            progress.evaluated(found, policy.modules)
-        return found
+            return watch.evaluate(engine)
 
     with stop_on_signal() as stop, progress_bar("PPO", total) as bar:
         if progress.done == 0:
             run_dir.log(0, evaluate())
-        while progress.done < total and not progress.is_over_budget:
+        while progress.done < total and not progress.is_stopped:
             update = progress.done
             count = config.per_device_train_batch_size
             rows = prompts_at(train, update, count=count, seed=config.seed)
@@ -131,6 +131,7 @@ def _result(
         largest_sampler_gap_nats=progress.largest_gap_nats,
         cut_prompts=cut_prompts,
         was_stopped_by_budget=progress.is_over_budget,
+        was_stopped_by_monitors=progress.is_braked,
     )
 
 
