@@ -41,7 +41,11 @@ MAX_LENGTH = 160
 
 def pairs_of(run: Path, names: Sequence[str]) -> tuple[list[Pair], Any]:
     """Pairs on which the scorer has an opinion, and whether a is the better."""
-    known = {json.dumps(row["prompt"]): row for row in _rows(run / "sample/prompts-train.jsonl")}
+    known = {
+        json.dumps(row["prompt"]): row
+        for split in ("train", "validation")
+        for row in _rows(run / f"sample/prompts-{split}.jsonl")
+    }
     rows = [row for name in names for row in _rows(run / f"preferences/{name}.jsonl")]
     # What the scorer reads stands beside the prompts, not beside the sample set's own pairs.
     columns = {

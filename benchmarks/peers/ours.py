@@ -65,6 +65,7 @@ def fields_of(case: str, configuration: str, folder: Path) -> dict[str, Any]:
     shared |= {
         "prompts": rows, "reward_funcs": "benchmarks.peers.work:reward", "max_eval_prompts": 2,
         "max_completion_length": work.NEW_TOKENS, "mini_batch_size": work.BATCH[case],
+        "monitors": "off",
     }  # fmt: skip
     if kind in ("grpo", "rloo"):
         return {**shared, "num_generations": work.GENERATIONS, "beta": 0.0}
