@@ -176,7 +176,7 @@ def test_the_next_card_is_held_and_given_back(
     nothing = client.get("/label/ahead", params={**asked, "beside": "t2"}, headers=PART)
     assert (nothing.status_code, nothing.text) == (204, "")
     missing = client.get("/label/ahead", params={**asked, "project": "none"}, headers=PART)
-    assert missing.status_code == 204
+    assert missing.status_code == 404
 
 
 def test_a_display_of_its_own_has_a_key_of_its_own(
