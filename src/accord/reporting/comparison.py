@@ -27,10 +27,13 @@ class FigureRow:
 
 @dataclass(frozen=True)
 class SuiteTable:
-    """One suite: rows of figures, a plot of the first, and what has to be known of each run."""
+    """One suite: its figures, those of parts (`FIGURE/PART`), a plot of the first figure, and what
+    has to be known of each run.
+    """
 
     name: str
     rows: list[FigureRow]
+    parts: list[FigureRow]
     plot: Markup
     notes: list[tuple[str, str]]
 
@@ -102,13 +105,21 @@ def _table(suite: str, labels: Sequence[str], steps: Sequence[StepFiles]) -> Sui
         for label, one in zip(labels, found, strict=True)
         if one and (figure := one["figures"].get(names[0])) and figure["value"] is not None
     ]
-    plot = whisker_svg(whiskers, key=f"suite-{suite}", title=names[0], x_label=names[0])
+    plot = whisker_svg(
+        whiskers,
+        key=f"suite-{suite}",
+        title=suite,
+        x_label=names[0],
+        is_win_rate="win_rate" in names[0],
+    )
     notes = [
         (label, note)
         for label, one in zip(labels, found, strict=True)
         for note in (one or {}).get("notes", [])
     ]
-    return SuiteTable(suite, rows, Markup(plot), notes)
+    parts = [row for row in rows if "/" in row.name]
+    whole = [row for row in rows if "/" not in row.name]
+    return SuiteTable(suite, whole, parts, Markup(plot), notes)
 
 
 def _cell(figure: dict[str, Any] | None) -> tuple[str, str] | None:

@@ -114,13 +114,20 @@ def panel_svg(panel: Panel, *, key: str, x_label: str) -> str:
         return _finish(figure, key, f"{panel.key} over {x_label}s: {described}")
 
 
-def whisker_svg(whiskers: Sequence[Whisker], *, key: str, title: str, x_label: str) -> str:
-    """Dots with 95% whiskers beside a line at one half, the place of a coin."""
+def whisker_svg(
+    whiskers: Sequence[Whisker], *, key: str, title: str, x_label: str, is_win_rate: bool = True
+) -> str:
+    """Dots with 95% whiskers; shares from 0 to 1, other scores from 0 to what the highest needs.
+
+    Args:
+        is_win_rate: draw a line at one half, the place of a coin.
+    """
     with _style():
         figure = Figure(figsize=(3.6, 0.95 + 0.32 * len(whiskers)), layout="constrained")
         axes = figure.add_subplot()
         axes.set_title(title)
-        axes.axvline(0.5, color=_MUTED, linewidth=1, linestyle=(0, (3, 3)))
+        if is_win_rate:
+            axes.axvline(0.5, color=_MUTED, linewidth=1, linestyle=(0, (3, 3)))
         for row, whisker in enumerate(whiskers):
             low = whisker.value if whisker.low is None else whisker.low
             high = whisker.value if whisker.high is None else whisker.high
@@ -129,8 +136,11 @@ def whisker_svg(whiskers: Sequence[Whisker], *, key: str, title: str, x_label: s
         axes.set_yticks(range(len(whiskers)), [whisker.label for whisker in whiskers])
         axes.tick_params(axis="y", labelcolor=_INK)
         axes.set_ylim(len(whiskers) - 0.4, -0.6)
-        axes.set_xlim(0, 1)
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+        if max((w.value for w in whiskers), default=0.0) <= 1:
+            axes.set_xlim(0, 1)
+            axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+        else:
+            axes.set_xlim(left=0)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(x_label)
         described = "; ".join(f"{w.label} {w.value:.3f}" for w in whiskers)
