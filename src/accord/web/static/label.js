@@ -8,6 +8,7 @@ const SETTINGS = "accord.settings";
 const settings = { advance: true, immediate: false, ...keys.stored(SETTINGS, {}) };
 const byId = (id) => document.getElementById(id);
 const task = () => byId("task");
+const isQualifying = () => "round" in task().dataset; // each answer is explained before the next
 const tell = (text) => (byId("status").textContent = text);
 
 // Time on task: only while the page can be seen.
@@ -38,7 +39,7 @@ function display() {
 // until then what is held beside this task is that one.
 function askAhead() {
   const form = byId("judgement");
-  if (!form || !settings.advance || outbox.isBusy()) return;
+  if (!form || isQualifying() || !settings.advance || outbox.isBusy()) return;
   ahead.ask(task().dataset.task, form.elements.guideline_version.value);
 }
 
@@ -204,7 +205,7 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 function goesOn({ path, formData }) {
   const fields = [...formData.entries()];
   const next = ahead.card();
-  if (!settings.advance || !(next || outbox.isBusy()) || !isComplete(fields)) return false;
+  if (isQualifying() || !settings.advance || !(next || outbox.isBusy()) || !isComplete(fields)) return false;
   if (!outbox.keep(path, fields)) return false;
   closeDialogs();
   byId("whole").disabled = true;
@@ -273,7 +274,7 @@ function closeDialogs() {
 }
 
 outbox.start(async (tasks, said) => {
-  if ("round" in task().dataset) return location.reload(); // a whole page, and no card of one
+  if (isQualifying()) return location.reload(); // a whole page, and no card of one
   if (byId("judgement") && !tasks.includes(task().dataset.task)) askAhead();
   else await htmx.ajax("GET", location.pathname + location.search, { target: "#task", swap: "outerHTML" });
   tell(said);
