@@ -315,6 +315,11 @@ def test_keys_can_be_changed_and_are_kept(visit: Visit, app: FastAPI) -> None:
     assert page.locator("input[value=tie]").is_checked()
 
 
+def listening(page: Any) -> None:
+    """A page was loaded, and its script has begun to hear keys."""
+    page.locator("#open-keys[aria-keyshortcuts]").wait_for()
+
+
 def test_qualifying_by_keyboard(visit: Visit, app: FastAPI, database: Database) -> None:
     """One answer by a number, one by a dialog; a wrong one is explained; then the first task."""
     put_up(app, [task()])
@@ -328,19 +333,24 @@ def test_qualifying_by_keyboard(visit: Visit, app: FastAPI, database: Database) 
     page = visit()
     press = page.keyboard.press
     page.get_by_role("heading", name="What would you say here?").wait_for()
+    listening(page)
     press("1")
     press("Enter")
     page.get_by_role("heading", name="Not what was expected").wait_for()
     assert "Alike." in page.locator(".told").inner_text()
+    listening(page)
     press("Enter")
     page.get_by_role("heading", name="What would you say here?").wait_for()
+    listening(page)
     press("f")
     page.locator("#flag-dialog[open]").wait_for()
     for key in ("Tab", "Tab", "Enter"):
         press(key)
     page.get_by_role("heading", name="Right", exact=True).wait_for()
+    listening(page)
     press("Enter")
     page.get_by_role("heading", name="Passed").wait_for()
+    listening(page)
     press("Enter")
     page.get_by_role("heading", name="Which response is better?").wait_for()
     assert SqlJudgements(database).current() == []
