@@ -1,5 +1,6 @@
 """The judge's probabilities by hand, and that the order of a pair does not matter."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,19 @@ def test_symmetric_with_a_reward_model(tiny_model_dir: Path) -> None:
     forth, back = judge.compare(PROMPTS, a, b), judge.compare(PROMPTS, b, a)
     assert [p + q for p, q in zip(forth, back, strict=True)] == pytest.approx([1.0] * 4, abs=1e-5)
     assert forth[3] == pytest.approx(0.5, abs=1e-6) and all(abs(p - 0.5) > 1e-3 for p in forth[:3])
+
+
+def test_it_abstains_on_what_does_not_fit(tiny_model_dir: Path) -> None:
+    model = init_reward_model(str(tiny_model_dir), device=torch.device("cpu"), seed=3)
+    encoder = ChatEncoder(load_tokenizer(str(tiny_model_dir)))
+    reward = LearnedReward((model, encoder), device=torch.device("cpu"), max_length=64)
+    judge = RewardJudge(reward)
+    prompts = [[Message(role="user", content=f"p{n}")] for n in range(5)]
+    a = ["x", "y" * 100, "z", "v", "w"]
+    b = ["1", "2", "3", "4" * 100, "5"]
+    found = judge.compare(prompts, a, b)
+    assert [math.isnan(p) for p in found] == [False, True, False, True, False]
+    assert found[0] == pytest.approx(judge.compare(prompts[:1], a[:1], b[:1])[0], abs=1e-6)
 
 
 def test_unequal_lengths() -> None:

@@ -15,6 +15,10 @@ class DataError(AccordError):
     """A data file or a row in it cannot be used; the message names the file and the row."""
 
 
+class TooLongError(DataError):
+    """A text does not fit into a model's context."""
+
+
 class NotFoundError(DataError):
     """What was asked for is not there."""
 

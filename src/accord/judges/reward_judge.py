@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from accord.core.errors import TooLongError
 from accord.core.interfaces import Reward
 from accord.core.types import Message, Row
 
@@ -25,7 +26,8 @@ class RewardJudge:
         b: Sequence[str],
         columns: Sequence[Row] | None = None,
     ) -> list[float]:
-        """The probability that response a is the better, in [0, 1], for each prompt.
+        """The probability that response a is the better, in [0, 1], for each prompt; NaN where a
+        response is too long for the reward model.
 
         Raises:
             ValueError: the arguments are not equally long.
@@ -37,6 +39,26 @@ class RewardJudge:
                 f"expected one entry a pair: {count} prompts, {len(a)} and {len(b)} responses, "
                 f"{len(rows)} rows of columns"
             )
+        try:
+            return self._preferred(prompts, a, b, rows)
+        except TooLongError:  # found by halves, so that the others are still scored together
+            if count == 1:
+                return [math.nan]
+            halves = (slice(count // 2), slice(count // 2, None))
+            return [
+                p
+                for half in halves
+                for p in self.compare(prompts[half], a[half], b[half], rows[half])
+            ]
+
+    def _preferred(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        a: Sequence[str],
+        b: Sequence[str],
+        rows: Sequence[Row],
+    ) -> list[float]:
+        count = len(prompts)
         no_ids: list[Sequence[int]] = [()] * (2 * count)
         scores = self.reward.score(
             [*prompts, *prompts],

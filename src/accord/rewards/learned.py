@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from accord.core import processes
-from accord.core.errors import ConfigError, DataError
+from accord.core.errors import ConfigError, DataError, TooLongError
 from accord.core.files import hash_json
 from accord.core.types import Message, Row, Scores
 from accord.corpora.encoding import ChatEncoder, Encoded
@@ -172,7 +172,7 @@ class LearnedReward:
             answer = self.encoder.encode_response(response)
         room = self.max_length - len(answer)
         if room < 1:
-            raise DataError(
+            raise TooLongError(
                 f"response {index} has {len(answer)} tokens and leaves no room for its prompt in "
                 f"the reward model's max_length {self.max_length}; raise it, or shorten responses"
             )
