@@ -21,7 +21,7 @@ import torch
 from benchmarks.peers import models, work
 
 from accord.core.types import Message
-from accord.judges.both_orders import BothOrders
+from accord.judges.both_orders import ask_both_orders
 from accord.judges.log_prob_judge import LogProbJudge
 from accord.judges.wording import transcript
 
@@ -87,8 +87,8 @@ def main() -> None:
     prompts, a, b = pairs(count)
     judge = LogProbJudge(work.random_model(), device=CPU)
     judge.compare(prompts[:1], ["Yes."], ["No."])  # the first call of all pays for what is kept
-    judged, wall_s, cpu_s = timed(lambda: BothOrders(judge).judge_pairs(prompts, a, b))
-    ours = [*judged.a_first, *(1 - p for p in judged.b_first)]
+    judged, wall_s, cpu_s = timed(lambda: ask_both_orders(judge, prompts, a, b))
+    ours = [*judged.forth, *judged.back]
     questions = [*zip(prompts, a, b, strict=True), *zip(prompts, b, a, strict=True)]
     rng = np.random.default_rng(0)
     sample = rng.permutation(len(questions))[: options.singles].tolist()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from accord.judges.both_orders import BothOrders
+from accord.judges.both_orders import ask_both_orders
 
 
 class Stub:
@@ -26,9 +26,9 @@ PROMPTS: Any = [[{"role": "user", "content": "q"}]] * 3
 
 
 def test_always_the_first_is_exactly_a_half() -> None:
-    judged = BothOrders(Stub(lambda a, b: 1.0)).judge_pairs(PROMPTS, "xyz", "uvw", [{}] * 3)
-    assert judged.a_first == [1.0] * 3 and judged.b_first == [0.0] * 3
-    assert judged.combined == [0.5] * 3
+    said = ask_both_orders(Stub(lambda a, b: 1.0), PROMPTS, "xyz", "uvw", [{}] * 3)
+    assert said.forth.tolist() == said.back.tolist() == [1.0] * 3
+    assert said.mean().tolist() == said.agreement().tolist() == [0.5] * 3
 
 
 def test_known_log_odds() -> None:
@@ -37,35 +37,42 @@ def test_known_log_odds() -> None:
     def says(a: str, b: str) -> float:
         return 1 / (1 + math.exp(-(2 + (1 if a > b else -1))))
 
-    judged = BothOrders(Stub(says)).judge_pairs(PROMPTS[:1], ["z"], ["a"])
-    forth, back = 1 / (1 + math.exp(-3)), 1 - 1 / (1 + math.exp(-1))
-    assert judged.a_first == pytest.approx([forth], abs=1e-6)
-    assert judged.b_first == pytest.approx([back], abs=1e-6)
-    assert judged.combined == pytest.approx([(forth + back) / 2], abs=1e-6)
+    said = ask_both_orders(Stub(says), PROMPTS[:1], ["z"], ["a"])
+    forth, back = 1 / (1 + math.exp(-3)), 1 / (1 + math.exp(-1))
+    assert said.forth == pytest.approx([forth]) and said.back == pytest.approx([back])
+    assert said.mean() == pytest.approx([(forth + 1 - back) / 2])
 
 
 def test_swapping_a_pair_swaps_its_probability() -> None:
-    judge = BothOrders(Stub(lambda a, b: (len(a) * 7 + len(b)) % 5 / 5))
+    judge = Stub(lambda a, b: (len(a) * 7 + len(b)) % 5 / 5)
     a, b = ["x", "xx", "xxx"], ["yyyy", "y", "yy"]
-    forth, back = judge.compare(PROMPTS, a, b), judge.compare(PROMPTS, b, a)
-    assert [p + q for p, q in zip(forth, back, strict=True)] == pytest.approx([1.0] * 3, abs=1e-12)
+    forth, back = (ask_both_orders(judge, PROMPTS, *pair).mean() for pair in ((a, b), (b, a)))
+    assert forth + back == pytest.approx([1.0] * 3, abs=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("forth", "back", "expected"),
+    ("forth", "back", "mean", "agreement"),
     [
-        (1.0, 0.0, 1.0),  # a, both times
-        (0.0, 1.0, 0.0),  # b, both times
-        (0.5, 0.5, 0.5),
-        (1.0, 0.5, 0.5),  # a, then a tie: inconsistent, never a win
-        (0.5, 1.0, 0.5),
-        (0.0, 0.0, 0.5),  # always the second
-        (0.9, 0.5, 0.7),  # probabilities are averaged
-        (math.nan, 0.0, math.nan),
-        (1.0, math.nan, math.nan),  # one order alone would be biased
+        (1.0, 0.0, 1.0, 1.0),  # a, both times
+        (0.0, 1.0, 0.0, 0.0),  # b, both times
+        (0.5, 0.5, 0.5, 0.5),
+        (1.0, 0.5, 0.75, 0.5),  # a, then a tie
+        (0.0, 0.0, 0.5, 0.5),  # always the second
+        (0.9, 0.5, 0.7, 0.5),
+        (math.nan, 0.0, math.nan, math.nan),
+        (1.0, math.nan, math.nan, math.nan),  # one order alone would be biased
     ],
 )
-def test_combined(forth: float, back: float, expected: float) -> None:
-    judge = BothOrders(Stub(lambda a, b: forth if a == "x" else back))
-    (found,) = judge.compare(PROMPTS[:1], ["x"], ["y"])
-    assert found == pytest.approx(expected, nan_ok=True)
+def test_what_follows(forth: float, back: float, mean: float, agreement: float) -> None:
+    judge = Stub(lambda a, b: forth if a == "x" else back)
+    said = ask_both_orders(judge, PROMPTS[:1], ["x"], ["y"])
+    assert said.mean() == pytest.approx([mean], nan_ok=True)
+    assert said.agreement() == pytest.approx([agreement], nan_ok=True)
+
+
+@pytest.mark.parametrize(("given", "message"), [([0.5], "gave 1 numbers"), ([2.0, 0.5], "outside")])
+def test_numbers_that_are_none_are_refused(given: list[float], message: str) -> None:
+    judge = Stub(None)
+    judge.compare = lambda *_: given  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=message):
+        ask_both_orders(judge, PROMPTS[:1], ["x"], ["y"])

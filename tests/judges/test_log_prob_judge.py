@@ -12,7 +12,7 @@ from accord.core.errors import ConfigError, ModelError
 from accord.core.types import Message
 from accord.corpora.encoding import ChatEncoder
 from accord.judges import option_reader
-from accord.judges.both_orders import BothOrders
+from accord.judges.both_orders import ask_both_orders
 from accord.judges.log_prob_judge import ALPACA_EVAL_OPTIONS, LogProbGrader, LogProbJudge
 from accord.judges.option_reader import OptionReader, _common_start, _share
 from accord.judges.wording import MARK, GradeWording, PairExample, PairWording, transcript
@@ -81,9 +81,9 @@ def test_what_all_questions_share_is_computed_once(
         return real(trunk, packed)
 
     monkeypatch.setattr(option_reader, "packed_states", spy)
-    judge = BothOrders(LogProbJudge(model, device=CPU, wording=SHORT))
+    judge = LogProbJudge(model, device=CPU, wording=SHORT)
     asked = [[{"role": "user", "content": f"{n} a long question {n}"}] for n in range(5)]
-    judge.compare(asked, A, B)
+    ask_both_orders(judge, asked, A, B)
     pairs = [*zip(asked, A, B, strict=True), *zip(asked, B, A, strict=True)]
     rows = [model[1].encode_prompt(SHORT.messages(transcript(p), a, b)) for p, a, b in pairs]
     shared = _common_start(rows)
@@ -107,9 +107,9 @@ def test_known_log_odds(model: tuple[Any, ChatEncoder], monkeypatch: pytest.Monk
 
 
 def test_both_orders_swap(model: tuple[Any, ChatEncoder]) -> None:
-    judge = BothOrders(LogProbJudge(model, device=CPU, wording=SHORT))
-    forth, back = judge.compare(prompts(), A, B), judge.compare(prompts(), B, A)
-    assert [p + q for p, q in zip(forth, back, strict=True)] == pytest.approx([1.0] * 5, abs=1e-5)
+    judge = LogProbJudge(model, device=CPU, wording=SHORT)
+    forth, back = (ask_both_orders(judge, prompts(), *pair).mean() for pair in ((A, B), (B, A)))
+    assert forth + back == pytest.approx([1.0] * 5, abs=1e-5)
 
 
 def test_all_spellings_of_an_option_are_read() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from accord.core.types import Message, Submission
-from accord.judges.both_orders import BothOrders
+from accord.judges.both_orders import ask_both_orders
 from accord.judges.people_judge import PeopleGrader, PeopleJudge
 from accord.store.adjudication import SqlAdjudication
 from accord.store.database import Database
@@ -66,10 +66,10 @@ def test_publishing_twice_asks_once(database: Database) -> None:
 
 
 def test_both_orders_ask_people_once(database: Database) -> None:
-    judge = BothOrders(PeopleJudge(database, PROJECT))
-    assert math.isnan(judge.compare(prompts(1), ["x"], ["y"])[0])
+    judge = PeopleJudge(database, PROJECT)
+    assert math.isnan(ask_both_orders(judge, prompts(1), ["x"], ["y"]).mean()[0])
     assert work(database, "ann", prefers("y")) == 1
-    assert judge.compare(prompts(1), ["x"], ["y"]) == [0.0]
+    assert ask_both_orders(judge, prompts(1), ["x"], ["y"]).mean().tolist() == [0.0]
 
 
 def test_an_empty_response_cannot_be_asked_about(database: Database) -> None:

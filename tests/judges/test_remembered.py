@@ -10,7 +10,7 @@ import pytest
 from accord.core.chat import ChatFailure, ChatReply
 from accord.core.types import Message
 from accord.judges import remembered
-from accord.judges.both_orders import BothOrders
+from accord.judges.both_orders import ask_both_orders
 from accord.judges.endpoint_judge import EndpointDown, EndpointJudge
 from accord.judges.remembered import (
     PIECE,
@@ -47,10 +47,11 @@ def test_a_resumed_run_asks_nothing_twice(tmp_path: Path) -> None:
     path = tmp_path / "run/judgements.jsonl"
     first, second = Counting(), Counting()
     a, b = ["long", "a"], ["b", "long"]
-    expected = BothOrders(RememberedJudge(first, Memory(path))).compare(prompts(2), a, b)
+    expected = ask_both_orders(RememberedJudge(first, Memory(path)), prompts(2), a, b)
     resumed = RememberedJudge(second, Memory(path))
-    assert BothOrders(resumed).compare(prompts(2), a, b) == expected == [1.0, 0.0]
-    assert len(first.asked) == 4 and second.asked == [] and resumed.hits == 4
+    again = ask_both_orders(resumed, prompts(2), a, b)
+    assert again.mean().tolist() == expected.mean().tolist() == [1.0, 0.0]
+    assert len(first.asked) == 4 and second.asked == []
 
 
 def test_another_prompt_order_column_or_judge_is_another_question(tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_both_orders_of_a_pair_are_asked_together(
     monkeypatch.setattr(remembered, "PIECE", 2)
     judge = Counting()
     inner = RememberedJudge(judge, Memory(tmp_path / "m"))
-    BothOrders(inner).compare(prompts(3), ["a", "bb", "ccc"], ["x", "y", "z"])
+    ask_both_orders(inner, prompts(3), ["a", "bb", "ccc"], ["x", "y", "z"])
     assert judge.asked == [
         ("a", "x"), ("x", "a"), ("bb", "y"), ("y", "bb"), ("ccc", "z"), ("z", "ccc"),
     ]  # fmt: skip

@@ -12,7 +12,8 @@ from accord.corpora.readers import read_rows
 from accord.sandbox.levels import Level
 from accord.sandbox.sandbox import Sandbox
 from accord.suites.base import Answer
-from accord.suites.human_eval import LIMITS, HumanEval, Problem, cut_at, load_problems
+from accord.suites.human_eval import LIMITS, HumanEval, Problem, load_problems
+from accord.suites.texts import cut_at
 
 ADD = Problem(
     task_id="own/0",

@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from accord.core.files import hash_json
 from accord.core.types import Message, Row, Task, TaskKind
-from accord.store.board import SqlTaskBoard, all_tasks
+from accord.store.board import SqlTaskBoard
 from accord.store.database import Database
 from accord.store.exporting import counts, is_final, verdict_of
+from accord.store.imports.entries import task_id
 from accord.store.judgements import SqlJudgements, Standing
 
 _WORTH = {"a": 1.0, "b": 0.0, "tie": 0.5}
@@ -174,11 +174,10 @@ class _Store:
         return f"people of {self.project}"
 
     def task_id(self, prompt: Sequence[Message], responses: Sequence[str]) -> str:
-        return hash_json([self.project, self.kind, list(map(dict, prompt)), list(responses)])
+        return task_id(self.project, self.kind, prompt, responses)
 
     def put_up(self, items: Sequence[tuple[Sequence[Message], list[str], Row]]) -> int:
         tasks: dict[str, Task] = {}
-        is_up = {task.id for task in all_tasks(self.database, self.project)}
         for prompt, responses, columns in items:
             can_be_asked = all(text.strip() for text in responses)
             if not can_be_asked or len(set(responses)) < len(responses):
@@ -193,9 +192,7 @@ class _Store:
                 columns=dict(columns),
                 overlap=self.overlap,
             )
-        # What is up stays as it is, whatever columns or overlap it is asked for with now.
-        new = [task for name, task in tasks.items() if name not in is_up]
-        return SqlTaskBoard(self.database).add(new)
+        return SqlTaskBoard(self.database).put_up(list(tasks.values()))
 
     def said(self) -> Mapping[str, list[Standing]]:
         """Standing answers by task, and of those that a reviewer decided only his."""

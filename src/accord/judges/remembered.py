@@ -106,16 +106,11 @@ class RememberedClient:
 
 
 class RememberedJudge:
-    """A `PairJudge` that is asked about a pair, in one order, once; abstentions are asked again.
-
-    Attributes:
-        hits: pairs whose answer was known.
-    """
+    """A `PairJudge` that is asked about a pair, in one order, once; abstentions are asked again."""
 
     def __init__(self, judge: PairJudge, memory: Memory) -> None:
         self.judge = judge
         self.memory = memory
-        self.hits = 0
 
     @property
     def name(self) -> str:
@@ -136,7 +131,7 @@ class RememberedJudge:
         def ask(piece: Sequence[Any]) -> list[float]:
             return self.judge.compare(*map(list, zip(*piece, strict=True)))
 
-        return _recalled(self, ["pair", self.name], items, ask)
+        return _recalled(self.memory, ["pair", self.name], items, ask)
 
 
 class RememberedGrader:
@@ -145,7 +140,6 @@ class RememberedGrader:
     def __init__(self, judge: RubricJudge, memory: Memory) -> None:
         self.judge = judge
         self.memory = memory
-        self.hits = 0
 
     @property
     def name(self) -> str:
@@ -165,18 +159,17 @@ class RememberedGrader:
         def ask(piece: Sequence[Any]) -> list[float]:
             return self.judge.grade(*map(list, zip(*piece, strict=True)))
 
-        return _recalled(self, ["grade", self.name], items, ask)
+        return _recalled(self.memory, ["grade", self.name], items, ask)
 
 
 def _recalled(
-    of: RememberedJudge | RememberedGrader,
+    memory: Memory,
     prefix: list[str],
     items: Sequence[tuple[Any, ...]],
     ask: Callable[[Sequence[Any]], list[float]],
 ) -> list[float]:
     keys = [hash_json([*prefix, *map(_plain, item)]) for item in items]
-    new = {key: item for key, item in zip(keys, items, strict=True) if key not in of.memory}
-    of.hits += sum(key in of.memory for key in keys)
+    new = {key: item for key, item in zip(keys, items, strict=True) if key not in memory}
     # Both orders of a pair in one piece: a judge may read what they share once.
     first: dict[str, int] = {}
     turn = {k: first.setdefault(hash_json(_plain(item[0])), len(first)) for k, item in new.items()}
@@ -185,9 +178,9 @@ def _recalled(
     for start in range(0, len(unknown), PIECE):
         piece = unknown[start : start + PIECE]
         said = dict(zip(piece, ask([new[key] for key in piece]), strict=True))
-        of.memory.add({key: value for key, value in said.items() if not math.isnan(value)})
+        memory.add({key: value for key, value in said.items() if not math.isnan(value)})
         found |= said
-    return [found[key] if key in found else float(of.memory[key]) for key in keys]
+    return [found[key] if key in found else float(memory[key]) for key in keys]
 
 
 def _plain(value: Any) -> Any:

@@ -1,21 +1,18 @@
 """Classifiers of texts: a reward model's trunk with a head of several labels, and its words."""
 
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from accord.core import files
 from accord.core.errors import ModelError
 from accord.models.heads import load_classifier
+from accord.models.note import ModelNote
 
-_FILE = "classifier.json"
 
-
-class ClassifierFormat(BaseModel):
+class ClassifierFormat(ModelNote):
     """What a head's outputs mean: a file beside the weights.
 
     Attributes:
@@ -24,7 +21,7 @@ class ClassifierFormat(BaseModel):
         temperatures: of each label's logit, by which probabilities mean what they say.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    file: ClassVar[str] = "classifier.json"
 
     labels: tuple[str, ...] = Field(min_length=1)
     exclusive: bool
@@ -40,25 +37,6 @@ class ClassifierFormat(BaseModel):
         """(N, K) calibrated probabilities of (N, K) logits."""
         scaled = logits / torch.tensor(self.temperatures, dtype=logits.dtype, device=logits.device)
         return scaled.softmax(-1) if self.exclusive else scaled.sigmoid()
-
-    def save(self, model_path: Path) -> None:
-        """Write it into a model's directory."""
-        files.write_json(model_path / _FILE, self.model_dump())
-
-    @classmethod
-    def load(cls, model_path: Path) -> "ClassifierFormat | None":
-        """What lies in a model's directory; None for a model that is no classifier of ours.
-
-        Raises:
-            ModelError: the file cannot be read.
-        """
-        path = model_path / _FILE
-        if not path.is_file():
-            return None
-        try:
-            return cls.model_validate_json(path.read_text("utf-8"))
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise ModelError(f"{path}: cannot be read ({error}); copy the model again") from error
 
     def name_labels(self, config: Any) -> None:
         """Tell a model's config the names, for whoever loads it with `transformers`."""

@@ -66,6 +66,13 @@ class SqlTaskBoard:
                     tell(connection, project, "tasks.added", {"added": count}, now=self.now())
             return added.total()
 
+    def put_up(self, new: Sequence[Task]) -> int:
+        """Put those up whose id is new; what is there stays, whatever it is asked for with now."""
+        query = select(tasks.c.id).where(tasks.c.project.in_({task.project for task in new}))
+        with self.database.reading() as connection:
+            known = set(connection.execute(query).scalars())
+        return self.add([task for task in new if task.id not in known])
+
     def _add(self, connection: Connection, task: Task, created_at: float) -> bool:
         known = connection.execute(select(tasks).where(tasks.c.id == task.id)).mappings().first()
         if known is not None:

@@ -20,7 +20,7 @@ from accord.core.types import (
     Verdict,
 )
 from accord.store.accounts import SqlAccounts
-from accord.store.board import SqlTaskBoard, all_tasks
+from accord.store.board import SqlTaskBoard
 from accord.store.database import Database
 from accord.store.exporting import (
     comparisons,
@@ -75,8 +75,7 @@ class StoredPreferences:
     def put_up(self, new: Sequence[Task]) -> None:
         """Put those up that are not there; who judged a pair before is not asked again."""
         with self._open() as database:
-            known = {task.id for task in all_tasks(database, self.project)}
-            SqlTaskBoard(database).add([task for task in new if task.id not in known])
+            SqlTaskBoard(database).put_up(new)
 
     def take(self, judgements: Sequence[Judgement]) -> None:
         """Keep judgements; those on the same two responses meet in one task, whatever their order.

@@ -22,11 +22,10 @@ from accord.annotation.win_rates import WinRate, win_rate
 from accord.core.errors import DataError
 from accord.core.interfaces import PairJudge
 from accord.core.types import Message
+from accord.judges.both_orders import TwoOrders, ask_both_orders
 from accord.suites.alpaca_eval_files import BASELINE, AlpacaFiles, Annotations
 from accord.suites.base import Answer, Figure, Question, SuiteResult
 from accord.suites.judging import (
-    TwoOrders,
-    ask_both_orders,
     bias_figures,
     number_or_none,
     win_rate_figure,

@@ -6,6 +6,8 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from accord.annotation.intervals import cluster_bootstrap, wilson_interval
+from accord.annotation.tables import Floats
+from accord.annotation.win_rates import clustered_standard_error
 from accord.suites.base import Figure
 
 
@@ -23,10 +25,10 @@ def estimate_share(passed: Sequence[bool]) -> Figure:
     return Figure(share, min(low, share), max(high, share), total, error)
 
 
-def estimate_mean(values: Sequence[float], prompts: Sequence[Hashable], *, seed: int = 0) -> Figure:
+def estimate_mean(
+    values: Sequence[float] | Floats, prompts: Sequence[Hashable], *, seed: int = 0
+) -> Figure:
     """The mean of values of which several may belong to one prompt.
-
-    The standard error is that of whole prompts: of sums of deviations by prompt.
 
     Args:
         values: (N,) grades.
@@ -36,11 +38,6 @@ def estimate_mean(values: Sequence[float], prompts: Sequence[Hashable], *, seed:
         ValueError: there is no value, or not one prompt each.
     """
     low, high = cluster_bootstrap(values, prompts, seed=seed)
-    mean = float(np.mean(values))
-    deviations: dict[Hashable, float] = {}
-    for value, prompt in zip(values, prompts, strict=True):
-        deviations[prompt] = deviations.get(prompt, 0.0) + value - mean
-    n = len(deviations)
-    spread = sum(deviation**2 for deviation in deviations.values())
-    error = math.sqrt(spread * n / (n - 1)) / len(values) if n > 1 else None
-    return Figure(mean, low, high, n, error)
+    error = clustered_standard_error(values, prompts)
+    n = len(set(prompts))
+    return Figure(float(np.mean(values)), low, high, n, error if n > 1 else None)

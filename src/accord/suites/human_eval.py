@@ -21,6 +21,7 @@ from accord.sandbox.sandbox import Sandbox
 from accord.suites.base import Answer, OneTurn, Question, SuiteResult
 from accord.suites.estimates import estimate_mean
 from accord.suites.rows import read_records
+from accord.suites.texts import cut_at
 
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 LIMITS = Limits(wall_s=6.0, cpu_s=3.0)
@@ -150,12 +151,6 @@ class HumanEval(OneTurn):
                 "which continues the function as text"
             )
         return notes
-
-
-def cut_at(text: str, stops: Sequence[str]) -> str:
-    """The text before the first of the stops."""
-    ends = [place for stop in stops if (place := text.find(stop)) >= 0]
-    return text[: min(ends, default=len(text))]
 
 
 def code_of(text: str, problem: Problem) -> str:

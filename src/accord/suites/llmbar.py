@@ -18,8 +18,9 @@ from accord.core.errors import DataError
 from accord.core.files import hash_json
 from accord.core.interfaces import PairJudge
 from accord.core.types import Comparison, Message
+from accord.judges.both_orders import TwoOrders, ask_both_orders
 from accord.suites.base import Figure
-from accord.suites.judging import TwoOrders, ask_both_orders, mean_figure
+from accord.suites.estimates import estimate_mean
 from accord.suites.rows import read_records
 
 Flags = npt.NDArray[np.bool_]
@@ -145,7 +146,7 @@ def check_judge(
         "first": is_first.astype(np.float64),
         "random": np.full(len(pairs), 0.5),
     }
-    found = mean_figure(accuracy, clusters, seed=seed)
+    found = estimate_mean(accuracy, clusters, seed=seed)
     failing = []
     for name, theirs in baselines.items():
         gap = paired_difference(accuracy, theirs, clusters, seed=seed)
@@ -157,7 +158,7 @@ def check_judge(
         is_valid=not failing,
         reason=_reason(judge.name, found, len(pairs), failing, abstained),
         accuracy=found,
-        both_correct=mean_figure((right == 1).all(0) * 1.0, clusters, seed=seed),
+        both_correct=estimate_mean((right == 1).all(0) * 1.0, clusters, seed=seed),
         baselines={name: float(theirs.mean()) for name, theirs in baselines.items()},
         bias=_bias(said, pairs, model, clusters, seed),
         abstained=abstained,

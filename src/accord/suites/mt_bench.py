@@ -16,11 +16,11 @@ from accord.annotation.win_rates import known, win_rate
 from accord.core.errors import DataError
 from accord.core.interfaces import PairJudge, RubricJudge
 from accord.core.types import Message, Row
+from accord.judges.both_orders import ask_both_orders
 from accord.suites.base import Answer, Figure, SuiteResult
+from accord.suites.estimates import estimate_mean
 from accord.suites.judging import (
-    ask_both_orders,
     bias_figures,
-    mean_figure,
     number_or_none,
     win_rate_figure,
 )
@@ -89,7 +89,7 @@ class MTBench(TwoTurns):
             there = part & ~np.isnan(grades)
             if there.any():
                 clusters = [ids[i] for i in np.flatnonzero(there)]
-                figures[name] = mean_figure(grades[there], clusters, seed=self.seed)
+                figures[name] = estimate_mean(grades[there], clusters, seed=self.seed)
         return figures
 
     def _notes(self, grades: Floats, answers: Mapping[str, Answer]) -> list[str]:
@@ -138,7 +138,8 @@ class MTBenchPairs(TwoTurns):
         for turn in (1, 2):
             values, kept = outcomes[turn - 1 :: 2], ids[turn - 1 :: 2]
             if not np.isnan(values).all():
-                figures[f"win_rate_turn_{turn}"] = mean_figure(*known(values, kept), seed=self.seed)
+                judged = known(values, kept)
+                figures[f"win_rate_turn_{turn}"] = estimate_mean(*judged, seed=self.seed)
         rows = [
             {
                 "id": f"{number}/{i % 2 + 1}",

@@ -5,10 +5,17 @@ Words are runs of letters and digits, with apostrophes inside.
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _FENCE = re.compile(r"\A```\w*\n(.*)\n```\Z", re.DOTALL)
+
+
+def cut_at(text: str, stops: Sequence[str]) -> str:
+    """The text before the first of the stops."""
+    ends = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return text[: min(ends, default=len(text))]
 
 
 def words_of(text: str) -> list[str]:

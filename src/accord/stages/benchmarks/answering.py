@@ -16,6 +16,7 @@ from accord.corpora.readers import read_rows
 from accord.engine.generate import generate
 from accord.models.loading import load_policy, load_tokenizer, within_context
 from accord.suites.base import Answer, Question, Suite
+from accord.suites.texts import cut_at
 
 CHUNK_QUESTIONS = 256
 """Questions whose answers are written together: the most that a kill can lose."""
@@ -104,7 +105,7 @@ class Respondent:
         for prompt, question in zip(whole, questions, strict=True):
             said = [next(results) for _ in range(question.samples)]
             texts = [self._encoder.decode(result.response_ids) for result in said]
-            cut = [_until(text, question.stop) for text in texts]
+            cut = [cut_at(text, question.stop) for text in texts]
             finishes = [
                 "stop" if short != text else result.finish
                 for short, text, result in zip(cut, texts, said, strict=True)
@@ -124,12 +125,6 @@ class Respondent:
             engine = self._engine_factory(policy, self._encoder.tokenizer)
             self._loaded = engine, within_context(self._max_length, policy.config)
         return self._loaded
-
-
-def _until(text: str, stops: Sequence[str]) -> str:
-    """The text before the first of the stops."""
-    places = [place for stop in stops if (place := text.find(stop)) >= 0]
-    return text[: min(places)] if places else text
 
 
 def _answer(row: dict[str, object]) -> Answer:
