@@ -1,32 +1,15 @@
 """A small client of the REST API: a method for everything that it does."""
 
 import json
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode
 
-from accord.core.errors import AccordError, ConfigError, ConflictError, DataError, NotFoundError
 from accord.web.client_assistance import AssistanceCalls
 from accord.web.client_people import PeopleCalls
-
-_ERRORS: dict[int, type[AccordError]] = {
-    400: DataError,
-    404: NotFoundError,
-    409: ConflictError,
-    422: DataError,
-}
-Json = dict[str, Any]
-
-
-class RefusedError(AccordError):
-    """The server would not: no account, not allowed, too often, or out of order."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"{message} ({status})")
-        self.status = status
+from accord.web.client_sending import Json, quoted
+from accord.web.client_sending import RefusedError as RefusedError
 
 
 class Client(AssistanceCalls, PeopleCalls):
@@ -44,21 +27,12 @@ class Client(AssistanceCalls, PeopleCalls):
         timeout_s: how long to wait for an answer.
     """
 
-    def __init__(self, url: str, token: str, *, timeout_s: float = 30.0) -> None:
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise ConfigError(f"expected http(s)://HOST, got {url!r}")
-        self.url = url.rstrip("/")
-        self.timeout_s = timeout_s
-        self._token = token
-        # A redirect would take the token elsewhere.
-        self._opener = urllib.request.build_opener(_NoRedirects)
-
     def lease(self, project: str, *, beside: str | None = None) -> Json | None:
         """The task that one holds already, or the next one; None when nothing is left. `beside` is
         the id of a task that one is at: another is then held, too, but no third one.
         """
         query = "" if beside is None else f"?{urlencode({'beside': beside})}"
-        found: Json | None = self._post(f"/projects/{_quoted(project)}/lease{query}", {})
+        found: Json | None = self._post(f"/projects/{quoted(project)}/lease{query}", {})
         return found
 
     def submit(
@@ -95,7 +69,7 @@ class Client(AssistanceCalls, PeopleCalls):
 
     def undo(self, judgement_id: str, *, key: str | None = None) -> Json:
         """Take a judgement of one's own back; gives the lease of its task."""
-        path = f"/judgements/{_quoted(judgement_id)}/undo"
+        path = f"/judgements/{quoted(judgement_id)}/undo"
         found: Json = self._post(path, {"key": key or uuid.uuid4().hex})
         return found
 
@@ -111,7 +85,7 @@ class Client(AssistanceCalls, PeopleCalls):
 
     def project(self, name: str) -> Json:
         """One project."""
-        found: Json = self._get(f"/projects/{_quoted(name)}")
+        found: Json = self._get(f"/projects/{quoted(name)}")
         return found
 
     def create_project(self, name: str, **values: Any) -> Json:
@@ -121,18 +95,18 @@ class Client(AssistanceCalls, PeopleCalls):
 
     def change_project(self, name: str, **values: Any) -> Json:
         """Change title, attributes, settings, or is_open."""
-        found: Json = self._send("PATCH", f"/projects/{_quoted(name)}", values)
+        found: Json = self._send("PATCH", f"/projects/{quoted(name)}", values)
         return found
 
     def guidelines(self, project: str, version: int | None = None) -> Json:
         """The newest, or those of a version."""
-        found: Json = self._get(f"/projects/{_quoted(project)}/guidelines", version=version)
+        found: Json = self._get(f"/projects/{quoted(project)}/guidelines", version=version)
         return found
 
     def add_guidelines(self, project: str, text: str, **how: Any) -> Json:
         """The next version; `requalify` has everybody qualify again."""
         body = {"text": text, **how}
-        found: Json = self._post(f"/projects/{_quoted(project)}/guidelines", body)
+        found: Json = self._post(f"/projects/{quoted(project)}/guidelines", body)
         return found
 
     def add_tasks(
@@ -140,22 +114,22 @@ class Client(AssistanceCalls, PeopleCalls):
     ) -> dict[str, int]:
         """Put rows up as tasks; `how` are kind and overlap. Gives how many were new and known."""
         body = {"rows": [dict(row) for row in rows], **how}
-        found: dict[str, int] = self._post(f"/projects/{_quoted(project)}/tasks", body)
+        found: dict[str, int] = self._post(f"/projects/{quoted(project)}/tasks", body)
         return found
 
     def tasks(self, project: str, **filters: Any) -> Json:
         """A page of tasks by text, kind, state (open, done, flagged), limit and offset."""
-        found: Json = self._get(f"/projects/{_quoted(project)}/tasks", **filters)
+        found: Json = self._get(f"/projects/{quoted(project)}/tasks", **filters)
         return found
 
     def progress(self, project: str) -> dict[str, int]:
         """Counts of tasks, slots, and slots that are free, leased and done."""
-        found: dict[str, int] = self._get(f"/projects/{_quoted(project)}/progress")
+        found: dict[str, int] = self._get(f"/projects/{quoted(project)}/progress")
         return found
 
     def judgements(self, project: str) -> Iterator[Json]:
         """All judgements that stand."""
-        text, _ = self._text("GET", f"/projects/{_quoted(project)}/judgements", None)
+        text, _ = self._text("GET", f"/projects/{quoted(project)}/judgements", None)
         return map(json.loads, text.splitlines())
 
     def export(self, project: str, **what: Any) -> tuple[list[Json], str]:
@@ -163,12 +137,12 @@ class Client(AssistanceCalls, PeopleCalls):
 
         `what` is what (comparisons, rankings, demonstrations, first_votes), aggregation and seed.
         """
-        text, headers = self._text("POST", f"/projects/{_quoted(project)}/exports", what)
+        text, headers = self._text("POST", f"/projects/{quoted(project)}/exports", what)
         return [json.loads(line) for line in text.splitlines()], headers["Accord-Export"]
 
     def judgements_of_export(self, sha256: str) -> list[str]:
         """Ids of the judgements in an export."""
-        found: list[str] = self._get(f"/exports/{_quoted(sha256)}")["judgements"]
+        found: list[str] = self._get(f"/exports/{quoted(sha256)}")["judgements"]
         return found
 
     def erase(self, *, annotator: str | None = None, judgements: Sequence[str] = ()) -> list[str]:
@@ -189,7 +163,7 @@ class Client(AssistanceCalls, PeopleCalls):
 
     def change_account(self, name: str, **values: Any) -> Json:
         """Another role, or is_active."""
-        found: Json = self._send("PATCH", f"/accounts/{_quoted(name)}", values)
+        found: Json = self._send("PATCH", f"/accounts/{quoted(name)}", values)
         return found
 
     def invite(self, name: str) -> str:
@@ -226,67 +200,21 @@ class Client(AssistanceCalls, PeopleCalls):
 
     def webhooks(self, project: str) -> list[Json]:
         """A project's webhooks."""
-        found: list[Json] = self._get(f"/projects/{_quoted(project)}/webhooks")
+        found: list[Json] = self._get(f"/projects/{quoted(project)}/webhooks")
         return found
 
     def add_webhook(self, project: str, url: str, events: Sequence[str]) -> Json:
         """Tell an address of events; the answer holds the secret that signs."""
         body = {"url": url, "events": list(events)}
-        found: Json = self._post(f"/projects/{_quoted(project)}/webhooks", body)
+        found: Json = self._post(f"/projects/{quoted(project)}/webhooks", body)
         return found
 
     def change_webhook(self, project: str, webhook_id: int, **values: Any) -> Json:
         """Another url, other events; is_on: off, or on again."""
-        path = f"/projects/{_quoted(project)}/webhooks/{webhook_id}"
+        path = f"/projects/{quoted(project)}/webhooks/{webhook_id}"
         found: Json = self._send("PATCH", path, values)
         return found
 
     def remove_webhook(self, project: str, webhook_id: int) -> None:
         """Tell it of nothing more."""
-        self._send("DELETE", f"/projects/{_quoted(project)}/webhooks/{webhook_id}", None)
-
-    def _get(self, path: str, **query: Any) -> Any:
-        given = {key: value for key, value in query.items() if value is not None}
-        return self._send("GET", f"{path}?{urlencode(given)}" if given else path, None)
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._send("POST", path, body)
-
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        text, _ = self._text(method, path, body)
-        return json.loads(text) if text else None
-
-    def _text(
-        self, method: str, path: str, body: Mapping[str, Any] | None
-    ) -> tuple[str, Mapping[str, str]]:
-        request = urllib.request.Request(
-            f"{self.url}/api/v1{path}",
-            None if body is None else json.dumps(body).encode(),
-            {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
-            method=method,
-        )
-        try:
-            with self._opener.open(request, timeout=self.timeout_s) as answer:
-                return answer.read().decode(), answer.headers
-        except urllib.error.HTTPError as error:
-            with error:
-                raise _refusal(error.code, error.read()) from None
-        except OSError as error:
-            raise RefusedError(0, f"{self.url} cannot be reached: {error}") from None
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def _refusal(status: int, body: bytes) -> AccordError:
-    try:
-        message = str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        message = "the server answered without a reason"
-    return _ERRORS[status](message) if status in _ERRORS else RefusedError(status, message)
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="")
+        self._send("DELETE", f"/projects/{quoted(project)}/webhooks/{webhook_id}", None)

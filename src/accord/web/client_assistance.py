@@ -3,13 +3,12 @@
 import uuid
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
-Json = dict[str, Any]
+from accord.web.client_sending import Json, Sender, quoted
 
 
-class AssistanceCalls:
-    """What `Client` does of it; the requests are the client's."""
+class AssistanceCalls(Sender):
+    """What `Client` does of it."""
 
     def revise(
         self,
@@ -29,17 +28,17 @@ class AssistanceCalls:
             "time_on_task_s": time_on_task_s,
             "guideline_version": guideline_version,
         }
-        found: Json = self._post(f"/judgements/{quote(judgement_id, safe='')}/revise", body)
+        found: Json = self._post(f"/judgements/{quoted(judgement_id)}/revise", body)
         return found
 
     def unrevised(self, project: str) -> list[Json]:
         """One's own first votes that wait for the one after the critique."""
-        found: list[Json] = self._get(f"/projects/{quote(project, safe='')}/unrevised")
+        found: list[Json] = self._get(f"/projects/{quoted(project)}/unrevised")
         return found
 
     def uncritiqued(self, project: str, *, limit: int = 50) -> list[Json]:
         """Tasks without a critique; for leads and machines."""
-        path = f"/projects/{quote(project, safe='')}/uncritiqued"
+        path = f"/projects/{quoted(project)}/uncritiqued"
         found: list[Json] = self._get(path, limit=limit)
         return found
 
@@ -52,16 +51,10 @@ class AssistanceCalls:
             "text": text,
             "answer": None if answer is None else dict(answer),
         }
-        path = f"/projects/{quote(project, safe='')}/critiques"
+        path = f"/projects/{quoted(project)}/critiques"
         return bool(self._post(path, said)["is_new"])
 
     def assistance(self, project: str) -> Json:
         """What suggestions and critiques do to a project's votes."""
-        found: Json = self._get(f"/projects/{quote(project, safe='')}/assistance")
+        found: Json = self._get(f"/projects/{quoted(project)}/assistance")
         return found
-
-    def _get(self, path: str, **query: Any) -> Any:
-        raise NotImplementedError
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
-        raise NotImplementedError

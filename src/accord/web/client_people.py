@@ -1,19 +1,13 @@
 """The client's part for who may work in a project: members, and the qualification round."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
-Json = dict[str, Any]
+from accord.web.client_sending import Json, Sender, quoted
 
 
-class PeopleCalls(ABC):
-    """Methods over whatever can send."""
-
-    @abstractmethod
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        """The answer to a request, from JSON."""
+class PeopleCalls(Sender):
+    """What `Client` does of it."""
 
     def members(self, project: str) -> list[str]:
         """Who was let in; it counts where the project is not open (`change_project`, is_open)."""
@@ -85,4 +79,4 @@ class PeopleCalls(ABC):
 
 
 def _path(project: str, *parts: str) -> str:
-    return "/".join(["/projects", *(quote(part, safe="") for part in (project, *parts))])
+    return "/".join(["/projects", *(quoted(part) for part in (project, *parts))])

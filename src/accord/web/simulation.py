@@ -9,7 +9,8 @@ from accord.annotation.simulation import Crowd, p_says_left
 from accord.annotation.tables import Floats
 from accord.core.interfaces import Annotator
 from accord.core.types import Task, Verdict
-from accord.web.client import Client, Json
+from accord.web.client import Client
+from accord.web.client_sending import Json
 
 _MEDIAN_S, _SPREAD = 8.0, 0.6
 """Of the time on task that is told, lognormal."""
