@@ -17,8 +17,9 @@ help:  ## list the targets
 quickstart: $(VENV)/.installed-runtime  ## install, then run the whole loop on the embedded model and data
 	$(BIN)/accord quickstart
 
+# Two processes, for two cores and 8 GB of memory; each takes what is left when the other is slow.
 test: $(VENV)/.installed-dev  ## install, then run the default tests: fast, offline, no GPU
-	$(PYTEST)
+	$(PYTEST) --numprocesses 2 --dist worksteal
 
 check: lint test  ## what CI runs: ruff, mypy, import contracts, default tests (size limits are tests)
 

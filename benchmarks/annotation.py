@@ -5,12 +5,14 @@
 
 `load` starts `accord label` on a SQLite file with 4,000 pairs of overlap 3. Annotators think two
 seconds in the mean (exponential) between an answer and the next. "Server" is what the server says
-of itself (Server-Timing), "client" includes the HTTP client's own wait on the same two cores, and
-"browser" is from the key that submits to the next task on the page, which was fetched while the
-one before was read. The clock starts when the server has answered a first request.
+of itself (Server-Timing); "lease" and "submit" include the HTTP clients' own wait on the same two
+cores; "browser" is from the key that submits to the next task on the page. All of them hold the
+next task while they read the one before, as the page does. The clock starts when the server has
+answered a first request and Chromium shows its first task.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import re
@@ -22,6 +24,7 @@ import textwrap
 import threading
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,24 +91,20 @@ def _work(folder: Path, url: str, annotators: int, seconds: float) -> None:
     for name in names:
         accounts.create(name, "annotator")
     waits: dict[str, list[float]] = {"lease": [], "submit": [], "server": [], "browser": []}
-    end = time.monotonic() + seconds
-    threads = [
-        threading.Thread(
-            target=_annotate,
-            args=(
-                Timed(url, access.issue_token(name, "load", ["annotate"])[1], waits),
-                n,
-                end,
-                waits,
-            ),
-        )
-        for n, name in enumerate(names[1:])
+    clients = [
+        Timed(url, access.issue_token(name, "load", ["annotate"])[1], waits) for name in names[1:]
     ]
-    for thread in threads:
-        thread.start()
-    _browse(url, access.start_session(names[0]), end, waits)
-    for thread in threads:
-        thread.join()
+    with _page(url, access.start_session(names[0])) as page:
+        end = time.monotonic() + seconds
+        threads = [
+            threading.Thread(target=_annotate, args=(client, seed, end, waits))
+            for seed, client in enumerate(clients)
+        ]
+        for thread in threads:
+            thread.start()
+        waits["browser"] += _browse(page, end)
+        for thread in threads:
+            thread.join()
     done = SqlTaskQueue(database).progress(PROJECT)["done"]
     database.close()
     print(
@@ -138,23 +137,32 @@ class Timed(Client):
 def _annotate(client: Timed, seed: int, end: float, waits: dict[str, list[float]]) -> None:
     draw = random.Random(seed)
     time.sleep(draw.random() * THINKING_S)
-    while time.monotonic() < end:
+
+    def timed(name: str, ask: Callable[[], Any]) -> Any:
         began = time.perf_counter()
-        lease = client.lease(PROJECT)
-        waits["lease"].append(time.perf_counter() - began)
-        if lease is None:
-            return
+        answer = ask()
+        waits[name].append(time.perf_counter() - began)
+        return answer
+
+    lease = timed("lease", lambda: client.lease(PROJECT))
+    while lease is not None and time.monotonic() < end:
+        beside = lease["task"]["id"]
+        ahead = timed("lease", lambda beside=beside: client.lease(PROJECT, beside=beside))
         time.sleep(draw.expovariate(1 / THINKING_S))
-        began = time.perf_counter()
-        client.submit(lease, {"verdict": draw.choice("ab")}, time_on_task_s=1.0)
-        waits["submit"].append(time.perf_counter() - began)
+        answer = {"verdict": draw.choice("ab")}
+        timed(
+            "submit",
+            lambda lease=lease, said=answer: client.submit(lease, said, time_on_task_s=1.0),
+        )
+        lease = ahead or timed("lease", lambda: client.lease(PROJECT))
 
 
-def _browse(url: str, session: str, end: float, waits: dict[str, list[float]]) -> None:
+@contextlib.contextmanager
+def _page(url: str, session: str) -> Iterator[Any]:
+    """The labelling page in Chromium, which notes how long each next task took."""
     from playwright.sync_api import sync_playwright
 
     chromium = os.environ.get("ACCORD_TEST_CHROMIUM") or shutil.which("chromium")
-    draw = random.Random(0)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = browser.new_context()
@@ -170,13 +178,19 @@ def _browse(url: str, session: str, end: float, waits: dict[str, list[float]]) -
                 if (event.target.id === "task") window.waits.push(performance.now() - sent);
             }); }"""
         )
-        while time.monotonic() < end:
-            page.wait_for_timeout(1000 * draw.expovariate(1 / THINKING_S))
-            page.keyboard.press("1")
-            page.keyboard.press("Enter")
-        page.wait_for_timeout(1000)
-        waits["browser"] += [ms / 1e3 for ms in page.evaluate("window.waits")]
+        yield page
         browser.close()
+
+
+def _browse(page: Any, end: float) -> list[float]:
+    """Answer by keys until the end; seconds from each answer to the next task."""
+    draw = random.Random(0)
+    while time.monotonic() < end:
+        page.wait_for_timeout(1000 * draw.expovariate(1 / THINKING_S))
+        page.keyboard.press("1")
+        page.keyboard.press("Enter")
+    page.wait_for_timeout(1000)
+    return [ms / 1e3 for ms in page.evaluate("window.waits")]
 
 
 WORKER = """

@@ -27,11 +27,11 @@ from accord.core.device import default_device
 from accord.core.files import write_jsonl
 from accord.core.types import PromptRow
 from accord.corpora.sample_set import quality
+from accord.judges.pairing import Pair
 from accord.pipeline import execute
 from accord.rewards.learned import LearnedReward
 from accord.stages.preferences.choosing import choose_pairs
 from accord.stages.preferences.config import Config
-from accord.stages.preferences.judging import Pair
 from accord.wiring import stage_config
 
 WAYS = {"raw votes": raw, "majority": hard, "one coin": lambda s: soft(s, one_coin(s.votes))}

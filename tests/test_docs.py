@@ -1,10 +1,13 @@
 """Names in the documentation are names in the code."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import accord
 from accord.cli import _HELP
+from accord.commands.serve import _parser
+from accord.promotion.gate import read_gate
 from accord.wiring import stage_config
 
 ROOT = Path(__file__).parents[1]
@@ -53,3 +56,29 @@ def test_defaults_are_those_that_the_readme_states() -> None:
     assert (ppo["kl_coef"].default, ppo["num_ppo_epochs"].default) == (0.1, 4)
     assert re.search(r"DPO β\s+0.1, learning rate 1e-6", text)
     assert (dpo["beta"].default, dpo["learning_rate"].default) == (0.1, 1e-6)
+
+
+def test_flags_of_ai_feedback_are_there() -> None:
+    page = (ROOT / "docs/ai-feedback.md").read_text()
+    stages = ("judge", "evaluate", "benchmark", "oversight")
+    known = {"output_dir"}.union(*(stage_config(stage).model_fields for stage in stages))
+    named = set(re.findall(r"--(\w+)", page))
+    assert len(named) > 20 and named <= known, named - known
+
+
+def test_the_page_of_deployment_speaks_of_what_is_there(tmp_path: Path) -> None:
+    page = (ROOT / "docs/deployment.md").read_text()
+    gate, step = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "gate.toml").write_text(gate)
+    asked = read_gate(tmp_path / "gate.toml")
+    assert {one.figure for one in asked} >= {"win_rate", "attack_success", "over_refusal"}
+    (written,) = tomllib.loads(step)["step"]
+    fields = {*written, *written["inputs"]} - {"name", "stage", "inputs"}
+    assert fields <= set(stage_config(written["stage"]).model_fields)
+    stages = ("evaluate", "benchmark", "deploy")
+    known = {"output_dir", "force", "rollback"}.union(
+        *(stage_config(stage).model_fields for stage in stages)
+    )
+    serve = {option.lstrip("-") for option in _parser()._option_string_actions}
+    docker = {"build", "torch", "env", "no", "user", "host"}
+    assert set(re.findall(r"--(\w+)", page)) <= known | serve | docker

@@ -105,6 +105,15 @@ def test_steps_feed_each_other_and_are_skipped_afterwards(file: Path, stages: St
     assert stages.ran == ["first", "second"]
 
 
+def test_every_step_can_be_asked_for_all_of_its_figures(file: Path, stages: Stages) -> None:
+    file.write_text(file.read_text().replace("first.copy", "first.result"))
+    run(file)
+    copied = (file.parent / "out/second/copy.txt").read_text()
+    assert json.loads(copied.removesuffix("-2")) == {"copy": "copy.txt", "length": 6}
+    manifest = json.loads((file.parent / "out/second/manifest.json").read_text())
+    assert manifest["parents"] == ["first"]
+
+
 def test_changed_data_redoes_what_reads_it_and_keeps_the_old(file: Path, stages: Stages) -> None:
     run(file)
     (file.parent / "data.txt").write_text("other")
@@ -302,7 +311,7 @@ def test_rounds_that_mean_nothing(steps: list[dict[str, Any]], says: str) -> Non
         steps_of(RunConfig(name="n", rounds=2, step=steps), where="f")
 
 
-@pytest.mark.parametrize("name", ["hh", "rounds"])
+@pytest.mark.parametrize("name", ["attacker", "constitution", "hh", "red-team", "rounds"])
 def test_the_configs_that_ship_can_be_run(name: str) -> None:
     path = Path(__file__).parents[1] / f"configs/{name}.toml"
     config = read_run_config(path, inputs={}, settings={})

@@ -136,10 +136,10 @@ def head(side: str, folder: Path, tokens: int) -> float:
     mask = torch.ones_like(ids, dtype=torch.bool)
     mask[:, 0] = False
     if side == "ours":
-        from accord.models.logprobs import logprobs_from_hidden
+        from accord.models.logprobs import logprobs_from_states
 
         def logprobs() -> torch.Tensor:
-            return logprobs_from_hidden(policy, states, ids, mask).logprobs
+            return logprobs_from_states(policy, states[0, :-1], ids, mask).logprobs
     else:
         from trl.trainer.utils import add_fused_lm_head
 

@@ -16,7 +16,9 @@ _HELP = {
     "sample": "write the sample set of the quickstart",
     "pretrain": "a base model from text",
     "sft": "imitate demonstrations",
+    "revise": "a model's own responses, criticised and rewritten by a constitution",
     "preferences": "sample responses, gather judgements, export comparisons",
+    "judge": "AI feedback: a model judges pairs or rankings; the doubtful ones go to people",
     "reward": "a reward model from comparisons or rankings",
     "process_reward": "a reward model that scores every step",
     "classifier": "a classifier of texts, calibrated: toxicity, refusal, helpfulness",
@@ -32,7 +34,15 @@ _HELP = {
     "simpo": "learn from comparisons by mean log-probs, without a reference",
     "evaluate": "MODEL --suite ...: benchmarks; without MODEL, policies on the same prompts",
     "benchmark": "evaluate MODEL --suite, as a stage of a pipeline",
+    "redteam": "MODEL ...: attacks on it, and training data from what gets through",
+    "red_team": "redteam, as a stage of a pipeline",
+    "oversight": "what a critique or a debate does for a weak judge, where the answer is known",
+    "deploy": "a policy goes live where it keeps its gate's conditions; --rollback",
     "label": "the annotation app: one command, one file, a link for the lead",
+    "constitution": "constitution ACTION: show, check, or draft one together",
+    "chat": "MODEL [--app rag|react|pal|cot]: talk with it, with documents or tools",
+    "serve": "serve MODEL...: OpenAI's protocol over policies and reward models",
+    "export": "export MODEL --to hf|gguf|ollama: a model for other programs",
     "engine": "serve an engine to trainers elsewhere (--engine remote)",
     "data": "data inspect FILE: what is trained on; check, import, export, migrate ...",
     "lineage": "lineage RUN/STEP: from a model back to its data and judgements",
@@ -42,7 +52,7 @@ _HELP = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status (130 after Ctrl-C, 75 where people are waited
-    for, 2 for wrong input)."""
+    for, 3 where a model fell short of its gate, 2 for wrong input)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in {"-h", "--help"}:
         _print_help()
@@ -79,6 +89,9 @@ def _print_help() -> None:
 
 def _commands() -> dict[str, Callable[[list[str]], int]]:
     from accord import commands
+    from accord.commands.chat import chat
+    from accord.commands.export import export
+    from accord.commands.serve import serve
 
     table: dict[str, Callable[[list[str]], int]] = {
         name: lambda rest, name=name: commands.run_stage(name, rest)  # type: ignore[misc]
@@ -88,12 +101,18 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         **table,
         "quickstart": commands.quickstart,
         "run": commands.run,
+        "chat": chat,
+        "constitution": commands.constitution,
         "data": commands.data,
+        "deploy": commands.deploy,
         "engine": commands.engine,
         "evaluate": commands.evaluate,
+        "export": export,
         "label": commands.label,
         "lineage": commands.lineage,
+        "redteam": commands.redteam,
         "report": commands.report,
+        "serve": serve,
     }
 
 

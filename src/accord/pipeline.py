@@ -26,6 +26,9 @@ from accord.publishing.model_card import write_model_card
 from accord.run_config import RunConfig, steps_of
 from accord.wiring import protocols_for, stage_config, stage_outputs, stage_run, stored_inputs
 
+RESULT = "result"
+"""What every step can be asked for: the file of its figures."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Step:
@@ -80,7 +83,7 @@ def _check_references(
         if head == "inputs" and field not in config.inputs:
             raise ConfigError(f"{label}: no input {describe_choice(field, list(config.inputs))}")
         if head in stages:
-            outputs = stage_outputs(stages[head])
+            outputs = [*stage_outputs(stages[head]), RESULT]
             if field not in outputs:
                 raise ConfigError(
                     f"{label}: step {head!r} has no output {describe_choice(field, outputs)}"
@@ -90,7 +93,9 @@ def _check_references(
 
 
 def _resolve(value: Any, config: RunConfig, done: Mapping[str, Outcome]) -> Any:
-    """`inputs.NAME` -> the run's input; `STEP.FIELD` -> that step's output; else as it stands."""
+    """`inputs.NAME` -> the run's input; `STEP.FIELD` -> that step's output, `STEP.result` -> all of
+    its figures; else as it stands.
+    """
     if isinstance(value, dict):
         return {k: _resolve(v, config, done) for k, v in value.items()}
     if isinstance(value, list):
@@ -101,7 +106,8 @@ def _resolve(value: Any, config: RunConfig, done: Mapping[str, Outcome]) -> Any:
     if head == "inputs":
         return config.inputs[field]
     if head in done:
-        return str(done[head].path / done[head].result[field])
+        own = "result.json" if field == RESULT else done[head].result[field]
+        return str(done[head].path / own)
     return value
 
 
@@ -216,7 +222,10 @@ def _execute(
         run_dir.write_json("result.json", result)
         finished = {"status": "finished", "finished_at": manifests.now()}
         took = {"wall_s": round(wall_s, 1), "memory": memory.with_peak(fresh["memory"])}
-        run_dir.write_json("manifest.json", {**fresh, **finished, **took})
+        if "spent" in result:  # tokens of an endpoint, and their price
+            took["spent"] = result["spent"]
+        noted = run_dir.read_json("manifest.json") or fresh  # what the stage added while it ran
+        run_dir.write_json("manifest.json", {**noted, **finished, **took})
     return Outcome(stage, path, result, was_skipped=False, wall_s=wall_s)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from accord.core.config import StageConfig
 from accord.core.errors import ConfigError, describe_choice
 from accord.core.sampling_config import SamplingConfig
-from accord.core.store_config import StoreConfig
+from accord.core.store_config import StorePlace
 from accord.stages import STAGES
 
 
@@ -41,12 +41,12 @@ def protocols_for(config: StageConfig) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
     if isinstance(config, SamplingConfig):
         wanted["engine_factory"] = _engine_factory_of(config)
-    if isinstance(config, StoreConfig):
+    if isinstance(config, StorePlace):
         wanted["store_factory"] = functools.partial(preference_store, config)
     return wanted
 
 
-def preference_store(config: StoreConfig, own: Path) -> Any:
+def preference_store(config: StorePlace, own: Path) -> Any:
     """The `PreferenceStore` that a config names; where it names no project, that of the step."""
     from accord.store.source import StoredPreferences
 
@@ -60,7 +60,7 @@ def stored_inputs(config: StageConfig) -> dict[str, list[dict[str, str | None]]]
     stands in place of a file's, so that new judgements are another input. What a stage puts there
     itself is no input.
     """
-    if not isinstance(config, StoreConfig) or config.project is None or config.fills_the_store:
+    if not isinstance(config, StorePlace) or config.project is None or config.fills_the_store:
         return {}
     store = preference_store(config, Path())
     value = f"{store.location} project {store.project}"
@@ -75,12 +75,17 @@ def _engine_factory_of(config: SamplingConfig) -> Any:
     return engine_factory(config.engine)
 
 
-def engine_factory(name: str) -> Any:
-    """The `EngineFactory` of "local" or "vllm", which sample in this process."""
+def engine_factory(name: str, *, prefix_cache_mb: int = 0) -> Any:
+    """The `EngineFactory` of "local" or "vllm", which sample in this process.
+
+    Args:
+        name: of the engine.
+        prefix_cache_mb: as of `LocalEngine`; vLLM keeps prompts in its own way.
+    """
     if name == "vllm":
         from accord.engine.vllm import VllmEngine
 
         return VllmEngine
     from accord.engine.local import LocalEngine
 
-    return LocalEngine
+    return functools.partial(LocalEngine, prefix_cache_mb=prefix_cache_mb)

@@ -1,5 +1,6 @@
 """Gao et al.'s curves: planted coefficients come back, peaks and weights by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from accord.annotation.over_optimisation import (
     best_of_n_kl,
     best_of_n_weights,
+    best_of_subset_kl,
+    best_of_subset_weights,
     fit_curve,
     kl_of_weights,
 )
@@ -98,3 +101,81 @@ def test_weights_agree_with_drawing() -> None:
     for value in np.unique(scores):
         share = best_of_n_weights(scores, 3)[scores == value].sum()
         assert (best == value).mean() == pytest.approx(share, abs=0.01)
+
+
+def test_the_best_of_a_subset_is_that_of_all_subsets() -> None:
+    """Five draws of three responses; two of them score alike."""
+    scores, counts = np.array([0.5, -1.0, 0.5]), np.array([1, 2, 2])
+    drawn = np.repeat(np.arange(3), counts)
+    for n in range(1, 6):
+        expected = np.zeros(3)
+        subsets = list(itertools.combinations(drawn, n))
+        for subset in subsets:
+            best = [i for i in subset if scores[i] == max(scores[list(subset)])]
+            for i in best:
+                expected[i] += 1 / len(best) / len(subsets)
+        assert best_of_subset_weights(scores, counts, n) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("n", "mean"), [(1, 0.0), (2, 1 / math.sqrt(math.pi)), (3, 1.5 / math.sqrt(math.pi))]
+)
+def test_the_best_of_n_normal_scores_has_its_known_mean(n: int, mean: float) -> None:
+    """Proxy = gold, normal; also from pools hardly larger than n, for the estimate is unbiased."""
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(4000):
+        scores = rng.normal(size=4)
+        found.append(best_of_subset_weights(scores, np.ones(4), n) @ scores)
+    assert np.mean(found) == pytest.approx(mean, abs=3 * np.std(found) / math.sqrt(len(found)))
+
+
+def test_the_best_of_1024_out_of_1024_is_the_best() -> None:
+    scores = np.random.default_rng(4).normal(size=1024)
+    weights = best_of_subset_weights(scores, np.ones(1024), 1024)
+    assert weights[scores.argmax()] == pytest.approx(1.0)
+    assert weights.sum() == pytest.approx(1.0)
+
+
+def test_the_kl_where_no_two_draws_are_equal() -> None:
+    scores, counts = np.random.default_rng(5).normal(size=1024), np.ones(1024)
+    for n in (1, 2, 30, 1024):
+        found = best_of_subset_kl(scores, counts, np.full(1024, -40.0), n)
+        assert found == pytest.approx(best_of_n_kl(n), abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 64, 1024])
+def test_the_kl_of_a_policy_of_few_responses(n: int) -> None:
+    """Against the exact sum of p_n ln(p_n / p), which is far below that of unequal draws."""
+    scores = np.array([0.1, 0.9, 0.4, 0.6, -3.0])
+    p = np.array([0.55, 0.01, 0.24, 0.15, 0.05])
+    upto = np.array([p[scores <= s].sum() for s in scores])
+    best = upto**n - (upto - p) ** n
+    exact = float((best * np.log(np.maximum(best, 1e-300) / p)).sum())
+    rng = np.random.default_rng(6)
+    found = []
+    for _ in range(200):
+        counts = rng.multinomial(1024, p)
+        drawn = counts > 0
+        found.append(best_of_subset_kl(scores[drawn], counts[drawn], np.log(p[drawn]), n))
+    assert np.mean(found) == pytest.approx(exact, abs=0.02 + 0.01 * exact)
+    assert exact < best_of_n_kl(n) or n == 1
+
+
+def test_the_kl_of_a_choice_between_good_and_bad() -> None:
+    """A tenth of endless responses is good, and all good ones score alike: nothing more is told."""
+    scores = np.repeat([1.0, 0.0], [100, 900])
+    for n, good in ((1, 0.1), (4, 1 - 0.9**4), (1000, 1.0)):
+        exact = good * math.log(good / 0.1) + (1 - good) * math.log(max(1 - good, 1e-300) / 0.9)
+        found = best_of_subset_kl(scores, np.ones(1000), np.full(1000, -40.0), n)
+        assert found == pytest.approx(exact, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("counts", "n", "message"),
+    [([1, 1], 3, "from 1 to the 2"), ([1, 1], 0, "from 1"), ([1, 0], 1, "counts"),
+     ([1], 1, "counts")],
+)  # fmt: skip
+def test_a_pool_that_does_not_fit_is_refused(counts: list[int], n: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        best_of_subset_weights([0.0, 1.0], counts, n)

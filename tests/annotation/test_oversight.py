@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from accord.annotation.intervals import wilson_interval
-from accord.annotation.oversight import movements, revisions
+from accord.annotation.oversight import gap_recovered, movements, revisions
 
 
 def test_rates_by_hand() -> None:
@@ -45,3 +45,17 @@ def test_movements_by_hand() -> None:
     assert [share[:2] for share in found] == [(5, 7), (2, 5), (1, 5)]
     with pytest.raises(ValueError, match="every vote"):
         movements(np.array([1]), before, after)
+
+
+def test_the_share_of_the_gap_by_hand() -> None:
+    """Two of four right alone, three with the aid: half of what was missing."""
+    alone, aided = np.array([1.0, 1.0, 0.0, 0.0]), np.array([1.0, 1.0, 1.0, 0.0])
+    found = gap_recovered(alone, aided, range(4), seed=0)
+    assert (found.alone, found.aided, found.share) == (0.5, 0.75, 0.5)
+    assert found.low <= 0.5 <= found.high
+    harm = gap_recovered(aided, alone, range(4), seed=0)
+    assert harm.share == -1.0
+    perfect = gap_recovered(np.ones(3), np.ones(3), range(3), seed=0)
+    assert np.isnan(perfect.share)
+    with pytest.raises(ValueError, match="as many"):
+        gap_recovered(alone, aided[:2], range(4), seed=0)

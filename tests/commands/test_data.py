@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from accord import cli
+from accord.core.files import hash_path
 from accord.pipeline import execute
+from accord.promotion.aliases import deploy as put
 from accord.store.database import Database
 from accord.store.judgements import SqlJudgements
 from accord.wiring import stage_config
+from reporting.fake_run import make_step
 
 PAIRS = [
     {"prompt": f"What is {n}?", "chosen": "the answer", "rejected": "19", "annotator": f"A{n % 3}"}
@@ -65,6 +68,13 @@ def test_from_file_to_model_and_back(
     assert cli.main(["lineage", str(reward.path / "model")]) == 0
     assert f"export {sha256}" in capsys.readouterr().out
 
+    model, aliases = reward.path / "model", tmp_path / "deployed" / "aliases.json"
+    sha256_of = hash_path(model)
+    put(aliases, "chat", model, sha256=sha256_of, at="now", run=runs / "deploy")
+    result = {"aliases": "../../deployed/aliases.json", "sha256": sha256_of, "deployed": True}
+    inputs = {"model_name_or_path": [str(model)]}
+    make_step(runs, "deploy", "deploy", 1, inputs=inputs, result=result)
+
     erase = ("erase", "--database", store, "--annotator", "A1", "--runs", runs)
     said = accord(capsys, *erase)
     assert "13 judgements would be erased" in said and "nothing was changed" in said
@@ -74,7 +84,8 @@ def test_from_file_to_model_and_back(
     said = accord(capsys, *erase, "--yes")
     assert "13 judgements are erased" in said and sha256 in said
     assert "exports that hold some of them: 1" in said  # both are the same rows
-    assert "used them: 2" in said
+    assert "used them: 3" in said
+    assert f"alias 'chat' of {aliases} leads to a model of theirs" in said
     assert str(reward.path) in said and str(runs / "two" / "prefs") in said
     assert sum(s.answer is None for s in log.current()) == 13
     assert log.is_whole()
@@ -131,3 +142,19 @@ def test_what_is_refused_leaves_nothing(
     assert "there is no judgement 'x'" in refused(
         capsys, "erase", "--database", store, "--ids", "x"
     )
+
+
+def test_a_model_that_was_trained_on_a_file_elsewhere_is_named(
+    pairs: Path, tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The export lies where no runs are."""
+    store, output = tmp_path / "s.db", tmp_path / "elsewhere" / "pairs.jsonl"
+    accord(capsys, "import", pairs, "--database", store, "--project", "p")
+    accord(capsys, "export", "--database", store, "--project", "p", "--output", output)
+    values = {"model_name_or_path": str(tiny_model_dir), "comparisons": [str(output)],
+              "max_steps": 1, "max_length": 64, "eval_fraction": 0.2}  # fmt: skip
+    runs = tmp_path / "runs"
+    reward = execute("reward", stage_config("reward").parse(values, where="test"), runs / "reward")
+    erase = ("erase", "--database", store, "--annotator", "A1", "--runs", runs)
+    said = accord(capsys, *erase)
+    assert "used them: 1" in said and str(reward.path) in said

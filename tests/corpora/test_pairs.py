@@ -10,6 +10,7 @@ from accord.core.errors import DataError
 from accord.core.files import write_jsonl
 from accord.core.types import Comparison, Message
 from accord.corpora.encoding import ChatEncoder
+from accord.corpora.formats import to_responses
 from accord.corpora.pairs import (
     encode_pairs,
     load_comparisons,
@@ -167,3 +168,27 @@ def test_rankings_that_say_nothing_are_refused(
     write_jsonl(path, [{"prompt": "q", "completions": ["a", "b"], **values}])
     with pytest.raises(DataError, match=message):
         load_comparisons([str(path)])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "q", "chosen": "x", "rejected": "y"},
+        {"chosen": "\n\nHuman: q\n\nAssistant: x", "rejected": "\n\nHuman: q\n\nAssistant: y"},
+        {"prompt": "q", "response_a": "x", "response_b": "y"},
+        {"prompt": "q", "responses": ["x", "y"]},
+        {"prompt": "q", "completions": [{"role": "assistant", "content": "x"}, "y"]},
+        {"prompt": [{"role": "user", "content": "q"}],
+         "responses": [[{"role": "assistant", "content": "x"}], "y"]},
+    ],
+)  # fmt: skip
+def test_responses_without_an_opinion(row: dict[str, Any]) -> None:
+    prompt, texts = to_responses({**row, "id": 7, "p_chosen": 0.9}, "f, row 1")
+    assert prompt.prompt == ({"role": "user", "content": "q"},)
+    assert texts == ["x", "y"] and prompt.columns == {"id": 7}
+
+
+@pytest.mark.parametrize("row", [{"prompt": "q"}, {"prompt": "q", "responses": "x"}])
+def test_no_responses(row: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="f, row 1"):
+        to_responses(row, "f, row 1")

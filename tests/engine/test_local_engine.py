@@ -271,6 +271,11 @@ def test_a_batch_of_nobody_is_refused(policy: Any, tokenizer: Any) -> None:
         LocalEngine(policy, tokenizer, max_batch_size=0)
 
 
+def test_less_than_no_memory_is_refused(policy: Any, tokenizer: Any) -> None:
+    with pytest.raises(ValueError, match=r"prefix_cache_mb must be 0 \(none\) or more, got -1"):
+        LocalEngine(policy, tokenizer, prefix_cache_mb=-1)
+
+
 @pytest.mark.gpu
 def test_sampler_and_trainer_agree_on_a_gpu(tiny_model_dir: Path, tokenizer: Any) -> None:
     policy = load_policy(str(tiny_model_dir), device=torch.device("cuda"))

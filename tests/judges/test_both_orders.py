@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
-from accord.judges.both_orders import ask_both_orders
+from accord.judges.both_orders import TwoOrders, ask_both_orders
 
 
 class Stub:
@@ -76,3 +77,41 @@ def test_numbers_that_are_none_are_refused(given: list[float], message: str) -> 
     judge.compare = lambda *_: given  # type: ignore[method-assign]
     with pytest.raises(ValueError, match=message):
         ask_both_orders(judge, PROMPTS[:1], ["x"], ["y"])
+
+
+def test_bare_verdicts_that_differ_are_a_win_for_neither() -> None:
+    """Always A; a tie and a win; twice the same; and a probability beside a verdict."""
+    orders = TwoOrders(np.array([1.0, 1.0, 1.0, 1.0]), np.array([1.0, 0.5, 0.0, 0.3]))
+    assert orders.judged().tolist() == [0.5, 0.5, 1.0, 0.85]
+    assert orders.is_inconsistent().tolist() == [True, True, False, False]
+
+
+def test_known_log_odds_have_the_closed_form() -> None:
+    """p = (sigmoid(place + merit) + sigmoid(merit - place)) / 2, and 1 - p the other way round."""
+    merit, place = 0.7, 1.3
+
+    def says(x: str, y: str) -> float:
+        return 1 / (1 + math.exp(-place - merit * ((x == "good") - (y == "good"))))
+
+    (p,) = ask_both_orders(Stub(says), PROMPTS[:1], ["good"], ["bad"]).judged()
+    (q,) = ask_both_orders(Stub(says), PROMPTS[:1], ["bad"], ["good"]).judged()
+    first, second = (1 / (1 + math.exp(-x)) for x in (place + merit, merit - place))
+    assert p == pytest.approx((first + second) / 2, abs=1e-6)
+    assert p + q == pytest.approx(1, abs=1e-12)
+
+
+def test_an_abstention_in_one_order_is_one() -> None:
+    orders = TwoOrders(np.array([1.0, np.nan]), np.array([np.nan, 0.2]))
+    assert np.isnan(orders.judged()).all() and not orders.is_inconsistent().any()
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.7, 23 / 24])
+def test_always_the_same_probability_is_exactly_a_half(p: float) -> None:
+    said = ask_both_orders(Stub(lambda *_: p), PROMPTS, "xyz", "uvw")
+    assert said.judged().tolist() == [0.5] * 3
+
+
+def test_a_clamped_judge_who_contradicts_itself_is_inconsistent() -> None:
+    orders = TwoOrders(np.array([0.6, 0.6, 0.55]), np.array([0.6, 0.4, 0.6]))
+    assert orders.judged() == pytest.approx([0.5, 0.6, 0.475])
+    assert orders.is_inconsistent().tolist() == [True, False, False]

@@ -43,7 +43,15 @@ def test_answers_come_in_order_and_no_more_at_once_than_allowed() -> None:
     }  # fmt: skip
     sent = endpoint.requests[0]
     assert (sent["model"], sent["temperature"], sent["max_tokens"]) == ("judge-1", 0.0, 4)
-    assert "logprobs" not in sent
+    assert "logprobs" not in sent and "seed" not in sent
+
+
+def test_a_seed_draws_again_where_answers_are_drawn() -> None:
+    with FakeEndpoint(lambda *_: completion("A")) as endpoint:
+        for temperature in (0.0, 1.0):
+            question: list[Message] = [{"role": "user", "content": "x"}]
+            client(endpoint).complete([question], temperature=temperature, max_tokens=1, seed=7)
+    assert [sent.get("seed") for sent in endpoint.requests] == [None, 7]
 
 
 def test_log_probs_are_of_the_first_token() -> None:
@@ -192,3 +200,17 @@ def test_nobody_there() -> None:
 def test_no_address() -> None:
     with pytest.raises(ConfigError, match="expected http"):
         HttpChatClient("file:///etc/passwd", "judge-1")
+
+
+def test_requests_are_spaced_evenly() -> None:
+    waits: list[float] = []
+    with FakeEndpoint(lambda *_: completion("A")) as endpoint:
+        complete(client(endpoint, waits, requests_per_minute=2.0), *"abcd")
+    assert sorted(waits) == pytest.approx([30, 60, 90], abs=5)
+
+
+def test_a_reply_tells_what_it_cost() -> None:
+    with FakeEndpoint(lambda *_: completion("A")) as endpoint:
+        (reply,) = complete(client(endpoint), "x")
+    assert isinstance(reply, ChatReply)
+    assert (reply.prompt_tokens, reply.completion_tokens) == (10, 2)

@@ -18,6 +18,7 @@ from accord.judges.endpoint_judge import (
 )
 from accord.judges.wording import GradeWording, PairWording
 from judges.fake_endpoint import FakeEndpoint, completion
+from judges.scripted_client import ScriptedClient
 
 Answer = ChatReply | ChatFailure
 
@@ -158,3 +159,23 @@ def test_grades() -> None:
     good, bad = grader.grade(prompts(2), ["good", "so so"])
     assert good == 4.0 and math.isnan(bad)
     assert grader.counts["nonsense"] == 1
+
+
+def test_votes_are_sampled_where_there_are_no_log_probs() -> None:
+    def answer(conversation: Sequence[Message], seed: int) -> Answer:
+        if "Question 0" in conversation[0]["content"]:
+            return ChatReply("A", top_logprobs={"A": math.log(0.9), "B": math.log(0.1)})
+        if "Question 2" in conversation[0]["content"]:
+            return ChatReply("Well.")
+        return ChatReply({0: "A", 1: "A", 2: "B", 3: "hm", 4: "A"}[seed])
+
+    client = ScriptedClient(answer)
+    judge = EndpointJudge(client, votes=4)
+    first, second, third = judge.compare(prompts(3), ["x"] * 3, ["y"] * 3)
+    assert first == pytest.approx(0.9)
+    assert second == pytest.approx(2.5 / 4)  # A, B, nonsense, A, and half a vote for either
+    assert math.isnan(third)
+    assert judge.counts["votes"] == 3 and judge.counts["abstained"] == 1
+    drawn = [options for _, options in client.asked if options["seed"]]
+    assert {options["temperature"] for options in drawn} == {1.0}
+    assert {options["top_logprobs"] for options in drawn} == {0} and len(drawn) == 8

@@ -161,3 +161,24 @@ def test_another_temperature_is_another_question(tmp_path: Path) -> None:
     for temperature in (0.0, 1.0, 0.0):
         client.complete(prompts(1), temperature=temperature, max_tokens=1)
     assert len(inner.asked) == 2
+    for seed in (7, 8, 7):  # another draw of the same
+        client.complete(prompts(1), temperature=1.0, max_tokens=1, seed=seed)
+    assert len(inner.asked) == 4
+
+
+def test_what_was_paid_for_is_counted_once_and_again_after_a_restart(tmp_path: Path) -> None:
+    class Paid:
+        name = "paid"
+        calls = 0
+
+        def complete(self, conversations: Any, **_: Any) -> list[ChatReply | ChatFailure]:
+            Paid.calls += len(conversations)
+            return [ChatReply("A", prompt_tokens=10, completion_tokens=2) for _ in conversations]
+
+    path = tmp_path / "m.jsonl"
+    for _ in range(2):
+        client = RememberedClient(Paid(), Memory(path))
+        for _ in range(3):
+            client.complete(prompts(2), temperature=0.0, max_tokens=1)
+        assert client.tokens == {"prompt_tokens": 20, "completion_tokens": 4}
+    assert Paid.calls == 2

@@ -10,6 +10,7 @@ import torch
 
 from accord.core.types import Message, Row, Scores
 from accord.corpora.encoding import ChatEncoder
+from accord.judges.ranking import RankByGrade
 from accord.judges.reward_judge import RewardJudge
 from accord.models.heads import init_reward_model
 from accord.models.loading import load_tokenizer
@@ -69,7 +70,10 @@ def test_it_abstains_on_what_does_not_fit(tiny_model_dir: Path) -> None:
     b = ["1", "2", "3", "4" * 100, "5"]
     found = judge.compare(prompts, a, b)
     assert [math.isnan(p) for p in found] == [False, True, False, True, False]
+    assert judge.counts == {"judged": 5, "too_long": 2}
     assert found[0] == pytest.approx(judge.compare(prompts[:1], a[:1], b[:1])[0], abs=1e-6)
+    (ranks,) = RankByGrade(judge.grader).rank(prompts[:1], [["x", "y" * 100, "z"]])
+    assert ranks is not None and ranks[1] is None and {ranks[0], ranks[2]} == {1, 2}
 
 
 def test_unequal_lengths() -> None:

@@ -26,7 +26,7 @@ from accord.models.heads import (
     token_scores,
 )
 from accord.models.loading import load_policy, load_tokenizer
-from accord.models.logprobs import hidden_states
+from accord.models.logprobs import before, hidden_states
 from accord.models.lora import add_lora
 from accord.models.values import ValueHead, ValueModel
 
@@ -237,15 +237,23 @@ def test_a_head_that_was_not_saved(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def targets_of(sample: Sample) -> Tensor:
+    """All tokens but the first of each row."""
+    targets = sample.attention_mask.bool()
+    targets[:, 0] = False
+    return targets
+
+
 def test_values_read_the_state_before_each_token(
     model: Any, tiny_model_dir: Path, tmp_path: Path, sample: Sample
 ) -> None:
     tokenizer = load_tokenizer(str(tiny_model_dir))
     save_scored_model(model, tokenizer, tmp_path / "reward", sample=sample)
     value = ValueModel(str(tmp_path / "reward"), device=CPU)
-    values = value.values(*sample)
-    assert values.shape == (3, 12) and (values[:, 0] == 0).all()
-    assert torch.equal(value(*sample), values)
+    targets = targets_of(sample)
+    values = value.values(*sample, targets)
+    assert values.shape == (3, 12) and (values[~targets] == 0).all()
+    assert torch.equal(value(*sample, targets), values)
     for column in range(1, 9):
         # The score of the row as it stood before token `column` was chosen.
         prefix = sample.input_ids[:1, :column]
@@ -256,26 +264,27 @@ def test_values_read_the_state_before_each_token(
         value.model.score.weight += 1.0
     save_scored_model(value.model, tokenizer, tmp_path / "value", sample=sample)
     again = ValueModel.load(str(tmp_path / "value"), device=CPU)
-    torch.testing.assert_close(again.values(*sample), value.values(*sample))
+    torch.testing.assert_close(again.values(*sample, targets), value.values(*sample, targets))
 
 
 def test_a_value_from_a_policy_starts_at_zero(tiny_model_dir: Path, sample: Sample) -> None:
     value = ValueModel(str(tiny_model_dir), device=CPU)
-    assert (value.values(*sample) == 0).all()
-    (value.values(*sample) - 1).square().sum().backward()
+    targets = targets_of(sample)
+    assert (value.values(*sample, targets) == 0).all()
+    (value.values(*sample, targets) - 1).square().sum().backward()
     assert value.model.score.weight.grad.abs().max() > 0
 
 
 def test_a_value_head_shares_the_trunk(tiny_model_dir: Path, sample: Sample) -> None:
     policy = load_policy(str(tiny_model_dir), device=CPU)
     head = ValueHead(32)
-    hidden = hidden_states(policy, *sample)
-    assert (head.values(hidden) == 0).all()
+    targets = targets_of(sample)
+    states = hidden_states(policy, *sample, read=before(targets))
+    assert (head.values(states, targets) == 0).all()
     torch.nn.init.constant_(head.linear.weight, 0.5)
     torch.nn.init.constant_(head.linear.bias, 0.25)
-    values = head(hidden)
-    assert (values[:, 0] == 0).all()
-    expected = 0.5 * hidden[:, :-1].sum(-1) + 0.25
-    torch.testing.assert_close(values[:, 1:], expected, atol=1e-5, rtol=1e-5)
+    values = head(states, targets)
+    assert (values[~targets] == 0).all()
+    torch.testing.assert_close(values[targets], 0.5 * states.sum(-1) + 0.25, atol=1e-5, rtol=1e-5)
     values.sum().backward()
     assert policy.model.layers[0].mlp.up_proj.weight.grad.abs().max() > 0

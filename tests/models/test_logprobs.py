@@ -89,8 +89,8 @@ def test_gradients_through_a_family_s_transform(
     capped = 3.0 * torch.tanh(5.0 * nn.functional.linear(hidden, head.weight, head.bias) / 3.0)
     full = (capped / 0.7).log_softmax(-1)[:, :-1]
     expected = full.gather(-1, ids[:, 1:, None]).sum() - 0.3 * (full.exp() * full).sum()
-    out = logprobs.logprobs_from_hidden(
-        model, hidden, ids, targets.bool(), temperature=0.7, with_entropy=True
+    out = logprobs.logprobs_from_states(
+        model, hidden[:, :-1].flatten(0, 1), ids, targets.bool(), temperature=0.7, with_entropy=True
     )
     found = out.logprobs.sum() + 0.3 * out.entropies.sum()
     torch.testing.assert_close(found, expected)
@@ -142,12 +142,15 @@ def test_full_logits_never_exist(model: Any, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(logprobs, "linear", recorded)
     ids, attention, targets = padded_batch([9, 6, 12])
+    head = model.get_output_embeddings().weight
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         out = token_logprobs(model, ids, attention, targets, with_entropy=True)
     assert [shape[0] for shape in shapes] == [4, 4, 4, 4, 2]
     assert kept and not any(shape and shape[-1] == 300 for shape in kept)
-    out.logprobs.sum().backward()
-    assert len(shapes) == 10 and max(shape[0] for shape in shapes) == 4
+    (first,) = torch.autograd.grad(out.logprobs.sum(), head, retain_graph=True)
+    assert len(shapes) == 9 and max(shape[0] for shape in shapes) == 4  # the last was kept
+    (again,) = torch.autograd.grad(out.logprobs.sum(), head)
+    assert len(shapes) == 14 and torch.equal(first, again)
 
 
 @pytest.mark.parametrize("layout", ["alone", "packed"])

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, LlamaConfig, Qwen2Config
 
-from accord.models import packing
+from accord.models import packed_attention, packing
 from accord.models.heads import init_reward_model, response_scores
 from accord.models.loading import load_policy
 from accord.models.logprobs import hidden_states, token_logprobs
 from accord.models.lora import add_lora
-from accord.models.packing import pack, packed_states, packs_rows, use_packing
+from accord.models.packing import Start, pack, packed_states, packs_rows, use_packing
 from accord.models.values import ValueModel
 
 CPU = torch.device("cpu")
@@ -96,16 +96,37 @@ def test_every_cell_finds_its_own_token() -> None:
         assert torch.equal(packed.position_ids[0][packed.place][real], columns[real])
 
 
+def test_what_a_cache_knows_is_not_run_and_other_starts_share_nothing() -> None:
+    """Two rows of which 18 tokens are known, one of which 6 are, and two of which none are."""
+    rows = [PROMPT + draw(n, n) for n in (4, 7, 5, 6, 8)]
+    ids, mask = grid(rows)
+    starts = [Start([0, 3], 18), Start([4], 6), Start([1, 2])]
+    packed = pack(ids, mask, starts=starts)
+    assert packed.known == 18 + 6
+    assert packed.input_ids.shape == (1, 4 + 6 + 2 * 2 + 28 - 6 + 20 + 7 + 5)
+    assert list(packed.run) == list(range(2, len(packed.pieces)))
+    for row, known in enumerate((18, 0, 0, 18, 6)):
+        place = packed.place[row, known : len(rows[row])] - packed.known
+        assert packed.input_ids[0][place].tolist() == rows[row][known:]
+        assert packed.position_ids[0][place].tolist() == list(range(known, len(rows[row])))
+    assert torch.equal(packed.place[0, :18], torch.arange(18))
+    assert torch.equal(packed.place[4, :6], torch.arange(18, 24))
+    assert torch.equal(packed.place[1, :20], packed.place[2, :20])
+    assert not set(packed.place[1].tolist()) & set(packed.place[4].tolist())
+
+
 def test_rewards_and_values(tiny_model_dir: Path) -> None:
     ids, mask = grid(BATCHES["pairs"])
     reward = init_reward_model(str(tiny_model_dir), device=CPU, seed=0)
     value = ValueModel(str(tiny_model_dir), device=CPU)
+    targets = mask.bool()
+    targets[:, :5] = False
     assert packs_rows(reward) and packs_rows(value.model)
     with torch.no_grad():
         value.model.score.weight.normal_()
-        packed = response_scores(reward, ids, mask), value.values(ids, mask)[mask.bool()]
+        packed = response_scores(reward, ids, mask), value.values(ids, mask, targets)
         reward.packs_rows = value.model.packs_rows = False
-        padded = response_scores(reward, ids, mask), value.values(ids, mask)[mask.bool()]
+        padded = response_scores(reward, ids, mask), value.values(ids, mask, targets)
     for ours, plain in zip(packed, padded, strict=True):
         torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-5)
 
@@ -114,7 +135,7 @@ def test_adapters_see_packed_rows(model: Any, monkeypatch: pytest.MonkeyPatch) -
     adapted: Any = add_lora(model, r=2, alpha=4, seed=0)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(parameter)
+            torch.nn.init.normal_(parameter, std=0.3)
     ids, mask = grid(BATCHES["pairs"])
     calls: list[int] = []
     original = packing.packed_hidden_states
@@ -169,7 +190,7 @@ def test_attention_by_plain_products_is_the_fused_one(is_continued: bool) -> Non
     mask = torch.ones(length, before + length).tril(before).bool() if is_continued else None
 
     def own(*inputs: Any) -> Any:
-        return packing._HalfAttention.apply(*inputs, mask, 0.3)  # type: ignore[no-untyped-call]
+        return packed_attention._HalfAttention.apply(*inputs, mask, 0.3)  # type: ignore[no-untyped-call]
 
     expected = torch.nn.functional.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=mask is None, scale=0.3

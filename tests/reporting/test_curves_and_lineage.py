@@ -1,3 +1,4 @@
+import dataclasses
 from itertools import pairwise
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def test_sources_name_the_output_or_the_file(run: Run) -> None:
     found = [(source.field, source.label) for source in sources(run, evaluate)]
     assert found[:2] == [("policies.base", "models/accord-base"), ("policies.sft", "sft.model")]
     assert ("prompts", "sample.prompts_test") in found
+    judged = dataclasses.replace(
+        evaluate,
+        manifest={
+            "parents": ["ppo", "dpo"],
+            "inputs": {"evaluations": [{"value": "elsewhere/quickstart/dpo/result.json"}]},
+        },
+    )
+    (figures,) = sources(run, judged)
+    assert (figures.label, figures.step) == ("dpo.result", "dpo")
 
 
 def test_ancestry_reaches_the_files_and_lists_each_step_once(run: Run) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from accord.core.errors import AccordError, CheckpointError
-from accord.reporting.report import render, visible, write_report
+from accord.promotion.gate import Finding, verdict
+from accord.reporting.page import visible
+from accord.reporting.report import render, write_report
 from accord.reporting.rounds import round_rows
 from accord.reporting.run_files import read_run, summary
 from reporting.fake_run import HOSTILE, STATEMENT, make_run, make_step
@@ -136,6 +138,23 @@ def test_every_part_is_there(html: str) -> None:
         assert expected in text, expected
     # The base model lies 41 nats away and would squeeze the plot.
     assert "base, evaluated" not in text
+
+
+def test_gates_are_shown_condition_by_condition(run_path: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_path, run)
+    kept = Finding("win_rate.judge", "evaluate", "at_least", 0.5, "interval", 0.72, True, "lower")
+    why = f"nobody measured {HOSTILE}"
+    findings = [kept, Finding(HOSTILE, None, "at_most", 0.1, "interval", None, False, why)]
+    result = {"alias": "chat", "aliases": "../a", "sha256": "ab" * 32, "deployed": False}
+    make_step(run, "deploy", "deploy", 10, result={**result, "gate": verdict(findings)})
+    page = Page(render(read_run(run)))
+    text = " ".join(page.text.split("Gates")[2].split())
+    assert "1 of 2 conditions held. The model abababababab was refused; the alias chat" in text
+    assert "win_rate.judge yes at least 0.5 0.72 lower evaluate" in text
+    assert "script" not in page.tags and "nobody measured" in text
+    summary_of = summary(read_run(run))["steps"]["deploy"]["result"]["gate"]
+    assert [one["held"] for one in summary_of["conditions"]] == [True, False]
 
 
 def test_incidents_are_shown(run_path: Path, tmp_path: Path) -> None:

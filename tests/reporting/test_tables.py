@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+from accord.reporting.judges import judge_table
 from accord.reporting.reward_models import reliability_curves, reward_model_table
 from accord.reporting.run_files import StepFiles
 from accord.reporting.tables import evaluation_table, verdicts
@@ -81,6 +82,13 @@ def test_verdicts_follow_the_interval() -> None:
     ]
 
 
+def test_people_put_a_verdict_right() -> None:
+    by_people = {"by_people": 0.55, "by_people_low": 0.48, "by_people_high": 0.62}
+    rates = {"ppo": {"judge": {**figure(0.6, 0.52, 0.68), **by_people}}}
+    (found,) = verdicts(step({"win_rates": rates, "baseline": "sft"}))
+    assert found.endswith("; 55.0% (48.0% to 62.0%) as people's slice puts the judge model right.")
+
+
 def test_reward_model_with_cross_validation() -> None:
     found = {
         "heldout_accuracy": 0.65,
@@ -113,3 +121,30 @@ def test_reward_model_by_length_attribute_and_calibration() -> None:
     assert curves["as scored"][0] == (0.55, 0.56)
     assert len(curves["with the temperature"]) == 4
     assert reliability_curves(step({})) == {}
+
+
+def test_a_judges_figures() -> None:
+    result = {
+        "judge": "m (pair)",
+        "opinions": {
+            "pairs": 2000, "abstained": 3, "inconsistent": 40, "consistency": 0.9,
+            "first_share": None,
+        },
+        "agreement": {"share": 0.75, "pairs": 20},
+        "calibration": {
+            "method": "isotonic", "pairs": 20, "error": 0.2, "error_calibrated": 0.05,
+            "curve": [{"confidence": 0.9, "share": 0.7}],
+            "curve_calibrated": [{"confidence": 0.7, "share": 0.7}],
+        },
+        "routed": {"unsure": 5},
+        "spent": {"prompt_tokens": 1000, "completion_tokens": 20, "price": 1.5},
+    }  # fmt: skip
+    rows = dict(judge_table(step(result)))
+    assert rows["Same verdict in both orders"] == "90.0%"
+    assert rows["Agreement with people"] == "75.0% of 20"
+    assert rows["The same by isotonic, on 20 pairs it had not seen"] == "5.0%"
+    assert rows["Left to people (unsure)"] == "5"
+    assert rows["Tokens"] == "1,000 in, 20 out; price 1.50"
+    assert not any(label.startswith("Verdicts for what was shown first") for label in rows)
+    assert list(reliability_curves(step(result))) == ["as scored", "calibrated"]
+    assert judge_table(step({})) == []

@@ -23,9 +23,10 @@ from accord.models.score_heads import ScoreHeads
 from accord.rewards.learned import LearnedReward
 from accord.stages.reward_modeling import run as reward
 from accord.stages.reward_modeling.config import Config
-from accord.stages.reward_modeling.encoded import Pairs, head_layout, pair_batch
+from accord.stages.reward_modeling.encoded import Pairs, head_layout
 from accord.stages.reward_modeling.figures import accuracy_by_length, calibration
 from accord.stages.reward_modeling.fit import all_readings, measure
+from accord.training.pair_batches import pair_batch
 
 CPU = torch.device("cpu")
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from accord.core.errors import DataError
+from accord.core.types import Judgement, Message
+from accord.judges.recorded import RecordedPeople
 from accord.suites.alpaca_eval import AlpacaEval, same_response_share
 from accord.suites.alpaca_eval_files import (
     AlpacaFiles,
@@ -205,3 +207,29 @@ def test_a_folder(tmp_path: Path) -> None:
         read_alpaca_eval(tmp_path)
     with pytest.raises(DataError, match="no such folder"):
         read_alpaca_eval(tmp_path / "absent")
+
+
+def test_people_put_a_judge_right_who_likes_length() -> None:
+    """The model is only longer; people, who judged every third pair, prefer neither."""
+    longer = outputs("model", lengths(750, 10)).texts
+    rng = np.random.default_rng(0)
+    said = [
+        Judgement(
+            "Ann",
+            "person",
+            (Message(role="user", content=f"Instruction {i}"),),
+            longer[i],
+            BASELINE.texts[i],
+            "a" if rng.random() < 0.5 else "b",
+        )
+        for i in range(0, COUNT, 3)
+    ]
+    judge = FakeJudge(length=0.8, seed=0)
+    found = graded(judge, longer, people=RecordedPeople("people", said))
+    raw, corrected = found.figures["win_rate"], found.figures["win_rate_by_people"]
+    assert raw.low > 0.55
+    assert corrected.low < 0.5 < corrected.high and corrected.n == 100
+    assert any("people judged 100 of these pairs" in note for note in found.notes)
+    few = graded(judge, longer, people=RecordedPeople("people", said[:1]))
+    assert "win_rate_by_people" not in few.figures
+    assert any("too few to correct" in note for note in few.notes)

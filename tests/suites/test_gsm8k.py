@@ -7,13 +7,12 @@ import pytest
 
 from accord.core.errors import DataError
 from accord.core.files import write_jsonl
+from accord.corpora.final_numbers import final_number, last_number
 from accord.corpora.readers import read_rows
 from accord.suites.base import Answer
 from accord.suites.gsm8k import (
     GSM8K,
     WordProblem,
-    final_number,
-    last_number,
     load_word_problems,
 )
 

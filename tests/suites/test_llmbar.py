@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from accord.core.errors import DataError
-from accord.core.types import Comparison, Message
+from accord.core.types import Comparison, Judgement, Message
+from accord.judges.recorded import RecordedJudge
 from accord.suites.llmbar import GoldPair, check_judge, gold_pairs, read_llmbar
 from suites.fake_judges import FakeJudge, FixedJudge
 
@@ -172,3 +173,54 @@ def test_files_as_the_authors_have_them(tmp_path: Path) -> None:
         read_llmbar(tmp_path)
     with pytest.raises(ValueError, match="no pairs"):
         check_judge(FakeJudge(), [])
+
+
+def test_stored_outputs_give_the_published_statistics(accord_data: Path) -> None:
+    """GPT-4 with swapped orders on Natural: average 94.5%, both orders right 93%, equal verdicts
+    97%; the stored outputs here are made so that 93 pairs are right twice, 3 once, 4 never.
+    """
+    natural = [
+        p for p in read_llmbar(accord_data / "benchmarks" / "llmbar") if p.subset == "Natural"
+    ]
+    outputs = []
+    for n, pair in enumerate(natural):
+        right = "a" if pair.is_first_better else "b"
+        wrong = "b" if right == "a" else "a"
+        forth = right if n < 95 else wrong
+        back = wrong if n < 93 or n == 95 else right  # the other order has the other letter
+        outputs += [
+            Judgement("gpt-4", "model", pair.prompt, pair.first, pair.second, forth),
+            Judgement("gpt-4", "model", pair.prompt, pair.second, pair.first, back),
+        ]
+    check = check_judge(RecordedJudge("gpt-4", outputs), natural)
+    assert check.bias is not None
+    assert check.accuracy.value == pytest.approx(0.945)
+    assert check.both_correct.value == pytest.approx(0.93)
+    assert check.bias.consistency.value == pytest.approx(0.97)
+
+
+def test_planted_biases_on_llmbar_itself(accord_data: Path) -> None:
+    """A judge that knows the truth (2 in log-odds), likes the first (1) and the long (0.5 a hundred
+    characters): right in an order where these add up, by hand.
+    """
+    found = read_llmbar(accord_data / "benchmarks" / "llmbar")
+    good = {(p.prompt[-1]["content"], p.first if p.is_first_better else p.second) for p in found}
+
+    def better(prompt: str, response: str) -> float:
+        return 2.0 * ((prompt, response) in good)
+
+    judge = FakeJudge(better=better, position=1.0, length=0.5, is_soft=True)
+    check = check_judge(judge, found)
+    merit = np.array(
+        [
+            2.0 + 0.005 * (len(p.first) - len(p.second)) * (1 if p.is_first_better else -1)
+            for p in found
+        ]
+    )
+    shown_first, shown_second = merit + 1 > 0, merit - 1 > 0
+    assert check.accuracy.value == pytest.approx((shown_first.mean() + shown_second.mean()) / 2)
+    assert check.both_correct.value == pytest.approx((shown_first & shown_second).mean())
+    assert check.bias is not None and check.bias.length is not None
+    assert check.bias.consistency.value == pytest.approx((shown_first == shown_second).mean())
+    assert check.bias.position.log_odds == pytest.approx(1.0, abs=1e-3)
+    assert check.bias.length.low > 0

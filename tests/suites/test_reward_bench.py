@@ -42,7 +42,7 @@ def test_pairs_by_hand() -> None:
     found = reward_bench(rows, NumberReward())
     assert found.figures["mine"].value == 0.25
     assert found.figures["accuracy"].n == 4
-    assert found.notes == ["1 rows have a response without a score"]
+    assert found.notes == ["1 rows have a response without a score: counted wrong"]
     assert [r["right"] for r in found.rows] == [1, 0, 0, 0]
     assert "score" not in found.figures
     json.dumps(found.rows, allow_nan=False)

@@ -166,7 +166,7 @@ def test_the_estimate_is_a_little_above_the_peak(stage: str, tmp_path: Path) -> 
     }  # fmt: skip
     if stage == "ppo":
         values |= {"mini_batch_size": 8, "max_completion_length": 16, "num_ppo_epochs": 1}
-        values |= {"reward_funcs": "planted:score"}
+        values |= {"reward_funcs": "planted:score", "max_eval_prompts": 8}
     script = f"""
 from pathlib import Path
 from accord.pipeline import execute

@@ -58,6 +58,22 @@ def test_non_finite_steps_are_skipped_dumped_and_end_it_at_three(tmp_path: Path)
     assert torch.isfinite(model.weight).all()
 
 
+def test_a_step_is_adamw_by_hand_and_counts_as_a_change(tmp_path: Path) -> None:
+    """The first step moves every weight by the rate, against its gradient's sign."""
+    weight = nn.Parameter(torch.tensor([[1.0, -2.0]]))
+    optimizer = adamw([("weight", weight)], learning_rate=0.5, weight_decay=0.1)
+    steps = Optimization(
+        [optimizer], schedule=lambda _: 1.0, max_grad_norm=100.0, dump_dir=tmp_path
+    )
+    weight.grad = torch.tensor([[3.0, -4.0]])
+    before = weight._version
+    report = steps.step(1.0, None)
+    assert report.grad_norm == pytest.approx(5.0)
+    expected = torch.tensor([[1.0 * (1 - 0.05) - 0.5, -2.0 * (1 - 0.05) + 0.5]])
+    torch.testing.assert_close(weight.data, expected, rtol=0, atol=1e-6)
+    assert weight._version > before
+
+
 def test_vectors_are_not_decayed(tmp_path: Path) -> None:
     model = nn.Linear(2, 1)
     groups = adamw(model.named_parameters(), learning_rate=1.0, weight_decay=0.5).param_groups

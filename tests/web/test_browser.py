@@ -156,7 +156,10 @@ def take_back_the_last(page: Any) -> None:
     page.keyboard.press("z")
     page.locator("#last button").first.wait_for()
     # A form that is new to the page is taken over a moment later.
-    script = "'htmx-internal-data' in document.querySelector('#last form')"
+    script = (
+        "'htmx-internal-data' in document.querySelector('#last form') && "
+        "document.activeElement.closest('#last') !== null"
+    )
     until(lambda: page.evaluate(script), page)
     page.keyboard.press("Enter")
 

@@ -56,6 +56,7 @@ def test_the_client_does_all_that_the_api_does(served: Served, services: Service
     set_up(lead)
     work(ann)
     look_back(lead)
+    decide(lead)
     assist(lead, ann, client(served, services, "machine"))
     admit(lead, ann)
     members(lead, ann, services)
@@ -107,6 +108,20 @@ def look_back(lead: Client) -> None:
     assert [row["task_id"] for row in found] == ["t0", "t1"]
     assert lead.judgements_of_export(digest) == ["key-t0", "key-t1"]
     assert lead.erase(judgements=["key-t0"]) == [digest]
+
+    shown = lead.overview("a b")
+    assert shown["people"][0]["actions"] == {"judge": 2, "unsure": 1} and shown["cost"] is None
+    assert shown["people"][0]["gold"]["value"] is None  # nobody was asked
+
+
+def decide(lead: Client) -> None:
+    lead.add_tasks("chat", rows(20)[19:], overlap=1)
+    with pytest.raises(NotFoundError, match="no task"):
+        lead.decide("none", "a")
+    receipt = lead.decide("t19", "b", key="the-last-word")
+    assert lead.decide("t19", "b", key="the-last-word") == receipt
+    (said,) = lead.judgements("chat")
+    assert said["answer"] == {"verdict": "b", "final": True}
 
 
 def assist(lead: Client, ann: Client, machine: Client) -> None:

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from accord.core.types import Role, Submission
 from accord.store.judgements import Standing
-from accord.web.pages.overview import overview
+from accord.web.overview import overview
 from accord.web.services import Services
 from web.app_parts import Clock
 from web.pages_app import task

@@ -244,10 +244,8 @@ def test_what_nobody_takes_is_switched_off_where_a_lead_sees_it(
     assert ">off<" not in browser("reviewer").get("/lead/project", params={"name": "chat"}).text
     receiver.refusals = 0
     asked = dict(
-        re.findall(
-            r'name="(csrf|name|webhook|is_on)" value="([^"]*)"', html[html.index("Webhooks") :]
-        )
+        re.findall(r'name="(csrf|name|webhook)" value="([^"]*)"', html[html.index("Webhooks") :])
     )
-    assert lead.post("/lead/project/webhook", data=asked).is_redirect
+    assert lead.post("/lead/project/webhook", data={**asked, "change": "on"}).is_redirect
     assert services.deliveries.tell_due() == 1
     assert services.webhooks.of("chat")[0].last_error is None

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from accord import cli
-from accord.commands.label import _is_private, _listening
+from accord.commands.label import _is_private
+from accord.commands.listening import listening
 from accord.core.files import write_jsonl
 from accord.store.access import SqlAccess
 from accord.store.accounts import SqlAccounts
@@ -67,7 +68,7 @@ def test_one_command(tmp_path: Path, stop: signal.Signals, status: int) -> None:
     ],
 )
 def test_who_can_listen_in(host: str, url: str, is_private: bool) -> None:
-    with _listening(host, 0) as listener:
+    with listening(host, 0) as listener:
         assert _is_private(url, listener) is is_private
 
 

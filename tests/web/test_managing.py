@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
-from accord.core.types import Role
+from accord.core.types import Role, Submission
 from accord.web.services import Services
 
 Browser = Callable[[Role | None], TestClient]
@@ -83,3 +83,44 @@ def test_forms_are_for_leads_and_carry_the_token(browser: Browser) -> None:
     assert lead.post("/lead/projects", data={"name": "x"}).status_code == 403
     assert upload(lead, ROWS) == 403
     assert lead.post("/lead/projects", data={"name": "a/b"}).status_code == 403
+
+
+def test_a_webhook_from_its_form_to_its_end(services: Services, browser: Browser) -> None:
+    lead = browser("lead")
+    form = {"name": "chat", "url": "https://example.org/hook", "event": ["tasks.added"]}
+    page = lead.post("/lead/project/webhooks", data=form)
+    (hook,) = services.webhooks.of("chat")
+    assert page.status_code == 200 and hook.secret in page.text  # and never again
+    assert (hook.url, hook.events) == ("https://example.org/hook", ("tasks.added",))
+    shown = lead.get("/lead/project", params={"name": "chat"}).text
+    assert hook.url in shown and hook.secret not in shown
+    for wrong in ({"url": "ftp://example.org"}, {"event": []}, {"event": ["no.such"]}):
+        assert lead.post("/lead/project/webhooks", data={**form, **wrong}).status_code == 400
+    of = {"name": "chat", "webhook": str(hook.id)}
+    lead.post("/lead/project/webhook", data={**of, "change": "off"})
+    assert not services.webhooks.of("chat")[0].is_on
+    lead.post("/lead/project/webhook", data={**of, "change": "remove"})
+    assert services.webhooks.of("chat") == []
+
+
+def test_tasks_are_looked_through(services: Services, browser: Browser) -> None:
+    lead = browser("lead")
+    upload(
+        lead,
+        "\n".join(json.dumps({"prompt": f"q{n}", "responses": ["x", "<b>y"]}) for n in range(30)),
+    )
+    ask = {"name": "chat"}
+    html = lead.get("/lead/tasks", params=ask).text
+    assert "30 tasks; here 1 to 20" in html and "<b>" not in html
+    (later,) = re.findall(r'href="(/lead/tasks[^"]*)">Later', html)
+    assert "here 21 to 30" in lead.get(later.replace("&amp;", "&")).text
+    found = lead.get("/lead/tasks", params={**ask, "text": "q17"}).text
+    assert "1 task<" in found and "q17" in found and "q18" not in found
+    lease = services.queue.lease("annotator", project="chat")
+    assert lease is not None
+    services.queue.submit(lease, Submission("k" * 16, {"reason": "odd"}, action="flag"))
+    flagged = lead.get("/lead/tasks", params={**ask, "state": "flagged"}).text
+    assert "1 task<" in flagged and lease.task.id in flagged and "flagged</strong>" in flagged
+    assert "0 tasks" in lead.get("/lead/tasks", params={**ask, "kind": "likert"}).text
+    assert lead.get("/lead/tasks", params={**ask, "state": "lost"}).status_code == 422
+    assert lead.get("/lead/tasks", params={"name": "none"}).status_code == 404

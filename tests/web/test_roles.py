@@ -52,6 +52,8 @@ def test_who_may_use_the_api(app: FastAPI) -> None:
             places.setdefault(declared(route, "roles"), set()).add(place)
     assert set(places) == {("lead",), ("lead", "reviewer"), ("lead", "machine"), ROLES}
     assert places["lead", "reviewer"] == {
+        "GET /projects/{name}/overview",
+        "POST /decisions",
         "GET /exports/{sha256}",
         "GET /projects/{name}/assistance",
         "GET /projects/{name}/judgements",

@@ -1,5 +1,6 @@
 """Simulated annotators drive the real app over HTTP: each slot once, the same for a seed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,41 @@ def test_a_taste_for_the_left_is_a_taste_for_the_left() -> None:
     worker = SimulatedWorker(client, opinion, crowd, 0, np.random.default_rng(0))
     task = Task("t", "p", "pairwise", (), ("x", "y"))
     for order in ([0, 1], [1, 0]):
-        assert worker._verdict({"order": order}, task) == "ab"[order[0]]
+        lease = {"order": order, "task": {"id": "t"}}
+        assert worker._verdict(lease, {"t": task}) == "ab"[order[0]]
+
+
+def test_opinions_of_models_move_those_who_are_moved(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half of the suggestions are wrong, and critiques say the contrary. All follow a suggestion,
+    and of critiques those that are right; what is hidden by lot moves nobody."""
+    rows = []
+    for n in range(40):
+        truth, other = ("b", "a") if n % 3 else ("a", "b")
+        said, contrary = (truth, other) if n % 2 else (other, truth)
+        texts = ["x" * (2 - (truth == "b")), "y" * (1 + (truth == "b"))]  # the longer is the better
+        hints = {
+            "suggestion": {"agent": "m", "answer": {"verdict": said}},
+            "critique": {"agent": "m", "text": "No.", "answer": {"verdict": contrary}},
+        }
+        row = {"prompt": f"q{n}", "responses": texts, "aim": "helpful"}
+        rows.append({**row, **hints, "gold": {"verdict": truth}})
+    write_jsonl(folder / "pairs.jsonl", rows)
+    how = ("--show", "suggestions", "critiques", "--anchoring", "1", "--heeds_right", "1")
+    simulate(folder, "moved", *how)
+    written = folder / "report.json"
+    asked = ["data", "assistance", "--database", str(folder / "moved.db"), "--project", "p"]
+    assert cli.main([*asked, "--output", str(written)]) == 0
+    report = json.loads(written.read_text())
+    shares = report["suggestions"]["anchoring"]
+    assert shares["shown"]["hits"] == shares["shown"]["total"] > 50
+    assert 0 < shares["hidden"]["hits"] < shares["hidden"]["total"]
+    gold = report["oversight"]["gold"]
+    assert report["oversight"]["waiting"] == 0
+    assert gold["help"]["hits"] == gold["help"]["total"] > 10
+    assert gold["over_trust"]["hits"] == 0 < 10 < gold["over_trust"]["total"]
+    assert "anchoring, shown less hidden" in capsys.readouterr().out
 
 
 def test_what_cannot_be_simulated(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,3 +134,16 @@ def test_what_cannot_be_simulated(folder: Path, capsys: pytest.CaptureFixture[st
     assert cli.main([*arguments, "planted_crowd:ANNOTATORS"]) == 2
     assert "--simulate needs --project" in capsys.readouterr().err
     assert cli.main([*arguments, "planted_crowd:PLANTED", "--project", "p"]) == 2
+    moved = ("--project", "p", "--heeds_wrong", "1.5")
+    assert cli.main([*arguments, "planted_crowd:ANNOTATORS", *moved]) == 2
+    assert "heeds_wrong is a probability" in capsys.readouterr().err
+
+
+def test_a_column_that_annotators_need_and_tasks_lack_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(folder / "bare.jsonl", [{"prompt": "q", "responses": ["x", "yy"]}])
+    arguments = ["label", "--database", str(folder / "x.db"), "--port", "0", "--project", "p"]
+    arguments += ["--tasks", str(folder / "bare.jsonl"), "--overlap", "2"]
+    assert cli.main([*arguments, "--simulate", "planted_crowd:ANNOTATORS"]) == 2
+    assert "needs the column 'aim'" in capsys.readouterr().err

@@ -8,8 +8,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import gammaln
 
 Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 Form = Literal["best_of_n", "rl"]
 
 
@@ -106,6 +108,80 @@ def best_of_n_weights(scores: npt.ArrayLike, n: int) -> Floats:
     found: Floats = (mass / sizes)[group]
     assert len(values) == len(mass)
     return found
+
+
+def best_of_subset_weights(scores: npt.ArrayLike, counts: npt.ArrayLike, n: int) -> Floats:
+    """(M,) the probability that each of M different responses is the best of n, drawn without
+    replacement from a pool of N = sum(counts).
+
+        w_(i) = [C(B_i, n) - C(A_i, n)] / C(N, n)
+
+    with B_i draws that score at most as much as response i, and A_i that score less; responses of
+    equal scores share by their counts. If the pool was drawn from a policy, sum_i w_i f_i is an
+    unbiased estimate of f's mean over the policy's best of n, for any f.
+
+    Args:
+        scores: (M,) by which the best is chosen.
+        counts: (M,) how often each response was drawn, 1 or more.
+        n: draws, from 1 to N.
+
+    Raises:
+        ValueError: n is out of range, or the arguments do not fit.
+    """
+    below, upto, share, total = _ranked(scores, counts)
+    if not 1 <= n <= total:
+        raise ValueError(f"n must be from 1 to the {total} draws of the pool, got {n}")
+    found: Floats = (_chance_within(upto, n, total) - _chance_within(below, n, total)) * share
+    return found
+
+
+def best_of_subset_kl(
+    scores: npt.ArrayLike, counts: npt.ArrayLike, logprobs: npt.ArrayLike, n: int
+) -> float:
+    """KL in nats of the best of n to the policy, estimated from a pool that it drew.
+
+        ln n - (n - 1) / n - sum_i w_i D(1 - p_i / b_i),
+        D(r) = ln(n (1 - r) / (1 - r^n)) - (n - 1) (r^n ln r / (1 - r^n) + 1 / n)
+
+    The first two terms are the KL where no two draws are equal. A response of probability p_i is
+    drawn more than once, and which of its draws is chosen tells nothing: D is the KL that would be
+    counted for it, if b_i is the probability of scoring at most as much (here B_i / N). Different
+    responses that score alike count as one, whose probability is their share of the pool.
+
+    Args:
+        scores: as in `best_of_subset_weights`, as are counts, n and errors.
+        logprobs: (M,) ln p_i under the policy, in nats.
+    """
+    weights = best_of_subset_weights(scores, counts, n)
+    below, upto, share, total = _ranked(scores, counts)
+    alone = np.exp(np.asarray(logprobs, dtype=np.float64))
+    probability = np.where(share == 1, alone, (upto - below) / total)
+    r = np.clip(1 - probability * total / upto, 0.0, 1 - 1e-12)
+    power = r**n
+    shrunk = power * np.log(np.where(r > 0, r, 1.0)) / (1 - power)
+    repeated = np.log(n * (1 - r) / (1 - power)) - (n - 1) * (shrunk + 1 / n)
+    return best_of_n_kl(n) - float(weights @ repeated)
+
+
+def _ranked(scores: npt.ArrayLike, counts: npt.ArrayLike) -> tuple[Counts, Counts, Floats, int]:
+    """(M,) draws that score less, and at most as much; a response's share of those that score as
+    much; and how many draws there are."""
+    x, c = np.asarray(scores, dtype=np.float64), np.asarray(counts, dtype=np.int64)
+    if len(x) != len(c) or len(x) == 0 or not (c >= 1).all():
+        raise ValueError(f"expected counts of 1 or more for {len(x)} scores, got {len(c)}")
+    _, group = np.unique(x, return_inverse=True)
+    sizes = np.zeros(group.max() + 1, dtype=np.int64)
+    np.add.at(sizes, group, c)
+    upto = np.cumsum(sizes)
+    return (upto - sizes)[group], upto[group], c / sizes[group], int(c.sum())
+
+
+def _chance_within(size: Counts, n: int, total: int) -> Floats:
+    """C(size, n) / C(total, n)."""
+    fits = size >= n
+    held = np.where(fits, size, n)
+    logs = gammaln(held + 1) - gammaln(held - n + 1) - gammaln(total + 1) + gammaln(total - n + 1)
+    return np.where(fits, np.exp(logs), 0.0)
 
 
 def kl_of_weights(weights: npt.ArrayLike) -> float:

@@ -1,5 +1,6 @@
-"""Scalable oversight: what an AI critique, shown after a first vote, does to the votes."""
+"""Scalable oversight: what critiques do to people's votes, and aids for a weak judge."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -70,6 +71,49 @@ def revisions(
         stubborn=share(int((could_help & (after == before)).sum()), int(could_help.sum())),
         switched=share(int((after != before).sum()), len(truth)),
     )
+
+
+class Recovered(NamedTuple):
+    """How much of what separates a judge from the truth an aid makes good."""
+
+    alone: float
+    """accuracy of the judge by itself"""
+    aided: float
+    share: float
+    """(aided - alone) / (1 - alone): 1 is the truth, 0 no help, below 0 harm; NaN where the judge
+    alone is always right"""
+    low: float
+    high: float
+
+
+def gap_recovered(
+    alone: Floats, aided: Floats, clusters: Sequence[Hashable], *, seed: int, resamples: int = 2000
+) -> Recovered:
+    """The share of the gap to the truth, with a 95% interval over resampled prompts.
+
+    Args:
+        alone: (N,) 1 where the judge was right, 1/2 for a tie, 0 where not.
+        aided: (N,) the same with the aid, on the same pairs.
+        clusters: (N,) prompts.
+        seed: of the resampling.
+        resamples: of it.
+
+    Raises:
+        ValueError: there are no pairs, or the lengths differ.
+    """
+    if not len(alone) or not len(alone) == len(aided) == len(clusters):
+        raise ValueError("expected at least one pair, and as many of each")
+    names: dict[Hashable, int] = {}
+    index = np.array([names.setdefault(cluster, len(names)) for cluster in clusters])
+    sums = np.stack([np.bincount(index, weights=x) for x in (alone, aided, np.ones(len(alone)))])
+    drawn = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
+    without, with_aid, pairs = sums[:, drawn].sum(-1)
+    gap = pairs - without
+    shares = (with_aid - without)[gap > 0] / gap[gap > 0]
+    low, high = np.quantile(shares, [0.025, 0.975]) if len(shares) else (np.nan, np.nan)
+    missing = len(alone) - float(alone.sum())
+    share = float((aided - alone).sum()) / missing if missing else float("nan")
+    return Recovered(float(alone.mean()), float(aided.mean()), share, float(low), float(high))
 
 
 def movements(changed: Ints, before: Floats, after: Floats) -> Movements:

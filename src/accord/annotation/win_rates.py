@@ -162,7 +162,8 @@ def mean_of_orders(forth: npt.ArrayLike, back: npt.ArrayLike) -> Floats:
     Returns:
         The mean over both orders; NaN where either abstained, for one order alone is biased.
     """
-    outcomes: Floats = (_outcomes(forth) + 1 - _outcomes(back)) / 2
+    # In this form a judge who always says the same has exactly 1/2.
+    outcomes: Floats = 0.5 + (_outcomes(forth) - _outcomes(back)) / 2
     return outcomes
 
 

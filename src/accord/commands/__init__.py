@@ -11,23 +11,28 @@ from typing import Any
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
+from accord.commands.constitution import constitution
 from accord.commands.data import data
+from accord.commands.deploying import undo_deployment
 from accord.commands.label import label
 from accord.commands.lineage import lineage
 from accord.commands.serving import engine
+from accord.commands.showing import as_table, brief, print_gates, print_headline
 from accord.core.assets import ASSETS
 from accord.core.config import StageConfig, read_config_file
 from accord.core.errors import ConfigError
 
 __all__ = [
+    "constitution",
     "data",
+    "deploy",
     "engine",
     "evaluate",
     "label",
     "lineage",
     "quickstart",
+    "redteam",
     "report",
     "run",
     "run_stage",
@@ -75,13 +80,14 @@ def run_stage(stage: str, arguments: list[str]) -> int:
     console = Console(quiet=options.json)
     state = "unchanged, skipped" if outcome.was_skipped else f"done in {outcome.wall_s:.0f} s"
     console.print(f"{stage} {state}: {outcome.path}")
-    console.print(_as_table(outcome.result))
+    console.print(as_table({k: v for k, v in outcome.result.items() if k != "gate"}))
+    status = print_gates(console, {stage: outcome})
     if options.json:
         print(json.dumps(outcome.result))
     if options.push_to_hub:
         address = push_model(outcome.path, options.push_to_hub, private=options.hub_private)
         console.print(f"pushed to {address}")
-    return 0
+    return status
 
 
 def _flags_over(
@@ -130,6 +136,25 @@ def evaluate(arguments: list[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         return run_stage("evaluate", arguments)
     return run_stage("benchmark", ["--model_name_or_path", *arguments])
+
+
+def deploy(arguments: list[str]) -> int:
+    """accord deploy: a policy behind an alias, if it keeps its gate; --rollback undoes the last."""
+    if "--rollback" in arguments:
+        return undo_deployment(arguments)
+    return run_stage("deploy", arguments)
+
+
+def redteam(arguments: list[str]) -> int:
+    """accord redteam MODEL ...: attacks, and their page; an endpoint is named by --url."""
+    is_model = bool(arguments) and not arguments[0].startswith("-")
+    flags = ["--model_name_or_path", *arguments] if is_model else arguments
+    run_stage("red_team", flags)
+    options = _common_parser().parse_known_args(flags)[0]
+    from accord.reporting.red_team_page import write_red_team_page
+
+    Console(quiet=options.json).print(f"Report: {write_red_team_page(options.output_dir)}")
+    return 0
 
 
 def run(arguments: list[str]) -> int:
@@ -187,23 +212,24 @@ def _run_config(path: Path, options: argparse.Namespace) -> int:
         elif outcome.was_skipped:
             console.print("      unchanged, skipped", style="dim")
         else:
-            console.print(f"      {outcome.wall_s:.0f} s  {_brief(outcome.result)}", style="dim")
+            console.print(f"      {outcome.wall_s:.0f} s  {brief(outcome.result)}", style="dim")
 
-    run_pipeline(config, directory, where=str(path), force=options.force, announce=announce)
+    found = run_pipeline(config, directory, where=str(path), force=options.force, announce=announce)
     from accord.reporting.report import write_report
 
     report_path = write_report(directory)
     if options.json:
         print((directory / "summary.json").read_text())
-        return 0
-    _print_headline(console, json.loads((directory / "summary.json").read_text()))
+    else:
+        print_headline(console, json.loads((directory / "summary.json").read_text()))
+    status = print_gates(console, found)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
     console.print(f"Report:   {report_path}")
     console.print(f"Summary:  {directory / 'summary.json'}")
     console.print("Next:     open the report; then change one thing, such as a weaker pull to the")
     console.print("          reference: the same command with --set ppo.kl_coef=0.01, or read")
     console.print("          README.md, 'Your own data' and 'Real preferences'.")
-    return 0
+    return status
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -221,44 +247,6 @@ def _literal(text: str) -> Any:
         return text
 
 
-def _brief(result: dict[str, Any]) -> str:
-    numbers = {k: v for k, v in result.items() if isinstance(v, float)}
-    return "  ".join(f"{k} {v:.3g}" for k, v in list(numbers.items())[:3])
-
-
-def _as_table(result: dict[str, Any]) -> Table:
-    table = Table(show_header=False, box=None)
-    for key, value in result.items():
-        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value)[:120])
-    return table
-
-
-def _print_headline(console: Console, summary: dict[str, Any]) -> None:
-    """The evaluation's main figures, a column a policy."""
-    headline = summary.get("headline")
-    if not headline:
-        return
-    policies = headline["policies"]
-    table = Table(title="What changed, on held-out prompts", title_justify="left")
-    table.add_column("")
-    for name in policies:
-        table.add_column(name, justify="right")
-    for key in dict.fromkeys(key for figures in policies.values() for key in figures):
-        table.add_row(key, *(_cell(figures.get(key)) for figures in policies.values()))
-    for key in dict.fromkeys(key for found in headline["changes"].values() for key in found):
-        cells = [headline["changes"].get(name, {}).get(key) for name in policies]
-        table.add_row(f"{key}, change from {headline['baseline']}", *map(_cell, cells))
-    for by in ("scorer", "judge"):
-        cells = [headline["win_rates"].get(name, {}).get(by) for name in policies]
-        if any(cells):
-            table.add_row(f"win rate, by the {by}", *map(_cell, cells))
-    console.print(table)
-
-
-def _cell(figure: dict[str, float] | None) -> str:
-    return "" if figure is None else f"{figure['mean']:.3f}"
-
-
 def report(arguments: list[str]) -> int:
     """accord report: make a run's page again; of benchmarks, one page for several runs."""
     parser = argparse.ArgumentParser(prog="accord report", description=report.__doc__)
@@ -268,9 +256,12 @@ def report(arguments: list[str]) -> int:
     )
     options = parser.parse_args(arguments)
     from accord.reporting.comparison import is_benchmark, write_comparison
+    from accord.reporting.red_team_page import is_red_team, write_red_team_page
     from accord.reporting.report import write_report
 
-    if len(options.runs) == 1 and not is_benchmark(options.runs[0]):
+    if len(options.runs) == 1 and is_red_team(options.runs[0]):
+        print(write_red_team_page(options.runs[0]))
+    elif len(options.runs) == 1 and not is_benchmark(options.runs[0]):
         print(write_report(options.runs[0]))
     else:
         print(write_comparison(options.runs, options.output))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from accord.commands import assistance, prompts, store, values
+from accord.commands import assistance, prompts, retrieval, store, values
 from accord.core.assets import resolve_asset
 from accord.core.errors import ConfigError, describe_choice
 
@@ -91,6 +91,7 @@ def check(arguments: list[str]) -> int:
 _ACTIONS: dict[str, Callable[[list[str]], int]] = {
     "inspect": inspect,
     "check": check,
+    "index": retrieval.index,
     "pool": prompts.pool,
     "batch": prompts.batch,
     "import": store.import_,

@@ -2,15 +2,15 @@
 
 import argparse
 import contextlib
-import ipaddress
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
+from accord.commands.listening import is_loopback, listening, server_of, url_of
+from accord.commands.red_teaming import add_red_team_options, red_team_desk
 from accord.commands.simulation import add_options, simulate
 from accord.core.errors import ConfigError, ConflictError, NotFoundError
 from accord.core.types import TaskKind
@@ -31,10 +31,12 @@ def label(arguments: list[str]) -> int:
     try:
         if options.tasks is not None:
             _put_up(database, options, console)
-        with _listening(options.host, options.port) as listener:
+        if options.show:
+            _show_opinions(database, options)
+        with listening(options.host, options.port) as listener:
             if options.simulate is not None:
                 return simulate(database, listener, options, console)
-            url = options.public_url or _url(options.host, listener)
+            url = options.public_url or url_of(options.host, listener)
             server = _server(database, options)  # first: who follows a link at once shall not wait
             _print_links(database, url, options.add_annotator, console)
             if not _is_private(url, listener):
@@ -74,6 +76,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="print an invitation for this annotator (repeatable)",
     )
+    parser.add_argument(
+        "--show",
+        nargs="+",
+        choices=["suggestions", "critiques"],
+        default=[],
+        help="show models' opinions of the tasks of --project from now on, but for a fifth of them",
+    )
+    add_red_team_options(parser)
     add_options(parser)
     return parser
 
@@ -101,6 +111,17 @@ def _put_up(database: "Database", options: argparse.Namespace, console: Console)
     console.print(f"{options.project}: {added} new tasks, {len(tasks) - added} known", markup=False)
 
 
+def _show_opinions(database: "Database", options: argparse.Namespace) -> None:
+    from accord.store.projects import SqlProjects
+
+    if not options.project:
+        raise ConfigError("--show needs --project NAME: the project in which they are shown")
+    projects = SqlProjects(database)
+    settings = projects.get(options.project).settings
+    shown = {f"show_{what}": True for what in options.show}
+    projects.update(options.project, settings={**settings, **shown})
+
+
 def _print_links(database: "Database", url: str, new: list[str], console: Console) -> None:
     from accord.store.access import SqlAccess
     from accord.store.accounts import SqlAccounts
@@ -120,35 +141,9 @@ def _print_links(database: "Database", url: str, new: list[str], console: Consol
         console.print(f"invitation for {name}: {link}", markup=False)
 
 
-@contextlib.contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    if not 0 <= port < 2**16:
-        raise ConfigError(f"--port is a number of 0 to 65535, got {port}")
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # With the protocol named: asyncio switches Nagle's delay of 40 ms off for no other socket.
-        with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-            listener.listen(2048)
-            ready = listener.dup()
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host}:{port} ({error}); is it in use? try --port 0"
-        ) from None
-    with ready:
-        yield ready
-
-
-def _url(host: str, listener: socket.socket) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
-
-
 def _is_private(url: str, listener: socket.socket) -> bool:
     """Whether nobody can listen in on the way to the server."""
-    address = ipaddress.ip_address(listener.getsockname()[0])
-    return address.is_loopback or url.startswith("https:")
+    return is_loopback(listener) or url.startswith("https:")
 
 
 def _server(database: "Database", options: argparse.Namespace) -> Any:
@@ -157,28 +152,13 @@ def _server(database: "Database", options: argparse.Namespace) -> Any:
 
     from accord.web.app import build_app
 
-    class Server(uvicorn.Server):
-        """Stops on signals by itself, where uvicorn would raise them again when it has stopped."""
-
-        stopped_by: int | None = None
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            def stop(number: int, frame: Any) -> None:
-                self.stopped_by = number
-                self.handle_exit(number, frame)
-
-            signals = (signal.SIGINT, signal.SIGTERM)
-            before = {number: signal.signal(number, stop) for number in signals}
-            try:
-                yield
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-
-    return Server(
+    return server_of(
         uvicorn.Config(
-            build_app(database, public_url=options.public_url),
+            build_app(
+                database,
+                public_url=options.public_url,
+                red_team=red_team_desk(database, options),
+            ),
             # Addresses of pages hold invitations: no log of requests.
             access_log=False,
             log_level="warning",

@@ -10,23 +10,38 @@ from rich.markup import escape
 
 from accord.core.errors import AccordError
 from accord.core.run_dir import run_of
+from accord.promotion.aliases import read_aliases
 
 _FEW = 8
 """Judgements that are named unless all are asked for."""
 
 
 def lineage(arguments: list[str]) -> int:
-    """The steps, files, exports and judgements that a model stands on."""
+    """The steps, files, exports and judgements that a model stands on, or what is deployed."""
     parser = argparse.ArgumentParser(prog="accord lineage", description=lineage.__doc__)
-    parser.add_argument("step", type=Path, help="a step's directory, RUN/STEP, or a model in it")
+    parser.add_argument(
+        "step", type=Path, help="a step's directory, RUN/STEP, a model in it, or a file of aliases"
+    )
     parser.add_argument("--database", help="the preference store, where it has moved")
     parser.add_argument("--judgements", action="store_true", help="name all of them")
     options = parser.parse_args(arguments)
-    step = step_of(options.step)
-    if step is None:
-        raise AccordError(f"{options.step}: expected a step's directory with a manifest.json")
-    _Printer(Console(soft_wrap=True), options.database, options.judgements).step(step, 0)
+    console = Console(soft_wrap=True)
+    printer = _Printer(console, options.database, options.judgements)
+    if options.step.is_file():
+        for name, pointer in read_aliases(options.step).items():
+            now = pointer.serves
+            console.print(f"{name}: {now.model}, since {now.deployed_at}", markup=False)
+            printer.step(_known_step((options.step.parent / now.run).resolve()), 1)
+    else:
+        printer.step(_known_step(options.step), 0)
     return 0
+
+
+def _known_step(path: Path) -> Path:
+    step = step_of(path)
+    if step is None:
+        raise AccordError(f"{path}: expected a step's directory with a manifest.json")
+    return step
 
 
 def step_of(path: Path) -> Path | None:

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from accord.store.database import Database
 
 
+_INFLUENCE = {
+    "anchoring": "probability of giving a suggested answer unread, where --show suggestions",
+    "heeds_right": "probability of going over to a critique that is right, where --show critiques",
+    "heeds_wrong": "and to one that is wrong; by the task's column gold, or one's own opinion",
+}
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that `accord label` has for it."""
     group = parser.add_argument_group("simulation")
@@ -29,6 +36,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--bad_share", type=float, default=0.0, help="share of bad ones in the crowd"
     )
     group.add_argument("--fatigue", type=float, default=0.0, help="per judgement done, see Crowd")
+    for name, what in _INFLUENCE.items():
+        group.add_argument(f"--{name}", type=float, default=0.0, metavar="P", help=what)
     group.add_argument("--seed", type=int, default=0)
 
 
@@ -45,10 +54,11 @@ def simulate(
     from accord.store.board import all_tasks
     from accord.store.queue import SqlTaskQueue
     from accord.web.client import Client
-    from accord.web.simulation import SimulatedWorker, work_in_turn
+    from accord.web.simulation import Influence, SimulatedWorker, work_in_turn
 
     if not options.project:
         raise ConfigError("--simulate needs --project NAME: the project that is to be judged")
+    influence = Influence(**{name: getattr(options, name) for name in _INFLUENCE})
     opinions = named_annotators(options.simulate, seed=options.seed)
     if options.crowd is None:  # those of the list themselves, who err as they please
         nothing = np.zeros(len(opinions))
@@ -70,10 +80,12 @@ def simulate(
             name = opinion.name if options.crowd is None else f"simulated-{place:03d}"
             with contextlib.suppress(AccordError):  # there since an earlier run
                 accounts.create(name, "annotator", kind="simulated")
-            _, token = access.issue_token(name, "simulation", ["annotate"], expires_in_s=86_400.0)
+            _, token = access.issue_token(
+                name, "simulation", ["read", "annotate"], expires_in_s=86_400.0
+            )
             rng = np.random.default_rng([options.seed, place])
             client = Client(f"http://{host}:{port}", token)
-            workers.append(SimulatedWorker(client, opinion, crowd, place, rng))
+            workers.append(SimulatedWorker(client, opinion, crowd, place, rng, influence))
         judged = work_in_turn(workers, options.project, tasks)
     progress = SqlTaskQueue(database).progress(options.project)
     console.print(

@@ -133,14 +133,14 @@ def erase(arguments: list[str]) -> int:
     ids = [name for name in given.ids.split(",") if name]
     if not given.annotator and not ids:
         raise ConfigError("accord data erase: give --annotator or --ids")
-    from accord.reporting.usage import steps_with
+    from accord.reporting.usage import aliases_with, steps_with
     from accord.store.judgements import SqlJudgements
 
     with _opened(given.database) as database:
         log = SqlJudgements(database)
         wanted = log.ids_of(annotator=given.annotator, ids=ids)
         if given.yes:
-            log.erase(ids=wanted)
+            log.erase(annotator=given.annotator, ids=ids)
         exports = log.exports_with(wanted)
         queries = {sha256: log.query_of(sha256) for sha256 in exports}
     print(f"{len(wanted)} judgements {'are erased' if given.yes else 'would be erased'}")
@@ -151,6 +151,9 @@ def erase(arguments: list[str]) -> int:
     print(f"runs under {given.runs} that used them: {len(steps)}")
     for step in steps:
         print(f"  {step}")
+    for (file, alias), is_live in aliases_with(steps).items():
+        word = "leads to a model of theirs" if is_live else "would, after a rollback"
+        print(f"alias {alias!r} of {file} {word}")
     if not given.yes:
         print("nothing was changed; say --yes to erase")
     elif steps:

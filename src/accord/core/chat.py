@@ -8,12 +8,14 @@ from typing import Literal
 @dataclass(frozen=True)
 class ChatReply:
     """One answer. `top_logprobs` (nats) are of its first token, by the token's text, where the
-    endpoint tells them; `finish` is "length" where the answer was cut off.
+    endpoint tells them; `finish` is "length" where the answer was cut off. Tokens are as charged.
     """
 
     text: str
     finish: Literal["stop", "length"] = "stop"
     top_logprobs: Mapping[str, float] = field(default_factory=dict)
+    prompt_tokens: int = field(default=0, compare=False)
+    completion_tokens: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,12 @@ def hash_path(path: Path) -> str:
     return digest.hexdigest()
 
 
+def versioned(name: str) -> str:
+    """A model's name, and of a directory a hash of its files: other weights are another model."""
+    path = Path(name)
+    return f"{path.resolve()}@{hash_path(path)[:12]}" if path.exists() else name
+
+
 def hash_json(value: Any) -> str:
     """SHA-256 of a JSON value with sorted keys, in hex."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

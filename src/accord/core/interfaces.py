@@ -1,12 +1,14 @@
 """Protocols: where two layers meet. Each has one contract test that all implementations pass."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from accord.core.chat import ChatFailure, ChatReply
+from accord.core.episodes import Reply
 from accord.core.types import (
     Aggregation,
+    Answered,
     ExportedComparisons,
     GeneratedToken,
     GenerationRequest,
@@ -14,6 +16,7 @@ from accord.core.types import (
     Judgement,
     Lease,
     Message,
+    PromptRow,
     Receipt,
     Row,
     Scores,
@@ -40,7 +43,7 @@ class Generation(Protocol):
 class Engine(Protocol):
     """Generates text with one model's weights."""
 
-    def submit(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
+    def submit(self, requests: Sequence[GenerationRequest]) -> Sequence[Generation]:
         """Queue requests; they may run together in any grouping."""
 
     def load_weights(self, weights: Any, *, version: int) -> None:
@@ -70,6 +73,34 @@ class Reward(Protocol):
         columns: Sequence[Row],
     ) -> Scores:
         """One score a response; every argument has one entry a response."""
+
+
+Fits = Callable[[Sequence[Message]], bool]
+"""Whether a conversation leaves room for the policy's first action: only the loop knows tokens."""
+
+
+class Environment(Protocol):
+    """What answers a policy in one episode, in texts; the rollout loop alone makes token ids."""
+
+    @property
+    def stops(self) -> Sequence[str]:
+        """Texts that end an action where they begin, beside the end of turn."""
+
+    def reset(self, row: PromptRow, fits: Fits) -> Sequence[Message]:
+        """Begin an episode; the conversation that the policy's first action continues.
+
+        It is shortened (fewer exemplars, fewer passages) until it `fits`, as far as it can be.
+        """
+
+    async def step(self, action: str) -> Reply:
+        """Answer an action; a malformed one is answered too, never raised upon."""
+
+
+class EnvironmentFactory(Protocol):
+    """An environment for each episode."""
+
+    def __call__(self) -> Environment:
+        """One that shares what is large (an index, a sandbox) with the others."""
 
 
 class Annotator(Protocol):
@@ -137,8 +168,12 @@ class ChatClient(Protocol):
         temperature: float,
         max_tokens: int,
         top_logprobs: int = 0,
+        seed: int = 0,
     ) -> list[ChatReply | ChatFailure]:
-        """One answer a conversation, in their order, or why there is none."""
+        """One answer a conversation, in their order, or why there is none.
+
+        Equal conversations have one answer; to draw another, ask with another seed.
+        """
 
 
 class TaskQueue(Protocol):
@@ -188,6 +223,9 @@ class PreferenceStore(Protocol):
         nothing.
         """
 
+    def take_answers(self, answers: Sequence[Answered]) -> None:
+        """Keep answers to tasks of any kind, as `take` keeps judgements of pairs."""
+
     def said(self) -> frozenset[tuple[str, str]]:
         """Task id and annotator of every standing judgement."""
 
@@ -202,8 +240,37 @@ class PreferenceStore(Protocol):
         seed: int,
         run: str,
         only: Collection[str] | None = None,
+        calibrated: Mapping[str, float] | None = None,
     ) -> ExportedComparisons:
-        """Aggregate what stands (of the tasks in `only`), and record it as an export for `run`."""
+        """Aggregate what stands (of the tasks in `only`), and record it as an export for `run`.
+
+        `calibrated` has probabilities by task that stand in place of what models said, where no
+        person judged a pair; where one did, models are not heard.
+        """
+
+
+class TaskSource(Protocol):
+    """A project's pairs, what people said of them, and a way to ask people."""
+
+    def tasks(self) -> list[Task]:
+        """All of them, in the order in which they were put up."""
+
+    def by_people(self) -> Mapping[str, float]:
+        """By task, the share of people's votes for the first response; a tie is half."""
+
+    def ask_people(self, tasks: Sequence[Task]) -> None:
+        """Put tasks up; where models have filled their places, there are more for people."""
+
+
+class JudgedStore(PreferenceStore, TaskSource, Protocol):
+    """A project whose pairs models judge, and people where it matters."""
+
+
+class JudgedStoreFactory(Protocol):
+    """As `PreferenceStoreFactory`."""
+
+    def __call__(self, own: Path) -> JudgedStore:
+        """`own` is the file of the step's own store, where the config names no project."""
 
 
 class PreferenceStoreFactory(Protocol):

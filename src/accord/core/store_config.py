@@ -1,4 +1,4 @@
-"""The knobs of stages that read the preference store."""
+"""The knobs of stages that read the preference store, or write to it."""
 
 from typing import Self
 
@@ -9,15 +9,28 @@ from accord.core.errors import ConfigError
 from accord.core.types import Aggregation, Rule, ValueRule
 
 
-class StoreConfig(StageConfig):
+class StorePlace(StageConfig):
+    """Where the store is."""
+
+    project: str | None = None
+    """project of the preference store; without one, the step has a store of its own in its
+    directory"""
+    database: str | None = None
+    """the store: a SQLite file or an SQLAlchemy URL (default: ACCORD_DATABASE_URL, where a URL
+    with a password belongs: configs are written to disk)"""
+
+    @property
+    def fills_the_store(self) -> bool:
+        """Whether the stage puts tasks or judgements there."""
+        return False
+
+
+class StoreConfig(StorePlace):
     """Where standing judgements are, and how they become comparisons."""
 
     project: str | None = None
     """project of the preference store that is read or, with prompts, judgements or dataset_name,
     filled first; without one, the step has a store of its own in its directory"""
-    database: str | None = None
-    """the store: a SQLite file or an SQLAlchemy URL (default: ACCORD_DATABASE_URL, where a URL
-    with a password belongs: configs are written to disk)"""
     aggregation: Aggregation = "majority"
     """from several judgements of a pair to one probability: the smoothed share of the votes, or
     with annotators weighed by what the votes say of them; _by_side undoes a taste for the left"""
@@ -30,11 +43,6 @@ class StoreConfig(StageConfig):
     """weight of each group, for the rule quota"""
     group_size: int = Field(default=5, ge=2)
     """fewest people in a group; smaller ones are pooled, or left out"""
-
-    @property
-    def fills_the_store(self) -> bool:
-        """Whether the stage puts tasks or judgements there."""
-        return False
 
     @model_validator(mode="after")
     def _check_rule(self) -> Self:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
+from accord.core.controls import Controls
+
 
 class Message(TypedDict):
     """One turn of a conversation."""
@@ -68,7 +70,10 @@ class Judgement:
     """What one annotator said of one pair; response a was shown first.
 
     `p_a` is the probability that a is the better, where the judgement came with one;
-    `display_seed` what the order was drawn from; `where` its place in a file, for error messages.
+    `display_seed` what the order was drawn from; `reason` what was said for it; `task_id` names a
+    task of the store with these responses in this order, where it is not named by its content;
+    `policies` wrote the two responses, where that is known; `where` is its place in a file, for
+    error messages.
     """
 
     annotator: str
@@ -80,10 +85,33 @@ class Judgement:
     columns: Row = field(default_factory=dict)
     p_a: float | None = None
     display_seed: int = 0
+    reason: str | None = None
+    task_id: str | None = None
     where: str = field(default="a judgement", compare=False)
+    policies: tuple[str | None, ...] = ()
 
 
 TaskKind = Literal["pairwise", "ranking", "likert", "rewrite", "critique", "success"]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What one annotator answered to a task of any kind, as the store's `answers` has it.
+
+    The answer and `policies` speak of `responses` in their order here; `task_id` and `where` as in
+    a judgement.
+    """
+
+    annotator: str
+    annotator_kind: Literal["person", "model", "simulated"]
+    kind: TaskKind
+    prompt: tuple[Message, ...]
+    responses: tuple[str, ...]
+    answer: Row
+    columns: Row = field(default_factory=dict)
+    task_id: str | None = None
+    where: str = field(default="an answer", compare=False)
+    policies: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,20 +236,31 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """A prompt in token ids; equal seeds give equal responses whatever shares the batch."""
+    """A prompt in token ids; equal seeds give equal responses whatever shares the batch.
+
+    `adapter` is which of an engine's several answers; None is its policy as it is.
+    """
 
     prompt_ids: tuple[int, ...]
     params: SamplingParams
     seed: int
+    controls: Controls | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True)
 class GeneratedToken:
-    """One token, its log-prob (nats, at the sampling temperature), and the weights it came from."""
+    """One token, its log-prob in nats, and the weights it came from.
+
+    The log-prob is at the sampling temperature (at 1 for temperature 0). Under `Controls` it is the
+    model's own, at temperature 1 and before anything was changed, as `top` is: the likeliest
+    (id, log-prob) in order, as many as were asked for.
+    """
 
     token_id: int
     logprob: float
     weight_version: int
+    top: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -236,21 +275,6 @@ class GenerationResult:
     def response_ids(self) -> tuple[int, ...]:
         """Ids of the response, the end-of-turn token included."""
         return tuple(token.token_id for token in self.tokens)
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """One episode. The three response fields are equally long.
-
-    `response_mask` is True where the policy chose the token, False for observations of an
-    environment; `old_logprobs` are the behaviour log-probs in nats (0 where not chosen).
-    """
-
-    prompt_ids: tuple[int, ...]
-    response_ids: tuple[int, ...]
-    response_mask: tuple[bool, ...]
-    old_logprobs: tuple[float, ...]
-    finished: bool
 
 
 @dataclass(frozen=True)

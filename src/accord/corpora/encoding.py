@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accord.core.errors import DataError, ModelError
+from accord.core.errors import DataError, ModelError, TooLongError
 from accord.core.types import Message
 
 # Private-use characters around a message's index; they cannot come out of a template by chance.
@@ -77,12 +77,12 @@ class ChatEncoder:
         """Prompt and response, cut to `max_length` at the prompt's start.
 
         Raises:
-            DataError: the response alone leaves no room for a single prompt token.
+            TooLongError: the response alone leaves no room for a single prompt token.
         """
         prompt, answer = self.encode_prompt(messages), self.encode_response(response)
         room = max_length - len(answer)
         if room < 1:
-            raise DataError(
+            raise TooLongError(
                 f"a response of {len(answer)} tokens does not fit max_length {max_length}"
             )
         cut = max(0, len(prompt) - room)
@@ -103,6 +103,33 @@ class ChatEncoder:
             mask += marks
             ends_turn = is_target
         return ids, mask
+
+    def encode_observation(
+        self, messages: Sequence[Message], observed: int, *, turn_ended: bool
+    ) -> tuple[int, ...]:
+        """Ids between an assistant's words and its next ones: the last `observed` messages with the
+        template's text around them.
+
+        After these ids the conversation is as `encode_prompt(messages)` has it, wherever the
+        template writes a turn in the same way whatever follows it.
+
+        Args:
+            messages: all of them; the one before the observed is the assistant's.
+            observed: at least 1.
+            turn_ended: the words before bring their end of turn; it is not written again then.
+
+        Raises:
+            DataError: the template refuses the roles, or leaves the assistant's words out.
+        """
+        segments = self._render(_skeleton(messages), add_generation_prompt=True)
+        said = len(messages) - observed - 1
+        if said not in segments:
+            raise DataError(f"the chat template leaves out message {said} of {len(messages)}")
+        following = self._segment_ids(segments[segments.index(said) + 1 :], messages)
+        ids = [i for part, _ in following for i in part]
+        if turn_ended and ids[:1] == [self.end_of_turn_id]:
+            ids = ids[1:]
+        return tuple(ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of response ids, without special tokens."""

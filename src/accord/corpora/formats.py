@@ -166,6 +166,35 @@ def to_comparisons(row: dict[str, Any], where: str) -> list[Comparison]:
     return pairs
 
 
+def to_responses(row: dict[str, Any], where: str) -> tuple[PromptRow, list[str]]:
+    """A prompt and responses to it: `responses` or `completions`, or a pair's two sides.
+
+    What the row says of which is better is left out. Pairs are `chosen` and `rejected`, or
+    `response_a` and `response_b`.
+
+    Raises:
+        DataError: there are no responses, or one is no text.
+    """
+    if row.get("chosen") is not None:
+        pair = to_comparison(row, where)
+        return PromptRow(pair.prompt, pair.columns), [pair.chosen, pair.rejected]
+    given = row.get("responses", row.get("completions"))
+    if given is None:
+        _require(row, ["response_a", "response_b"], where)
+        given = [row["response_a"], row["response_b"]]
+    if not isinstance(given, list):
+        raise DataError(f"{where}: expected a list of responses, got {given!r:.80}")
+    texts = []
+    for value in given:
+        messages = as_messages(
+            [value] if isinstance(value, dict) else value, role="assistant", where=where
+        )
+        texts.append(messages[-1]["content"])
+    known = {"responses", "response_a", "response_b"}
+    prompt = to_prompt({k: v for k, v in row.items() if k not in known}, where)
+    return prompt, texts
+
+
 def to_text(row: dict[str, Any], where: str) -> str | tuple[Message, ...]:
     """A pre-training row: `text`, `messages`, `prompt`+`completion`, or `question`+`answer`."""
     if isinstance(row.get("text"), str):

@@ -4,7 +4,8 @@ For a batch of a few tokens a model's own forward spends most of its time betwee
 products. This step does the same arithmetic with the products that share an input joined, their
 weights laid out once for the processor, and nothing built that a single token does not need. It
 knows decoders of the Llama kind (Llama, Mistral, Qwen 2 and 3, SmolLM: pre-norm, rotary positions,
-gated MLP), bare or with LoRA; it is used only where a probe gives the model's own hidden states.
+gated MLP), bare or with one or several LoRA adapters; it is used only where a probe gives the
+model's own hidden states.
 """
 
 from typing import Any, NamedTuple, Self
@@ -15,6 +16,9 @@ from torch.nn.functional import embedding
 
 from accord.engine.columns import Columns, new_cache
 from accord.engine.kernels import Heads, Kernels, NativeKernels, TorchKernels
+from accord.engine.products import Product
+from accord.models.adapters import adapters_of, parts_of, reading
+from accord.models.decoder_layers import has_windows
 from accord.models.linear import Laid
 from accord.models.logprobs import LogitTransform, bare_model, float32_head
 from accord.models.packing import Packed
@@ -28,12 +32,12 @@ _LONG = 1024
 
 class _Layer(NamedTuple):
     attention_norm: Tensor
-    query_key_value: Laid
+    query_key_value: Product
     heads: Heads
-    output: Laid
+    output: Product
     mlp_norm: Tensor
-    gate_up: Laid
-    down: Laid
+    gate_up: Product
+    down: Product
 
 
 class Decoder:
@@ -47,7 +51,6 @@ class Decoder:
         self._config = self._model.config
         self._base = base
         self._head: Laid | None = None
-        self._read: Any = None  # what `refresh` saw last
         self._layers: list[_Layer] = []
         self._table = torch.empty(0, 1), torch.empty(0, 1)
 
@@ -63,7 +66,7 @@ class Decoder:
                 continue
             try:
                 decoder = cls(policy, kernels)
-                if _has_windows(decoder._config):  # beyond what a short probe can see
+                if has_windows(decoder._config):  # beyond what a short probe can see
                     return None
                 if decoder._agrees():
                     return decoder
@@ -72,19 +75,10 @@ class Decoder:
         return None
 
     def refresh(self) -> None:
-        """Lay the weights out again if an optimizer or `load_weights` wrote to them."""
-        weights = [(p._version, p.data_ptr()) for p in self._policy.parameters()]
-        modules: list[Any] = [m for m in self._policy.modules() if hasattr(m, "lora_A")]
-        adapters = [
-            (module.disable_adapters, module.merged, tuple(module.active_adapters))
-            for module in modules
-        ]
-        state = (weights, adapters)
-        if state != self._read:
-            self._layers = [_read_layer(layer) for layer in self._model.layers]
-            weight, bias = float32_head(self._base.get_output_embeddings())
-            self._head = Laid(weight.detach(), bias)
-            self._read = state
+        """Lay the weights out again, after something wrote to them."""
+        self._layers = [_read_layer(layer) for layer in self._model.layers]
+        weight, bias = float32_head(self._base.get_output_embeddings())
+        self._head = Laid(weight.detach(), bias)
 
     def draw(self, hidden: Tensor, temperatures: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """The next tokens of (R, H) states, and their log-probs; see `draw`."""
@@ -108,7 +102,14 @@ class Decoder:
         """
         return self._kernels.reads(mask, self._layers[0].heads, room=room)
 
-    def step(self, tokens: Tensor, positions: Tensor, reads: Any, cache: Any) -> Tensor:
+    def step(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        reads: Any,
+        cache: Any,
+        parts: Tensor | None = None,
+    ) -> Tensor:
         """(R, H) hidden states after one more token a row, whose keys and values join the cache.
 
         Args:
@@ -116,6 +117,7 @@ class Decoder:
             positions: (R,).
             reads: of `reads`, with room for the new column; or of a packed row's kind.
             cache: of `new_cache`.
+            parts: (R, ranks) of the rows' adapters (`models.adapters`), where there are several.
         """
         kernels, eps = self._kernels, self._config.rms_norm_eps
         hidden = embedding(tokens, self._model.embed_tokens.weight)
@@ -123,11 +125,11 @@ class Decoder:
         delta: Tensor | None = None
         for layer, columns in zip(self._layers, cache.layers, strict=True):
             hidden, normed = kernels.add_norm(hidden, delta, layer.attention_norm, eps)
-            joint = layer.query_key_value(normed)
+            joint = layer.query_key_value(normed, parts)
             attended = kernels.attend(joint, turn, layer.heads, eps, columns, reads)
-            delta = layer.output(attended)
+            delta = layer.output(attended, parts)
             hidden, normed = kernels.add_norm(hidden, delta, layer.mlp_norm, eps)
-            delta = layer.down(kernels.gate(layer.gate_up(normed)))
+            delta = layer.down(kernels.gate(layer.gate_up(normed, parts)), parts)
         return kernels.add_norm(hidden, delta, self._model.norm.weight, eps)[1]
 
     def _turn(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,18 +145,24 @@ class Decoder:
 
     def reads_prompts(self, packed: Packed) -> bool:
         """Whether `prefill` is the faster way; attention to thousands of tokens is not its own."""
-        longest = max(piece.length for piece in packed.pieces)
+        longest = max(packed.pieces[i].length for i in packed.run)
         return isinstance(self._kernels, NativeKernels) and longest <= _LONG
 
-    def prefill(self, packed: Packed, cache: Any) -> Tensor:
-        """(T, H) hidden states of a packed row, whose keys and values fill an empty cache."""
+    def prefill(self, packed: Packed, cache: Any, parts: Tensor | None = None) -> Tensor:
+        """(T, H) hidden states of a packed row, whose keys and values join what it knows.
+
+        Args:
+            packed: T tokens that are run.
+            cache: of `new_cache`, with the columns that the row knows.
+            parts: (T, ranks) as of `step`.
+        """
         assert isinstance(self._kernels, NativeKernels)
         tokens, positions = packed.input_ids[0], packed.position_ids[0]
         dtype = self._model.embed_tokens.weight.dtype
-        for layer in self._layers:
+        for layer in self._layers if not packed.known else ():
             heads = layer.heads
             cache.layers.append(Columns.empty(heads.groups, len(tokens), heads.dim, dtype))
-        return self.step(tokens, positions, self._kernels.reads_of(packed.pieces), cache)
+        return self.step(tokens, positions, self._kernels.reads_of(packed), cache, parts)
 
     @torch.no_grad()
     def _agrees(self) -> bool:
@@ -167,16 +175,19 @@ class Decoder:
         mask[0, :2] = 0
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
         arguments: dict[str, Any] = {"use_cache": True}
-        whole = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, **arguments
-        ).last_hidden_state[:, -1]
+        names = [None, *adapters_of(self._policy).ranks]
+        parts = parts_of(self._policy, [names[row % len(names)] for row in range(_PROBE_ROWS)])
         cache = self.new_cache()
-        self._model(
-            input_ids=ids[:, :-1], attention_mask=mask[:, :-1], position_ids=positions[:, :-1],
-            past_key_values=cache, **arguments,
-        )  # fmt: skip
+        with reading(parts[:, None]):
+            whole = self._model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, **arguments
+            ).last_hidden_state[:, -1]
+            self._model(
+                input_ids=ids[:, :-1], attention_mask=mask[:, :-1], position_ids=positions[:, :-1],
+                past_key_values=cache, **arguments,
+            )  # fmt: skip
         reads = self.reads(mask, room=_PROBE_COLUMNS)
-        found = self.step(ids[:, -1], positions[:, -1], reads, cache)
+        found = self.step(ids[:, -1], positions[:, -1], reads, cache, parts)
         tolerance = 1e-4 if whole.dtype == torch.float32 else 5e-2
         return bool((found - whole).abs().max() <= tolerance * whole.abs().max().clamp(min=1.0))
 
@@ -184,11 +195,6 @@ class Decoder:
 def _turn_of(rotary: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
     cos, sin = rotary(torch.empty(1), positions[None])
     return cos[0].contiguous(), sin[0].contiguous()
-
-
-def _has_windows(config: Any) -> bool:
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    return kinds != {"full_attention"} or getattr(config, "sliding_window", None) is not None
 
 
 def _read_layer(layer: Any) -> _Layer:
@@ -205,32 +211,10 @@ def _read_layer(layer: Any) -> _Layer:
     # A layer that adds more norms than these two is of another kind, and the probe would show it.
     return _Layer(
         layer.input_layernorm.weight,
-        _joined(attention.q_proj, attention.k_proj, attention.v_proj),
+        Product(attention.q_proj, attention.k_proj, attention.v_proj),
         heads,
-        _joined(attention.o_proj),
+        Product(attention.o_proj),
         layer.post_attention_layernorm.weight,
-        _joined(mlp.gate_proj, mlp.up_proj),
-        _joined(mlp.down_proj),
+        Product(mlp.gate_proj, mlp.up_proj),
+        Product(mlp.down_proj),
     )
-
-
-def _joined(*modules: Any) -> Laid:
-    """The products of modules that read the same input, as one."""
-    weights, biases = zip(*(_effective(module) for module in modules), strict=True)
-    has_bias = any(bias is not None for bias in biases)
-    bias = None
-    if has_bias:
-        zeros = [w.new_zeros(w.shape[0]) for w in weights]
-        bias = torch.cat([z if b is None else b for b, z in zip(biases, zeros, strict=True)])
-    return Laid(torch.cat(weights), bias)
-
-
-def _effective(module: Any) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of a linear layer with whatever LoRA adds to it now."""
-    base = module.base_layer if hasattr(module, "base_layer") else module
-    weight: Tensor = base.weight.detach()
-    if base is not module and not module.merged and not module.disable_adapters:
-        for name in module.active_adapters:
-            if name in module.lora_A:
-                weight = weight + module.get_delta_weight(name).detach()
-    return weight, None if base.bias is None else base.bias.detach()

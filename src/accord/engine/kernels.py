@@ -6,7 +6,6 @@ there and give a policy's own hidden states.
 
 import ctypes
 import itertools
-from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -17,7 +16,8 @@ from accord.engine.columns import Columns
 from accord.engine.draw import draw
 from accord.engine.native import Shape, native_library
 from accord.engine.spans import Span, spans
-from accord.models.packing import Piece
+from accord.models.packed_attention import line
+from accord.models.packing import Packed
 
 
 class Heads(NamedTuple):
@@ -143,7 +143,7 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, span: Span, scaling: fl
 
 
 class Reads(NamedTuple):
-    """Columns that tokens attend to: from `starts` (R,) to their own, and (R, 2) ranges before.
+    """Columns that tokens attend to: from `starts` (R,) to their own, and (R, n, 2) ranges before.
 
     With ranges the tokens are those of one packed row; without, each is the next of its own row.
     """
@@ -153,7 +153,7 @@ class Reads(NamedTuple):
 
 
 class NativeKernels:
-    """By the functions of native.cpp, for float32 and bfloat16 on the CPU."""
+    """By the functions of decoding.cpp, for float32 and bfloat16 on the CPU."""
 
     stores_float32 = False
 
@@ -176,15 +176,21 @@ class NativeKernels:
         """See `Kernels`."""
         return Reads(mask.argmax(dim=1), None)
 
-    def reads_of(self, pieces: Sequence[Piece]) -> "Reads":
-        """What the tokens of a packed row read: their piece, and the one that it continues."""
-        ends = list(itertools.accumulate(piece.length for piece in pieces))
+    def reads_of(self, packed: Packed) -> "Reads":
+        """What the tokens of a packed row read: their piece, and those that it continues."""
+        pieces = packed.pieces
+        ends = itertools.accumulate(piece.length for piece in pieces)
         found = [(end - piece.length, end) for piece, end in zip(pieces, ends, strict=True)]
-        before = [(0, 0) if piece.after is None else found[piece.after] for piece in pieces]
-        lengths = torch.tensor([piece.length for piece in pieces])
-        starts = torch.tensor([start for start, _ in found])
+        before = [[found[j] for j in line(pieces, i)[:-1]] for i in packed.run]
+        most = max(map(len, before))
+        ranges = [[*ranges, *[(0, 0)] * (most - len(ranges))] for ranges in before]
+        lengths = torch.tensor([pieces[i].length for i in packed.run])
+        starts = torch.tensor([found[i][0] for i in packed.run])
         return Reads(
-            starts.repeat_interleave(lengths), torch.tensor(before).repeat_interleave(lengths, 0)
+            starts.repeat_interleave(lengths),
+            torch.tensor(ranges, dtype=torch.long)
+            .view(len(before), most, 2)
+            .repeat_interleave(lengths, dim=0),
         )
 
     def add_norm(
@@ -208,13 +214,14 @@ class NativeKernels:
     ) -> Tensor:
         """See `Kernels`."""
         rows, is_packed = joint.shape[0], reads.ranges is not None
+        before = 0 if reads.ranges is None else reads.ranges.shape[1]
         keys, values, column = columns.extend(rows if is_packed else 1)
         queries = joint.shape[1] // heads.dim - 2 * heads.groups
         out = joint.new_empty(rows, queries * heads.dim)
         shape = Shape(
             rows, heads.groups, queries // heads.groups, heads.dim,
             0 if is_packed else keys.stride(0), keys.stride(1), column, int(is_packed),
-            eps, heads.scaling, torch.get_num_threads(),
+            before, eps, heads.scaling, torch.get_num_threads(),
         )  # fmt: skip
         tensors = (
             joint, *turn, heads.query_norm, heads.key_norm, keys, values, *reads, out,

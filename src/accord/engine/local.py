@@ -16,11 +16,14 @@ from torch import Tensor, nn
 from accord.core.errors import ModelError
 from accord.core.types import GeneratedToken, GenerationRequest
 from accord.corpora.encoding import ChatEncoder
+from accord.engine.controls import draw_controlled
 from accord.engine.decoder import Decoder
 from accord.engine.draw import draw
+from accord.engine.prefixes import Prefixes
 from accord.engine.requests import CooperativeGeneration, refuse_unfit
 from accord.engine.rows import Rows
-from accord.engine.weights import take_weights
+from accord.engine.weights import WeightsWatch, take_weights
+from accord.models.adapters import adapters_of
 from accord.models.loading import context_length, evaluating
 from accord.models.logprobs import bare_model, float32_logits
 
@@ -34,18 +37,29 @@ class LocalEngine:
     A response depends on its request and the weights alone: not on what shares its batch, but for
     draws that fall within float rounding of the border between two tokens. Log-probs are
     float32, by the trainer's own head code. Temperature 0 takes the likeliest token and reports
-    its log-prob at temperature 1.
+    its log-prob at temperature 1. Requests with `controls` cost a second product with the head.
 
     Args:
         policy: a causal LM, bare or under peft, on any device, in any precision and mode; dropout
             is off while it samples, and its mode is the same afterwards.
         tokenizer: its tokenizer, or a `ChatEncoder` over it.
         max_batch_size: rows that run together, at least 1.
+        prefix_cache_mb: MiB of keys and values that are kept of prompts and responses, for prompts
+            that begin with the same tokens; other weights forget them. 0 keeps none.
     """
 
-    def __init__(self, policy: nn.Module, tokenizer: Any, *, max_batch_size: int = 128) -> None:
+    def __init__(
+        self,
+        policy: nn.Module,
+        tokenizer: Any,
+        *,
+        max_batch_size: int = 128,
+        prefix_cache_mb: int = 0,
+    ) -> None:
         if max_batch_size < 1:
             raise ValueError(f"max_batch_size must be at least 1, got {max_batch_size}")
+        if prefix_cache_mb < 0:
+            raise ValueError(f"prefix_cache_mb must be 0 (none) or more, got {prefix_cache_mb}")
         encoder = tokenizer if isinstance(tokenizer, ChatEncoder) else ChatEncoder(tokenizer)
         self.policy = policy
         self.max_batch_size = max_batch_size
@@ -53,9 +67,12 @@ class LocalEngine:
         self._version = 0
         self._queue: list[CooperativeGeneration] = []
         self._rows: Rows | None = None
+        self._prefixes = Prefixes(prefix_cache_mb * 2**20) if prefix_cache_mb else None
         self._is_closed = False
         with evaluating(policy):
             self._decoder = Decoder.of(policy)
+        uses_old_weights = self._decoder is not None or self._prefixes is not None
+        self._weights = WeightsWatch(policy) if uses_old_weights else None
 
     def submit(self, requests: Sequence[GenerationRequest]) -> list[CooperativeGeneration]:
         """Queue requests; prompts of like length are admitted together.
@@ -70,7 +87,12 @@ class LocalEngine:
         base: Any = bare_model(self.policy)
         context = context_length(base.config)
         vocabulary = base.get_input_embeddings().weight.shape[0]
-        refuse_unfit(requests, context=context, vocabulary=vocabulary)
+        refuse_unfit(
+            requests,
+            context=context,
+            vocabulary=vocabulary,
+            adapters=adapters_of(self.policy).ranks,
+        )
         generations = [CooperativeGeneration(r, self._run_until) for r in requests]
         self._queue += sorted(generations, key=lambda g: len(g.request.prompt_ids))
         return generations
@@ -92,6 +114,7 @@ class LocalEngine:
         """Cancel what is queued or running, free the cache, and take no more requests."""
         self._is_closed = True
         self._cancel_all()
+        self._prefixes = None
 
     def _cancel_all(self) -> None:
         running = self._rows.generations if self._rows else []
@@ -104,8 +127,7 @@ class LocalEngine:
         """Run the scheduler, a token at a time, until the claim holds."""
         if is_done():
             return
-        if self._decoder is not None:
-            self._decoder.refresh()
+        self._notice_weights()
         with evaluating(self.policy):
             try:
                 while not is_done():
@@ -114,6 +136,17 @@ class LocalEngine:
                 # Stopped between two layers, the cache's layers differ: nothing can go on from it.
                 self._cancel_all()
                 raise
+
+    def _notice_weights(self) -> None:
+        """Drop whatever was made of weights that have changed since."""
+        if self._weights is None or not self._weights.have_changed():
+            return
+        if self._decoder is not None:
+            self._decoder.refresh()
+        if self._prefixes is not None:
+            self._prefixes.clear()
+        if self._rows is not None:
+            self._rows.is_stale = True
 
     def _advance(self) -> None:
         """Let rows leave and join, or else sample one token for every running row."""
@@ -132,6 +165,9 @@ class LocalEngine:
         finished, free = len(rows) - len(running), self.max_batch_size - len(running)
         is_joining = bool(self._queue) and 4 * free >= self.max_batch_size
         if self._rows and finished and (is_joining or 4 * finished >= len(rows)):
+            if self._prefixes is not None:
+                gone = [i for i, generation in enumerate(rows) if generation.finish is not None]
+                self._rows.remember(self._prefixes, gone)
             if running:
                 self._rows.keep(running)
             else:
@@ -144,7 +180,9 @@ class LocalEngine:
         """Prefill up to `free` queued requests and add them to the running rows."""
         self._queue = [generation for generation in self._queue if generation.finish is None]
         for group in _prefill_groups(self._queue[:free]):
-            joining, hidden = Rows.prefill(self.policy, group, decoder=self._decoder)
+            joining, hidden = Rows.prefill(
+                self.policy, group, decoder=self._decoder, prefixes=self._prefixes
+            )
             self._take_tokens(joining, hidden)
             if self._rows is None:
                 self._rows = joining
@@ -158,12 +196,12 @@ class LocalEngine:
         if self._decoder is not None:
             rows.last, logprobs = self._decoder.draw(hidden, temperatures, uniforms)
         else:
-            base: Any = bare_model(self.policy)
-            logits = float32_logits(base.get_output_embeddings(), base.config, hidden)
-            rows.last, logprobs = draw(logits, temperatures, uniforms)
+            rows.last, logprobs = draw(self._logits(hidden), temperatures, uniforms)
+        top = self._control(rows, hidden, logprobs, uniforms) if rows.controlled else {}
         # The only wait for the device in a step; token ids are exact in float64.
         tokens, values = torch.stack([rows.last.double(), logprobs.double()]).tolist()
-        for generation, token, logprob in zip(rows.generations, tokens, values, strict=True):
+        rows_drawn = zip(rows.generations, tokens, values, strict=True)
+        for place, (generation, token, logprob) in enumerate(rows_drawn):
             if generation.finish is not None:
                 continue
             if not math.isfinite(logprob):
@@ -171,8 +209,32 @@ class LocalEngine:
                     "the policy's logits are not finite, so nothing can be sampled; expected "
                     f"weights without NaN or infinity (weights of version {self._version})"
                 )
-            taken = GeneratedToken(int(token), logprob, self._version)
+            taken = GeneratedToken(int(token), logprob, self._version, top.get(place, ()))
             generation.take(taken, end_of_turn_id=self._end_of_turn_id)
+
+    def _control(
+        self, rows: Rows, hidden: Tensor, logprobs: Tensor, uniforms: Tensor
+    ) -> dict[int, tuple[tuple[int, float], ...]]:
+        """Draw rows with controls again, in place; the likeliest tokens that they asked for."""
+        mine = [i for i in rows.controlled if rows.generations[i].finish is None]
+        if not mine:
+            return {}
+        places = torch.tensor(mine, device=hidden.device)
+        drawn = draw_controlled(
+            self._logits(hidden[places]),
+            [rows.generations[i] for i in mine],
+            uniforms[places],
+            end_of_turn_id=self._end_of_turn_id,
+        )
+        rows.last[places], logprobs[places] = drawn.tokens, drawn.logprobs
+        return dict(zip(mine, drawn.top, strict=True))
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """(R, V) float32 logits of (R, H) states, at temperature 1."""
+        if self._decoder is not None:
+            return self._decoder.logits(hidden)
+        base: Any = bare_model(self.policy)
+        return float32_logits(base.get_output_embeddings(), base.config, hidden)
 
 
 def _prefill_groups(

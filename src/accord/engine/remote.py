@@ -14,7 +14,7 @@ from accord.core import errors, processes
 from accord.core.errors import AccordError, ConfigError
 from accord.core.types import GeneratedToken, GenerationRequest, GenerationResult
 from accord.corpora.encoding import ChatEncoder
-from accord.engine.requests import CooperativeGeneration, refuse_unfit
+from accord.engine.requests import CooperativeGeneration, refuse_controls, refuse_unfit
 from accord.engine.weights import take_weights
 from accord.models.loading import context_length
 from accord.models.logprobs import bare_model
@@ -77,6 +77,7 @@ class RemoteEngine:
         if self._session is None:
             raise RuntimeError("this engine is closed; build a new one")
         refuse_unfit(requests, context=self._context, vocabulary=self._vocabulary)
+        refuse_controls(requests, engine="remote")
         sent = [
             {
                 "prompt_ids": list(request.prompt_ids),

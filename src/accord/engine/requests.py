@@ -5,10 +5,11 @@ next token) runs the engine until that is there, and everything that shares the 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Literal, Protocol
 
-from accord.core.errors import DataError
+from accord.core.controls import Controls
+from accord.core.errors import DataError, describe_choice
 from accord.core.types import GeneratedToken, GenerationRequest, GenerationResult
 
 Finish = Literal["stop", "length", "cancelled"]
@@ -17,12 +18,16 @@ RunUntil = Callable[[Callable[[], bool]], None]
 
 
 class CooperativeGeneration:
-    """One request and what it has received so far. Not for several threads."""
+    """One request and what it has received so far. Not for several threads.
+
+    `cached_tokens` are those of its prompt that were not run, because they had been before.
+    """
 
     def __init__(self, request: GenerationRequest, run_until: RunUntil) -> None:
         self.request = request
         self.tokens: list[GeneratedToken] = []
         self.finish: Finish | None = None
+        self.cached_tokens = 0
         self._run_until = run_until
 
     def result(self) -> GenerationResult:
@@ -45,6 +50,11 @@ class CooperativeGeneration:
     def _wait_for_more_than(self, count: int) -> None:
         self._run_until(lambda: self.finish is not None or len(self.tokens) > count)
 
+    def advance(self, count: int) -> None:
+        """Run the engine until this response has so many tokens or is finished."""
+        if self.finish is None and len(self.tokens) < count:
+            self._wait_for_more_than(count - 1)
+
     def cancel(self) -> None:
         """Stop; what was sampled so far is kept. A finished response stays as it is."""
         if self.finish is None:
@@ -59,8 +69,22 @@ class CooperativeGeneration:
             self.finish = "length"
 
 
+class CooperativeEngine(Protocol):
+    """An `Engine` whose generations can be looked at between two tokens."""
+
+    def submit(self, requests: Sequence[GenerationRequest]) -> Sequence[CooperativeGeneration]:
+        """See `Engine`."""
+
+    def close(self) -> None:
+        """See `Engine`."""
+
+
 def refuse_unfit(
-    requests: Sequence[GenerationRequest], *, context: int | None, vocabulary: int | None
+    requests: Sequence[GenerationRequest],
+    *,
+    context: int | None,
+    vocabulary: int | None,
+    adapters: Collection[str] = (),
 ) -> None:
     """Refuse requests that no engine could answer, before any of them is queued.
 
@@ -68,10 +92,11 @@ def refuse_unfit(
         requests: of one submission; errors count them from 0.
         context: most tokens of a prompt with its response; None for no limit.
         vocabulary: number of token ids; None when any id will do.
+        adapters: names of those that a request may ask for.
 
     Raises:
         DataError: a prompt is empty, does not fit the context with its response or has an id that
-            is no token; or a length or temperature is out of range.
+            is no token; a length or temperature is out of range; or there is no such adapter.
     """
     for index, request in enumerate(requests):
         ids, params = request.prompt_ids, request.params
@@ -96,3 +121,36 @@ def refuse_unfit(
                 f"request {index}: prompt ids lie in {min(ids)}..{max(ids)}; expected ids of the "
                 f"model's {vocabulary} tokens: encode with the model's own tokenizer"
             )
+        if request.adapter is not None and request.adapter not in adapters:
+            raise DataError(
+                f"request {index}: no adapter {describe_choice(request.adapter, [*adapters])}"
+            )
+        if request.controls is not None:
+            _refuse_controls(index, request.controls, vocabulary)
+
+
+def _refuse_controls(index: int, controls: Controls, vocabulary: int | None) -> None:
+    numbers = (controls.presence_penalty, controls.frequency_penalty, *controls.logit_bias.values())
+    claims = {
+        "top_p must lie in (0, 1]": 0 < controls.top_p <= 1,
+        "top_k must be 0 (all) or more": controls.top_k >= 0,
+        "min_p must lie in [0, 1]": 0 <= controls.min_p <= 1,
+        "repetition_penalty must be positive": 0 < controls.repetition_penalty < math.inf,
+        "penalties and biases must be finite": all(map(math.isfinite, numbers)),
+        "top_logprobs must be 0 or more": controls.top_logprobs >= 0,
+        "logit_bias must name ids of the model": vocabulary is None
+        or all(0 <= token < vocabulary for token in controls.logit_bias),
+    }
+    for claim, holds in claims.items():
+        if not holds:
+            raise DataError(f"request {index}: {claim}; got {controls}")
+
+
+def refuse_controls(requests: Sequence[GenerationRequest], *, engine: str) -> None:
+    """Refuse what an engine that samples elsewhere does not know.
+
+    Raises:
+        DataError: a request has controls.
+    """
+    if any(request.controls is not None for request in requests):
+        raise DataError(f"engine {engine} samples the full distribution and knows no controls")

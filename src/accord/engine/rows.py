@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from accord.core.errors import ModelError
-from accord.engine.columns import new_cache
 from accord.engine.decoder import Decoder
+from accord.engine.prefill import Prefilled, prefill, run_padded
+from accord.engine.prefixes import Prefixes, Prompt
 from accord.engine.requests import CooperativeGeneration
-from accord.models.logprobs import bare_model
-from accord.models.packing import pack_prompts, packed_states, packs_rows
+from accord.models.adapters import reading
+
+_BY_ROW = ("last", "temperatures", "_positions", "_position_limits", "_parts")
+"""Tensors with an axis of rows, beside those whose columns are used up or added."""
 
 
 class Rows:
@@ -22,28 +24,28 @@ class Rows:
 
     Attributes:
         generations: the R requests.
+        controlled: places of those with controls, in order.
         last: (R,) tokens that were sampled but are not yet in the cache.
         temperatures: (R,) float32; 0 asks for the likeliest token.
         uniforms: (R, M) float64 in [0, 1), those of the next token first.
+        is_stale: some of the keys and values are of weights that were changed since.
     """
 
-    def __init__(
-        self,
-        generations: list[CooperativeGeneration],
-        cache: Any,
-        mask: Tensor,
-        uniforms: Tensor,
-    ) -> None:
-        device = mask.device
+    def __init__(self, generations: list[CooperativeGeneration], filled: Prefilled) -> None:
+        """Rows of generations whose prompts are the filled ones."""
+        device = filled.mask.device
         params = [g.request.params for g in generations]
         self.generations = generations
-        self.uniforms = uniforms
+        self.controlled = _controlled(generations)
+        self.is_stale = False
+        self.uniforms = torch.from_numpy(_draw_uniforms(generations)).to(device)
         self.temperatures = torch.tensor([float(p.temperature) for p in params], device=device)
         self.last = torch.zeros(len(generations), dtype=torch.long, device=device)
-        self._cache = cache
-        self._mask = mask  # (R, T), 1 on real tokens of the cache
+        self._cache = filled.cache
+        self._mask = filled.mask  # (R, T), 1 on real tokens of the cache
+        self._parts = filled.parts  # (R, ranks) of the rows' adapters
         self._reads: Any = None  # a decoder's, made anew when the rows have changed
-        self._positions = mask.sum(dim=1)  # (R,) of `last`
+        self._positions = filled.mask.sum(dim=1)  # (R,) of `last`
         lengths = torch.tensor([p.max_new_tokens for p in params], dtype=torch.long)
         # Rows that have finished are run along: without a limit they would leave the context.
         self._position_limits = self._positions + lengths.to(device) - 1
@@ -55,26 +57,21 @@ class Rows:
         generations: list[CooperativeGeneration],
         *,
         decoder: Decoder | None = None,
+        prefixes: Prefixes | None = None,
     ) -> tuple[Self, Tensor]:
         """Run the prompts, equal ones once; also gives (R, H), the states of their last tokens.
 
-        The rows are to be stepped with the same `decoder`.
+        The rows are to be stepped with the same `decoder`. With `prefixes`, what these know of a
+        prompt is not run, and the prompts are kept in them.
         """
-        device = next(policy.parameters()).device
-        prompts = [g.request.prompt_ids for g in generations]
+        prompts = [Prompt(g.request.adapter, g.request.prompt_ids) for g in generations]
         place = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
-        cache: Any = new_cache() if decoder is None else decoder.new_cache()
-        if packs_rows(bare_model(policy)):
-            hidden, mask = _prefill_packed(policy, decoder, cache, list(place))
-        else:
-            hidden, mask = _prefill_padded(policy, cache, list(place))
+        filled = prefill(policy, list(place), decoder=decoder, prefixes=prefixes)
+        for generation, prompt in zip(generations, prompts, strict=True):
+            generation.cached_tokens = filled.known[place[prompt]]
         if len(place) < len(prompts):
-            whose = torch.tensor([place[prompt] for prompt in prompts], device=device)
-            hidden, mask = hidden[whose], mask[whose]
-            for layer in cache.layers:
-                layer.keep(whose, 0)
-        uniforms = torch.from_numpy(_draw_uniforms(generations)).to(device)
-        return cls(generations, cache, mask, uniforms), hidden
+            filled = filled.repeated([place[prompt] for prompt in prompts])
+        return cls(generations, filled), filled.hidden
 
     def step(self, policy: nn.Module, decoder: Decoder | None) -> Tensor:
         """Run `last`; (R, H) hidden states from which the next tokens are sampled."""
@@ -85,8 +82,11 @@ class Rows:
             if self._reads is None:
                 room = self._mask.shape[1] + self.uniforms.shape[1]
                 self._reads = decoder.reads(self._mask, room=room)
-            return decoder.step(self.last, positions, self._reads, self._cache)
-        return _run(policy, self._cache, self.last[:, None], self._mask, positions[:, None])
+            return decoder.step(self.last, positions, self._reads, self._cache, self._parts)
+        with reading(self._parts[:, None]):
+            return run_padded(
+                policy, self._cache, self.last[:, None], self._mask, positions[:, None]
+            )
 
     def take_uniforms(self) -> Tensor:
         """(R,) for the next token of each row; the column is used up."""
@@ -96,8 +96,9 @@ class Rows:
     def keep(self, indices: Sequence[int]) -> None:
         """Only these rows stay (at least one); padding that all of them share is dropped."""
         self.generations = [self.generations[i] for i in indices]
+        self.controlled = _controlled(self.generations)
         chosen = torch.tensor(indices, device=self._mask.device)
-        for name in ("last", "temperatures", "uniforms", "_positions", "_position_limits"):
+        for name in (*_BY_ROW, "uniforms"):
             setattr(self, name, getattr(self, name)[chosen])
         mask = self._mask[chosen]
         start = int(mask.argmax(dim=1).min())
@@ -121,70 +122,26 @@ class Rows:
         self.uniforms = torch.cat(
             [nn.functional.pad(u, (0, remaining - u.shape[1])) for u in uniforms]
         )
-        for name in ("last", "temperatures", "_positions", "_position_limits"):
+        for name in _BY_ROW:
             setattr(self, name, torch.cat([getattr(self, name), getattr(new, name)]))
         self.generations = self.generations + new.generations
+        self.controlled = _controlled(self.generations)
+        self.is_stale |= new.is_stale
+
+    def remember(self, prefixes: Prefixes, indices: Sequence[int]) -> None:
+        """Keep what these rows have read and said, for a prompt that goes on from there."""
+        if self.is_stale:
+            return
+        for index in indices:
+            request, tokens = self.generations[index].request, self.generations[index].tokens
+            # The last token was sampled and perhaps not run.
+            ids = (*request.prompt_ids, *(token.token_id for token in tokens))[:-1]
+            start = int(self._mask[index].argmax())
+            prefixes.keep(Prompt(request.adapter, ids), self._cache, index, start)
 
 
-def _prefill_padded(
-    policy: nn.Module, cache: Any, prompts: list[tuple[int, ...]]
-) -> tuple[Tensor, Tensor]:
-    """(R, H) states of the prompts' last tokens, and (R, T) the mask of the cache's columns."""
-    device = next(policy.parameters()).device
-    width = max(map(len, prompts))
-    ids = torch.tensor([(0,) * (width - len(p)) + tuple(p) for p in prompts], device=device)
-    padding = torch.tensor([width - len(p) for p in prompts], device=device)
-    mask = (torch.arange(width, device=device) >= padding[:, None]).long()
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    hidden = _run(policy, cache, ids, mask, positions)
-    _refuse_foreign_cache(policy, cache, width)
-    return hidden, mask
-
-
-def _prefill_packed(
-    policy: nn.Module, decoder: Decoder | None, cache: Any, prompts: list[tuple[int, ...]]
-) -> tuple[Tensor, Tensor]:
-    """The same without computing padding, or a start that prompts share more than once."""
-    packed = pack_prompts(prompts)
-    if decoder is not None and decoder.reads_prompts(packed):
-        states = decoder.prefill(packed, cache)
-    else:
-        trunk: Any = bare_model(policy)
-        states = packed_states(trunk, packed, cache)
-    _refuse_foreign_cache(policy, cache, len(states))
-    width = packed.place.shape[1]
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    last = packed.place[torch.arange(len(prompts)), lengths - 1]
-    # From the left end of each row to the right, where the next token joins.
-    columns = torch.arange(width) - (width - lengths)[:, None]
-    place = packed.place.gather(1, columns.clamp(min=0))
-    for layer in cache.layers:
-        layer.spread(place)
-    return states[last], (columns >= 0).long()
-
-
-def _run(policy: nn.Module, cache: Any, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
-    """(R, H) hidden states of the last of (R, n) tokens, which join the cache."""
-    trunk: Any = bare_model(policy).base_model
-    outputs = trunk(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-    )
-    return outputs.last_hidden_state[:, -1]  # type: ignore[no-any-return]
-
-
-def _refuse_foreign_cache(policy: nn.Module, cache: Any, columns: int) -> None:
-    """Raise where a family left our cache empty, or (a state-space model) needs another."""
-    layers = cache.layers
-    if not layers or any(layer.get_seq_length() != columns for layer in layers):
-        base: Any = bare_model(policy)
-        raise ModelError(
-            f"the family {base.config.model_type!r} does not keep keys and values for every "
-            "token in each layer; expected a causal LM with plain attention: use another model"
-        )
+def _controlled(generations: Sequence[CooperativeGeneration]) -> list[int]:
+    return [i for i, g in enumerate(generations) if g.request.controls is not None]
 
 
 def _draw_uniforms(generations: list[CooperativeGeneration]) -> np.ndarray:

@@ -79,5 +79,11 @@ class ScriptedEngine:
         while not is_done():
             self._running = [pair for pair in self._running if pair[0].finish is None]
             for generation, ids in self._running:
-                token = GeneratedToken(next(ids), self._logprob, self._version)
+                token = self._token(next(ids), generation.request)
                 generation.take(token, end_of_turn_id=self._end_of_turn_id)
+
+    def _token(self, token_id: int, request: GenerationRequest) -> GeneratedToken:
+        """Of controls only `top_logprobs` counts: the scripted token is the likeliest."""
+        is_told = request.controls is not None and request.controls.top_logprobs > 0
+        top = ((token_id, self._logprob),) if is_told else ()
+        return GeneratedToken(token_id, self._logprob, self._version, top)

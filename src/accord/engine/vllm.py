@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from accord.core import device
+from accord.core.controls import Controls
 from accord.core.errors import ConfigError, DataError, ModelError
 from accord.core.types import GeneratedToken, GenerationRequest
 from accord.corpora.encoding import ChatEncoder
@@ -41,7 +42,8 @@ class VllmEngine:
 
     Equal seeds give equal responses, but other ones than the local sampler's; greedy responses are
     the same. Log-probs are float32 at the sampling temperature (at 1 for temperature 0); they come
-    from vLLM's kernels, so they differ from the trainer's by the rounding of its precision.
+    from vLLM's kernels, so they differ from the trainer's by the rounding of its precision. Under
+    controls they are of what the controls leave, not of the model's own distribution.
 
     Args:
         policy: a causal LM of a family that vLLM knows, bare or under peft.
@@ -93,6 +95,8 @@ class VllmEngine:
         vocabulary = base.get_input_embeddings().weight.shape[0]
         refuse_unfit(requests, context=context_length(base.config), vocabulary=vocabulary)
         for index, request in enumerate(requests):
+            if request.controls is not None and request.controls.token_filter is not None:
+                raise DataError(f"request {index}: engine vllm knows no token_filter; use local")
             if 0 < request.params.temperature < LOWEST_TEMPERATURE:
                 raise DataError(
                     f"request {index}: temperature {request.params.temperature} is below what vLLM "
@@ -134,11 +138,19 @@ class VllmEngine:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
+        controls = request.controls or Controls()
         params = SamplingParams(
             temperature=request.params.temperature,
             max_tokens=request.params.max_new_tokens,
             seed=request.seed % 2**63,  # it keeps seeds in a signed integer
-            logprobs=0,  # of the sampled token alone
+            logprobs=controls.top_logprobs,  # beside the sampled token's
+            top_p=controls.top_p,
+            top_k=controls.top_k,
+            min_p=controls.min_p,
+            presence_penalty=controls.presence_penalty,
+            frequency_penalty=controls.frequency_penalty,
+            repetition_penalty=controls.repetition_penalty,
+            logit_bias=dict(controls.logit_bias) or None,
             stop_token_ids=[self._end_of_turn_id],
             ignore_eos=True,  # the end of turn is the one end, whatever the model's files say
             detokenize=False,
@@ -184,7 +196,11 @@ class VllmEngine:
                     f"vLLM sampled token {token} with log-prob {logprob}; expected weights without "
                     f"NaN or infinity (weights of version {self._version})"
                 )
-            taken = GeneratedToken(int(token), float(logprob), self._version)
+            controls = generation.request.controls
+            asked = controls.top_logprobs if controls else 0
+            best = sorted(logprobs.items(), key=lambda item: item[1].rank)[:asked]
+            top = tuple((int(i), float(found.logprob)) for i, found in best)
+            taken = GeneratedToken(int(token), float(logprob), self._version, top)
             generation.take(taken, end_of_turn_id=self._end_of_turn_id)
 
 

@@ -1,11 +1,34 @@
 """Weights that an engine takes: checked against the policy, copied where they are not its own."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from accord.core.errors import ModelError
+
+
+class WeightsWatch:
+    """Notices that an optimizer or `take_weights` wrote to a policy's weights."""
+
+    def __init__(self, policy: nn.Module) -> None:
+        self._policy = policy
+        self._seen = self._state()
+
+    def have_changed(self) -> bool:
+        """Whether they, or what adapters add to them, are others than at the last call."""
+        before, self._seen = self._seen, self._state()
+        return bool(self._seen != before)
+
+    def _state(self) -> Any:
+        weights = [(p._version, p.data_ptr()) for p in self._policy.parameters()]
+        modules: list[Any] = [m for m in self._policy.modules() if hasattr(m, "lora_A")]
+        adapters = [
+            (module.disable_adapters, module.merged, tuple(module.active_adapters))
+            for module in modules
+        ]
+        return weights, adapters
 
 
 def take_weights(policy: nn.Module, weights: Mapping[str, Tensor]) -> None:

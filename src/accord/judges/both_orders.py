@@ -4,11 +4,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from accord.annotation.tables import Floats
-from accord.annotation.win_rates import agreement_of_orders, mean_of_orders
+from accord.annotation.win_rates import agreement_of_orders, mean_of_orders, verdicts
 from accord.core.interfaces import PairJudge
 from accord.core.types import Message, Row
+from accord.judges.thinking import WITHIN
+
+Bools = npt.NDArray[np.bool_]
+_BARE = (0.0, 0.5, 1.0)
+_CERTAIN = (*_BARE, *WITHIN)
 
 
 class TwoOrders(NamedTuple):
@@ -26,6 +32,25 @@ class TwoOrders(NamedTuple):
     def agreement(self) -> Floats:
         """(N,) 1 or 0 where both orders say so, 1/2 where they differ."""
         return agreement_of_orders(self.forth, self.back)
+
+    def is_bare(self) -> Bools:
+        """(N,) both verdicts are words without a probability behind them: 0, 1/2 or 1."""
+        found: Bools = np.isin(self.forth, _BARE) & np.isin(self.back, _BARE)
+        return found
+
+    def is_inconsistent(self) -> Bools:
+        """(N,) bare verdicts that differ with the order: a win for neither.
+
+        So do those of a judge that thinks first, as certain as its clamp lets it be.
+        """
+        certain = np.isin(self.forth, _CERTAIN) & np.isin(self.back, _CERTAIN)
+        found: Bools = certain & (verdicts(self.forth) != 1 - verdicts(self.back))
+        return found
+
+    def judged(self) -> Floats:
+        """(N,) that a is the better: the mean where there are probabilities, else what both say."""
+        found: Floats = np.where(self.is_bare(), self.agreement(), self.mean())
+        return found
 
 
 def ask_both_orders(

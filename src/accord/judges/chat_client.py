@@ -54,6 +54,7 @@ class HttpChatClient:
         concurrency: int = 8,
         timeout_s: float = 60.0,
         max_retries: int = 5,
+        requests_per_minute: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Nothing is sent yet.
@@ -65,6 +66,7 @@ class HttpChatClient:
             concurrency: requests at one time.
             timeout_s: for a whole answer.
             max_retries: tries after the first.
+            requests_per_minute: at most, evenly spaced; None sends as fast as it is answered.
             sleep: how to wait.
 
         Raises:
@@ -81,7 +83,8 @@ class HttpChatClient:
         self._api_key_env = api_key_env
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._resume_at = 0.0
+        self._resume_at = self._next_start = 0.0
+        self._spacing_s = 60 / requests_per_minute if requests_per_minute else 0.0
         self._opener = urllib.request.build_opener(_NoRedirects)
         self._headers()
 
@@ -97,6 +100,7 @@ class HttpChatClient:
         temperature: float,
         max_tokens: int,
         top_logprobs: int = 0,
+        seed: int = 0,
     ) -> list[ChatReply | ChatFailure]:
         """One answer a conversation, in their order, or why there is none.
 
@@ -111,6 +115,8 @@ class HttpChatClient:
         }
         if top_logprobs:
             body |= {"logprobs": True, "top_logprobs": top_logprobs}
+        if temperature and seed:  # not every endpoint knows the word
+            body["seed"] = seed
 
         def ask(messages: Sequence[Message]) -> ChatReply | ChatFailure:
             reply = self._ask(json.dumps({**body, "messages": list(messages)}).encode())
@@ -143,9 +149,12 @@ class HttpChatClient:
             wait = min(2 * wait, LONGEST_WAIT_S)
 
     def _wait_for_turn(self) -> None:
-        pause = self._resume_at - time.monotonic()
-        if pause > 0:
-            self._sleep(pause)
+        with self._lock:
+            now = time.monotonic()
+            start = max(now, self._resume_at, self._next_start)
+            self._next_start = start + self._spacing_s
+        if start > now:
+            self._sleep(start - now)
 
     def _try(self, body: bytes) -> "ChatReply | _Trouble":
         self._count("requests")
@@ -215,11 +224,12 @@ class HttpChatClient:
                 raise TypeError("the message has no text")
         except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a chat completion ({type(error).__name__})") from None
+        charged = {}
         for kind in ("prompt_tokens", "completion_tokens"):
-            if isinstance(usage.get(kind), int):
-                self._count(kind, usage[kind])
+            charged[kind] = usage[kind] if isinstance(usage.get(kind), int) else 0
+            self._count(kind, charged[kind])
         finish = "length" if choice.get("finish_reason") == "length" else "stop"
-        return ChatReply(text, finish, top)  # type: ignore[arg-type]
+        return ChatReply(text, finish, top, **charged)  # type: ignore[arg-type]
 
     def _count(self, what: str, number: int = 1) -> None:
         with self._lock:

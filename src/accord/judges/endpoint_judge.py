@@ -9,7 +9,7 @@ from accord.core.errors import AccordError
 from accord.core.interfaces import ChatClient
 from accord.core.types import Message, Row
 from accord.judges.verdicts import grade_verdict, pair_verdict
-from accord.judges.wording import GradeWording, PairWording, transcript
+from accord.judges.wording import GradeWording, PairWording, Wording, transcript
 
 DOWN_AFTER = 32
 """Questions in a row, each tried several times, without one answer: then the endpoint is down."""
@@ -24,10 +24,13 @@ class EndpointDown(AccordError):
 class _Asking:
     """Puts questions, asks again once where the answer says nothing, and counts all of it."""
 
-    def __init__(self, client: ChatClient, max_tokens: int, top_logprobs: int) -> None:
+    def __init__(
+        self, client: ChatClient, max_tokens: int, top_logprobs: int, votes: int = 0
+    ) -> None:
         self.client = client
         self.max_tokens = max_tokens
         self.top_logprobs = top_logprobs
+        self.votes = votes
         self.counts: Counter[str] = Counter()
         self._failed_in_a_row = 0
 
@@ -36,40 +39,70 @@ class _Asking:
         questions: Sequence[Conversation],
         read: Callable[[ChatReply], float | None],
         options: Sequence[str],
+        prior: Sequence[float] = (),
     ) -> list[float]:
-        """A number each; NaN where the judge abstained."""
-        found = self._ask(questions, read)
+        """A number each; NaN where the judge abstained. `prior` are votes beside the sampled."""
+        replies = self._ask(questions)
+        found = [math.nan if reply is None else self._read(reply, read) for reply in replies]
+        if self.votes:
+            mute = [i for i, r in enumerate(replies) if r is not None and not r.top_logprobs]
+            shares = self._share([questions[i] for i in mute], read, prior)
+            for i, share in zip(mute, shares, strict=True):
+                found[i] = share
         silent = [i for i, value in enumerate(found) if value is None]
         self.counts["nonsense"] += len(silent)
-        again = [_reminded(questions[i], options) for i in silent]
-        for i, value in zip(silent, self._ask(again, read), strict=True):
-            found[i] = math.nan if value is None else value
+        again = self._ask([_reminded(questions[i], options) for i in silent])
+        for i, reply in zip(silent, again, strict=True):
+            found[i] = None if reply is None else self._read(reply, read)
         values = [math.nan if value is None else value for value in found]
         self.counts["judged"] += len(values)
         self.counts["abstained"] += sum(map(math.isnan, values))
         return values
 
-    def _ask(
-        self, questions: Sequence[Conversation], read: Callable[[ChatReply], float | None]
+    def _share(
+        self,
+        questions: Sequence[Conversation],
+        read: Callable[[ChatReply], float | None],
+        prior: Sequence[float],
     ) -> list[float | None]:
-        """None for an answer that says nothing, NaN where there is no answer.
+        """Means over sampled verdicts; None where none of the samples says anything."""
+        votes: list[list[float]] = [[] for _ in questions]
+        for seed in range(1, self.votes + 1):
+            replies = self._ask(questions, temperature=1.0, seed=seed)
+            for said, reply in zip(votes, replies, strict=True):
+                verdict = None if reply is None else self._read(reply, read)
+                said += [] if verdict is None else [verdict]
+        self.counts["votes"] += sum(map(len, votes))
+        return [
+            (sum(said) + sum(prior)) / (len(said) + len(prior)) if said else None for said in votes
+        ]
+
+    def _read(self, reply: ChatReply, read: Callable[[ChatReply], float | None]) -> float | None:
+        value = read(reply)
+        self.counts["cut"] += reply.finish == "length" and value is None
+        return value
+
+    def _ask(
+        self, questions: Sequence[Conversation], *, temperature: float = 0.0, seed: int = 0
+    ) -> list[ChatReply | None]:
+        """None where there is no answer.
 
         Raises:
             EndpointDown: nobody answers.
         """
-        found: list[float | None] = []
+        found: list[ChatReply | None] = []
         for start in range(0, len(questions), DOWN_AFTER):
             replies = self.client.complete(
                 questions[start : start + DOWN_AFTER],
-                temperature=0.0,
+                temperature=temperature,
                 max_tokens=self.max_tokens,
-                top_logprobs=self.top_logprobs,
+                top_logprobs=0 if temperature else self.top_logprobs,
+                seed=seed,
             )
             for reply in replies:
                 if isinstance(reply, ChatReply):
                     self._failed_in_a_row = 0
-                    self.counts["cut"] += reply.finish == "length" and read(reply) is None
-                    found.append(read(reply))
+                    found.append(reply)
                     continue
                 self.counts[reply.kind] += 1
                 self._failed_in_a_row += reply.kind != "refused"
@@ -78,7 +111,7 @@ class _Asking:
                         f"{self.client.name}: {self._failed_in_a_row} questions in a row had no "
                         f"answer ({reply.kind}: {reply.message}); run again when it is back"
                     )
-                found.append(math.nan)
+                found.append(None)
         return found
 
 
@@ -87,17 +120,18 @@ class EndpointJudge:
 
     Attributes:
         counts: pairs that were "judged", and those on which it "abstained"; first answers that were
-            "nonsense" (asked again once), answers that were "cut" before a verdict, and questions
-            without an answer, by `ChatFailure.kind`.
+            "nonsense" (asked again once), sampled "votes", answers that were "cut" before a
+            verdict, and questions without an answer, by `ChatFailure.kind`.
     """
 
     def __init__(
         self,
         client: ChatClient,
         *,
-        wording: PairWording | None = None,
+        wording: Wording | None = None,
         max_tokens: int = 16,
         top_logprobs: int = 20,
+        votes: int = 0,
     ) -> None:
         """Take a client.
 
@@ -106,9 +140,11 @@ class EndpointJudge:
             wording: how a pair is put.
             max_tokens: of an answer; more where the wording lets the judge think first.
             top_logprobs: asked for; 0 for an endpoint that knows none and refuses the question.
+            votes: sampled at temperature 1 where an answer comes without log-probs; their share,
+                smoothed, is the probability. 0 takes the one answer as it is.
         """
-        self.wording = wording or PairWording()
-        self._asking = _Asking(client, max_tokens, top_logprobs)
+        self.wording: Wording = wording or PairWording()
+        self._asking = _Asking(client, max_tokens, top_logprobs, votes)
         self.counts = self._asking.counts
 
     @property
@@ -129,9 +165,20 @@ class EndpointJudge:
             EndpointDown: nobody answers any more.
         """
         texts = zip(map(transcript, prompts), a, b, strict=True)
-        questions = [self.wording.messages(*three) for three in texts]
+        return self.verdicts([(self.wording.for_pair(*three).messages, three) for three in texts])
+
+    def verdicts(
+        self, asked: Sequence[tuple[Callable[..., Conversation], Sequence[str]]]
+    ) -> list[float]:
+        """The probability that the next word of each conversation is the first option.
+
+        Args:
+            asked: texts, and what puts them into words.
+        """
         options = self.wording.options
-        return self._asking.verdicts(questions, lambda r: pair_verdict(r, options), options)
+        questions = [say(*texts) for say, texts in asked]
+        # With half a vote for either, as people's shares are smoothed: no sample proves certainty.
+        return self._asking.verdicts(questions, lambda r: pair_verdict(r, options), options, [0.5])
 
 
 class EndpointGrader:
@@ -144,10 +191,11 @@ class EndpointGrader:
         wording: GradeWording | None = None,
         max_tokens: int = 16,
         top_logprobs: int = 20,
+        votes: int = 0,
     ) -> None:
         """Arguments as for `EndpointJudge`."""
         self.wording = wording or GradeWording()
-        self._asking = _Asking(client, max_tokens, top_logprobs)
+        self._asking = _Asking(client, max_tokens, top_logprobs, votes)
         self.counts = self._asking.counts
 
     @property

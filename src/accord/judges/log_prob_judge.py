@@ -9,7 +9,7 @@ from torch import Tensor
 
 from accord.core.types import Message, Row
 from accord.judges.option_reader import LocalModel, OptionReader
-from accord.judges.wording import EXAMPLES, GradeWording, PairWording, transcript
+from accord.judges.wording import EXAMPLES, GradeWording, PairWording, Wording, transcript
 
 LOCAL_WORDING = PairWording(name="pair-with-examples", examples=EXAMPLES)
 """With examples, which a model that only continues text needs, and which cost nothing a pair."""
@@ -31,7 +31,7 @@ class LogProbJudge:
         model: LocalModel,
         *,
         device: torch.device,
-        wording: PairWording = LOCAL_WORDING,
+        wording: Wording = LOCAL_WORDING,
         least_mass: float = 0.0,
         name: str | None = None,
         max_length: int | None = None,
@@ -75,8 +75,17 @@ class LogProbJudge:
     ) -> list[float]:
         """The probability that response a, shown first, is the better; NaN where it abstained."""
         texts = zip(map(transcript, prompts), a, b, strict=True)
-        rows = _fitted(self.reader, lambda t: self.wording.messages(*t), texts, self.counts)
-        logprobs = self.reader.read(rows)
+        return self.verdicts([(self.wording.for_pair(*three).messages, three) for three in texts])
+
+    def verdicts(
+        self, asked: Sequence[tuple[Callable[..., list[Message]], Sequence[str]]]
+    ) -> list[float]:
+        """The probability that the next word of each conversation is the first option.
+
+        Args:
+            asked: texts, and what puts them into words.
+        """
+        logprobs = self.reader.read(_fitted(self.reader, asked, self.counts))
         says_one = logprobs.logsumexp(-1).exp() >= self.least_mass
         found = torch.sigmoid(logprobs[:, 0] - logprobs[:, 1])
         return _with_abstentions(found, says_one, self.counts)
@@ -126,7 +135,7 @@ class LogProbGrader:
     ) -> list[float]:
         """Grades between the lowest and the highest; NaN where the judge abstained."""
         texts = zip(map(transcript, prompts), responses, strict=True)
-        rows = _fitted(self.reader, lambda t: self.wording.messages(*t), texts, self.counts)
+        rows = _fitted(self.reader, [(self.wording.messages, two) for two in texts], self.counts)
         logprobs = self.reader.read(rows)
         grades = torch.tensor([float(option) for option in self.wording.options]).double()
         found = (logprobs.softmax(-1) * grades).sum(-1)
@@ -136,13 +145,17 @@ class LogProbGrader:
 
 def _fitted(
     reader: OptionReader,
-    messages: Callable[[Sequence[str]], Sequence[Message]],
-    rows: Iterable[Sequence[str]],
+    asked: Iterable[tuple[Callable[..., list[Message]], Sequence[str]]],
     counts: Counter[str],
 ) -> list[tuple[int, ...]]:
-    found = [reader.fitted(messages, texts) for texts in rows]
+    """Token ids of each question: texts, and what puts them into words."""
+    found = [reader.fitted(_taking_one(say), texts) for say, texts in asked]
     counts["shortened"] += sum(was_shortened for _, was_shortened in found)
     return [ids for ids, _ in found]
+
+
+def _taking_one(say: Callable[..., list[Message]]) -> Callable[[Sequence[str]], list[Message]]:
+    return lambda texts: say(*texts)
 
 
 def _with_abstentions(found: Tensor, is_said: Tensor, counts: Counter[str]) -> list[float]:

@@ -5,6 +5,7 @@ packed without padding, and what they have in common (the instruction, the examp
 once a batch.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -83,15 +84,8 @@ class OptionReader:
         self.max_length = min(limits)
         self.spellings = [self._spellings(option) for option in options]
 
-    def _spellings(self, option: str) -> list[int]:
-        tokenizer = self.encoder.tokenizer
-        special = set(tokenizer.all_special_ids)
-        found = [
-            token
-            for token in range(len(tokenizer))
-            if token not in special
-            and tokenizer.decode([token]).lstrip(_DECORATION).rstrip() == option
-        ]
+    def _spellings(self, option: str) -> tuple[int, ...]:
+        found = _tokens_that_say(self.encoder, option)
         if not found:
             raise ModelError(f"{self.name}: no single token says {option!r}; use other options")
         return found
@@ -126,7 +120,7 @@ class OptionReader:
             states = hidden_states(self.model, ids, mask)[torch.arange(len(rows)), last]
         logits = float32_logits(base.get_output_embeddings(), base.config, states)
         logprobs = torch.log_softmax(logits.double(), dim=-1).cpu()
-        return torch.stack([logprobs[:, ids].logsumexp(-1) for ids in self.spellings], dim=-1)
+        return torch.stack([logprobs[:, list(ids)].logsumexp(-1) for ids in self.spellings], dim=-1)
 
     def fitted(
         self, messages: Callable[[Sequence[str]], Sequence[Message]], texts: Sequence[str]
@@ -163,6 +157,18 @@ class OptionReader:
         head = kept - kept // 2
         tail = ids[len(ids) - kept // 2 :]
         return f"{self.encoder.decode(ids[:head])}{MARK}{self.encoder.decode(tail)}"
+
+
+@functools.lru_cache(maxsize=64)
+def _tokens_that_say(encoder: ChatEncoder, option: str) -> tuple[int, ...]:
+    """All ids that spell an option; a search through the vocabulary, which many judges share."""
+    special = set(encoder.tokenizer.all_special_ids)
+    decode = encoder.tokenizer.decode
+    return tuple(
+        token
+        for token in range(len(encoder.tokenizer))
+        if token not in special and decode([token]).lstrip(_DECORATION).rstrip() == option
+    )
 
 
 def _common_start(rows: Sequence[Sequence[int]]) -> int:

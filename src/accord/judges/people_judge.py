@@ -7,16 +7,14 @@ needs nothing but the texts. The annotation app shows the responses in an order 
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from accord.core.types import Message, Row, Task, TaskKind
-from accord.store.board import SqlTaskBoard
+from accord.store.board import SqlTaskBoard, unfilled_slots
 from accord.store.database import Database
-from accord.store.exporting import counts, is_final, verdict_of
+from accord.store.exporting import counts, is_final, share_for_first
 from accord.store.imports.entries import task_id
 from accord.store.judgements import SqlJudgements, Standing
-
-_WORTH = {"a": 1.0, "b": 0.0, "tie": 0.5}
 
 
 class PeopleJudge:
@@ -40,6 +38,14 @@ class PeopleJudge:
     def name(self) -> str:
         """The project's, as people."""
         return self._store.name
+
+    def asked(self) -> int:
+        """Tasks that this object put up or found there."""
+        return len(self._store.asked)
+
+    def unfilled(self) -> int:
+        """Judgements that they still wait for."""
+        return self._store.unfilled()
 
     def publish(
         self,
@@ -68,7 +74,7 @@ class PeopleJudge:
         votes = self._store.said()
         found = []
         for prompt, x, y in zip(prompts, a, b, strict=True):
-            p = _share_for_first(votes.get(self._store.task_id(prompt, sorted((x, y))), []))
+            p = share_for_first(votes.get(self._store.task_id(prompt, sorted((x, y))), []))
             found.append(0.5 if x == y else p if x < y else 1 - p)
         return found
 
@@ -117,6 +123,14 @@ class PeopleGrader:
         """The project's, as people, and what they were asked."""
         asked = self.attribute if self.kind == "likert" else "task success"
         return f"{self._store.name} ({asked})"
+
+    def asked(self) -> int:
+        """Tasks that this object put up or found there."""
+        return len(self._store.asked)
+
+    def unfilled(self) -> int:
+        """Judgements that they still wait for."""
+        return self._store.unfilled()
 
     def publish(
         self,
@@ -168,6 +182,7 @@ class _Store:
         self.project = project
         self.overlap = overlap
         self.kind: TaskKind = kind
+        self.asked: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -192,7 +207,11 @@ class _Store:
                 columns=dict(columns),
                 overlap=self.overlap,
             )
+        self.asked |= tasks.keys()
         return SqlTaskBoard(self.database).put_up(list(tasks.values()))
+
+    def unfilled(self) -> int:
+        return unfilled_slots(self.database, self.project, self.asked)
 
     def said(self) -> Mapping[str, list[Standing]]:
         """Standing answers by task, and of those that a reviewer decided only his."""
@@ -206,15 +225,6 @@ class _Store:
             elif counts(standing, self.kind):
                 found[standing.task.id].append(standing)
         return {**found, **decided}
-
-
-def _share_for_first(said: Sequence[Standing]) -> float:
-    return _mean([_worth(s) for s in said])
-
-
-def _worth(standing: Standing) -> float:
-    given: Any = (standing.answer or {}).get("p_a")
-    return _WORTH[verdict_of(standing)] if given is None else float(given)
 
 
 def _mean(values: Sequence[float | None]) -> float:

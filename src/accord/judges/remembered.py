@@ -3,12 +3,14 @@
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from accord.core.chat import ChatFailure, ChatReply
+from accord.core.errors import Interrupted
 from accord.core.files import hash_json, storage_errors
 from accord.core.interfaces import ChatClient, PairJudge, RubricJudge
 from accord.core.types import Message, Row
@@ -66,11 +68,24 @@ class Memory:
 
 
 class RememberedClient:
-    """A `ChatClient` that asks the same thing once; failures are not remembered."""
+    """A `ChatClient` that asks the same thing once; failures are not remembered.
 
-    def __init__(self, client: ChatClient, memory: Memory) -> None:
+    Args:
+        client: who is asked what is not known.
+        memory: what is known.
+        stop: once it is true in a boolean context, nothing more is asked.
+
+    Attributes:
+        tokens: "prompt_tokens" and "completion_tokens" of all that was asked, each answer once,
+            also of what an earlier start of the same run paid for.
+    """
+
+    def __init__(self, client: ChatClient, memory: Memory, *, stop: object = None) -> None:
         self.client = client
         self.memory = memory
+        self.stop = stop
+        self.tokens: Counter[str] = Counter()
+        self._charged: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -84,25 +99,40 @@ class RememberedClient:
         temperature: float,
         max_tokens: int,
         top_logprobs: int = 0,
+        seed: int = 0,
     ) -> list[ChatReply | ChatFailure]:
-        """What is known, and the client's answers to the rest."""
+        """What is known, and the client's answers to the rest.
+
+        Raises:
+            Interrupted: it was asked to stop; what was answered is kept.
+        """
         asked = [self.name, temperature, max_tokens, top_logprobs]
+        asked += [seed] if seed else []
         keys = [hash_json([*asked, list(messages)]) for messages in conversations]
         new = dict(zip(keys, conversations, strict=True))
         unknown = [key for key in new if key not in self.memory]
         failures: dict[str, ChatFailure] = {}
         for start in range(0, len(unknown), PIECE):
+            if self.stop:
+                raise Interrupted("stopped; run again to resume: nothing is asked twice")
             piece = unknown[start : start + PIECE]
             replies = self.client.complete(
                 [new[key] for key in piece],
                 temperature=temperature,
                 max_tokens=max_tokens,
                 top_logprobs=top_logprobs,
+                seed=seed,
             )
             said = dict(zip(piece, replies, strict=True))
             failures |= {k: r for k, r in said.items() if isinstance(r, ChatFailure)}
             self.memory.add({k: asdict(r) for k, r in said.items() if isinstance(r, ChatReply)})
-        return [failures.get(key) or ChatReply(**self.memory[key]) for key in keys]
+        replies = [failures.get(key) or ChatReply(**self.memory[key]) for key in keys]
+        for key, reply in zip(keys, replies, strict=True):
+            if isinstance(reply, ChatReply) and key not in self._charged:
+                self._charged.add(key)
+                self.tokens["prompt_tokens"] += reply.prompt_tokens
+                self.tokens["completion_tokens"] += reply.completion_tokens
+        return replies
 
 
 class RememberedJudge:

@@ -14,6 +14,20 @@ from accord.core.errors import ModelError
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
+_MORE_THAN_LOW_RANK = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "fan_in_fan_out",  # layers of another kind than nn.Linear
+    "layer_replication",
+    "lora_bias",
+    "modules_to_save",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+)
+"""Options of a LoRA config with which it changes more."""
 
 
 def is_adapter(model_name_or_path: str) -> bool:
@@ -54,6 +68,19 @@ def adapters_between(model_name_or_path: str) -> list[str]:
         found.insert(0, model_name_or_path)
         model_name_or_path = _named_base(model_name_or_path)
     return found
+
+
+def is_plain(directory: str) -> bool:
+    """Whether a directory of adapters adds low-rank products to linear layers of a whole model, and
+    does nothing else.
+    """
+    config = json.loads((Path(directory) / _CONFIG).read_text("utf-8"))
+    return (
+        config.get("peft_type") == "LORA"
+        and config.get("bias") in (None, "none")
+        and not any(config.get(name) for name in _MORE_THAN_LOW_RANK)
+        and not is_adapter(_named_base(directory))
+    )
 
 
 def merge_adapter(model: Any, directory: str) -> tuple[Any, set[str]]:

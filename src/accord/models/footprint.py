@@ -6,7 +6,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from accord.models.adapter_files import base_of
+from accord.models.decoder_layers import looks_runnable
 from accord.models.loading import check_model_path, named_errors
+from accord.models.training_kernels import training_library
 
 FLOAT32 = 4
 """Bytes of a weight: every model that trains, and every frozen one beside it, is float32."""
@@ -30,6 +32,7 @@ class Footprint(NamedTuple):
     head_dim: int
     vocabulary: int
     context: int | None
+    runs_layers: bool  # as `decoder_layers` runs them on a CPU, if it can
 
     @property
     def parameters(self) -> int:
@@ -41,22 +44,29 @@ class Footprint(NamedTuple):
         """Of input and output; where a model is sharded they are whole while it runs."""
         return self.vocabulary * self.hidden + self.head
 
-    def kept_bytes(self, *, bf16: bool) -> int:
+    def kept_bytes(self, *, bf16: bool, device: str) -> int:
         """Bytes that a token's forward leaves for the backward pass, without checkpointing.
 
-        Two norms keep their input, its normalised form and their output each (6 H); attention its
-        queries, output and the output's transposed copy (3 A) with keys and values; a gated MLP
-        four inner states. Under bfloat16 the residual stays float32, and products keep half-size
-        copies.
+        A family's own layers: two norms keep their input, its normalised form and their output
+        each (6 H); attention its queries, output and the output's transposed copy (3 A) with keys
+        and values; a gated MLP four inner states. Under bfloat16 the residual stays float32, and
+        products keep half-size copies. Layers that we run keep less: no normalised form, no
+        transposed copy, one inner state fewer, and under bfloat16 nothing twice.
         """
         attention, shared = self.heads * self.head_dim, self.groups * self.head_dim
         products = 3 * attention + 2 * shared + 4 * self.inner
+        last = 4 * self.hidden * FLOAT32
+        if self.runs_layers and device == "cpu" and training_library() is not None:
+            ours = 2 * self.hidden + products - attention - self.inner
+            return (
+                self.layers * (2 * self.hidden * FLOAT32 + ours * (2 if bf16 else FLOAT32)) + last
+            )
         a_layer = 6 * self.hidden * FLOAT32 + products * FLOAT32
         if bf16:
             a_layer = (6 * self.hidden + attention + shared) * FLOAT32 + 2 * (
                 products + 2 * self.hidden
             )
-        return self.layers * a_layer + 4 * self.hidden * FLOAT32
+        return self.layers * a_layer + last
 
     def passing_bytes(self) -> int:
         """Bytes of a token while one layer is computed and nothing is kept."""
@@ -100,4 +110,5 @@ def _sizes(model: Any) -> Footprint:
         head_dim=int(getattr(text, "head_dim", None) or hidden // heads),
         vocabulary=int(text.vocab_size),
         context=None if context is None else int(context),
+        runs_layers=looks_runnable(model),
     )

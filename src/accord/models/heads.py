@@ -13,17 +13,19 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from accord.core import files, processes
 from accord.core.errors import ModelError
 from accord.corpora.encoding import ChatEncoder
-from accord.models.adapter_files import is_adapter
+from accord.models.adapter_files import base_of, is_adapter
 from accord.models.linear import use_fast_linear
 from accord.models.loading import (
+    check_model_path,
     evaluating,
     load_pretrained,
     load_tokenizer,
+    named_errors,
     refuse_missing,
     write_model,
 )
@@ -204,11 +206,23 @@ def response_scores(model: nn.Module, input_ids: Tensor, attention_mask: Tensor)
 
 def response_features(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
     """(B, H) what the head reads of each row; arguments and errors as for `response_scores`."""
-    last = attention_mask.long().sum(dim=1) - 1
-    if bool((last < 0).any()):
+    lengths = attention_mask.long().sum(dim=1, keepdim=True)
+    if bool((lengths < 1).any()):
         raise ValueError("a row without a token has no score")
-    hidden = hidden_states(model, input_ids, attention_mask)
-    return hidden[torch.arange(len(last), device=last.device), last]
+    last = torch.arange(input_ids.shape[1], device=lengths.device) == lengths - 1
+    return hidden_states(model, input_ids, attention_mask, read=last)
+
+
+def is_reward_model(model: str) -> bool:
+    """Whether a directory or hub name is that of a sequence classifier: it scores, or it speaks.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    check_model_path(model)
+    with named_errors(model):
+        described = AutoConfig.from_pretrained(base_of(model))
+    return any("SequenceClassification" in name for name in described.architectures or [])
 
 
 def save_scored_model(

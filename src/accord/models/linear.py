@@ -45,8 +45,18 @@ class _Product(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_states = _onednn(gradient, weight.t())
         if ctx.needs_input_grad[1]:
-            of_weight = _onednn(gradient.t(), states.t())
+            of_weight = weight_gradient(gradient, states)
         return of_states, of_weight
+
+
+def weight_gradient(gradient: Tensor, states: Tensor) -> Tensor:
+    """(N, K) gradient^T states of (T, N) and (T, K), without a gradient of its own.
+
+    oneDNN copies a transposed factor on the left, so the narrower one goes there.
+    """
+    if gradient.shape[1] > states.shape[1]:
+        return linear(states.t(), gradient.t()).t()
+    return linear(gradient.t(), states.t())
 
 
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

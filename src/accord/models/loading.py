@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 from accord.core import files
 from accord.core.device import default_device
 from accord.core.errors import ConfigError, ModelError
+from accord.core.machine import keep_freed_memory
 from accord.core.train_config import TrainConfig
 from accord.models.adapter_files import adapters_between, base_of, is_adapter, merge_adapter
 from accord.models.linear import use_fast_linear
@@ -119,6 +120,8 @@ def load_pretrained(
         ModelError: no such model, or its files are damaged.
     """
     check_model_path(model_name_or_path)
+    if device.type == "cpu":
+        keep_freed_memory()
     adapters = adapters_between(model_name_or_path)
     if load_in_4bit:
         if adapters:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from accord.core.errors import ModelError
-from accord.models.linear import linear
+from accord.models.linear import linear, weight_gradient
 from accord.models.packing import packed_hidden_states, packs_rows
+from accord.models.training_kernels import logits_gradient_, read_logits
 
 CHUNK_LOGITS = 2**23
 """Logits that exist at one time, whatever the vocabulary: 32 MiB, and twice that in backward."""
@@ -34,31 +35,50 @@ def hidden_states(
     input_ids: Tensor,
     attention_mask: Tensor | None,
     position_ids: Tensor | None = None,
+    *,
+    read: Tensor | None = None,
 ) -> Tensor:
     """(B, L, H) last hidden states of a causal LM's (or classifier's) trunk.
 
-    Padding is not computed where the model allows that (`packing`); its cells mean nothing.
+    Padding is not computed where the model allows that (`packing`); its cells mean nothing. With
+    `read` (B, L) bool, true on real tokens only, it is the states (N, H) of these, and the last
+    layer leaves out what the others alone would need (`decoder_layers`).
     """
     trunk: Any = bare_model(model)
     # A sharded model has a method of its own, around which it gathers its weights.
     run = getattr(trunk, "run_trunk", partial(run_trunk, trunk))
-    states: Tensor = run(input_ids, attention_mask, position_ids)
+    states: Tensor = run(input_ids, attention_mask, position_ids, read)
     return states
 
 
 def run_trunk(
-    trunk: Any, input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None
+    trunk: Any,
+    input_ids: Tensor,
+    attention_mask: Tensor | None,
+    position_ids: Tensor | None,
+    read: Tensor | None,
 ) -> Tensor:
     """`hidden_states` of a bare model."""
     if attention_mask is not None and position_ids is None and packs_rows(trunk):
-        return packed_hidden_states(trunk, input_ids, attention_mask)
-    outputs = trunk.base_model(
+        return packed_hidden_states(trunk, input_ids, attention_mask, read)
+    states: Tensor = trunk.base_model(
         input_ids=input_ids,
         attention_mask=attention_mask,
         position_ids=position_ids,
         use_cache=False,
-    )
-    return outputs.last_hidden_state  # type: ignore[no-any-return]
+    ).last_hidden_state
+    return states if read is None else states[read]
+
+
+def before(target_mask: Tensor) -> Tensor:
+    """(B, L) the cells whose states say what the targets will be, in the same order.
+
+    Raises:
+        ValueError: a row's first token is a target: nothing precedes it.
+    """
+    if bool(target_mask[:, 0].any()):
+        raise ValueError("the first token of a row cannot be a target: nothing precedes it")
+    return target_mask.roll(-1, 1)
 
 
 def bare_model(model: nn.Module) -> nn.Module:
@@ -91,39 +111,37 @@ def token_logprobs(
     Returns:
         Log-probs in nats and entropies in nats; both carry gradients when the model does.
     """
-    hidden = hidden_states(model, input_ids, attention_mask, position_ids)
-    return logprobs_from_hidden(
-        model, hidden, input_ids, target_mask, temperature=temperature, with_entropy=with_entropy
+    read = before(target_mask)
+    states = hidden_states(model, input_ids, attention_mask, position_ids, read=read)
+    return logprobs_from_states(
+        model, states, input_ids, target_mask, temperature=temperature, with_entropy=with_entropy
     )
 
 
-def logprobs_from_hidden(
+def logprobs_from_states(
     model: nn.Module,
-    hidden: Tensor,
+    states: Tensor,
     input_ids: Tensor,
     target_mask: Tensor,
     *,
     temperature: float = 1.0,
     with_entropy: bool = False,
 ) -> TokenLogprobs:
-    """The same from hidden states (B, L, H) that a caller already has (a shared value trunk)."""
-    if bool(target_mask[:, 0].any()):
-        raise ValueError("the first token of a row cannot be a target: nothing precedes it")
+    """The same from the states (N, H) before the targets, which a caller already has."""
     base: Any = bare_model(model)
     head = base.get_output_embeddings()
-    rows, columns = target_mask.nonzero(as_tuple=True)
-    states = hidden[rows, columns - 1]
-    targets = input_ids[rows, columns]
     transform = LogitTransform.of(base.config, temperature)
     with torch.autocast(device_type=states.device.type, enabled=False):
         # Autocast is off: a bfloat16 head would cost up to 0.05 nats a token.
         logprobs, entropies = _Readings.apply(  # type: ignore[no-untyped-call]
-            states.float(), *float32_head(head), targets, transform, with_entropy
+            states.float(), *float32_head(head), input_ids[target_mask], transform, with_entropy
         )
-    grid = torch.zeros(target_mask.shape, dtype=torch.float32, device=hidden.device)
-    return TokenLogprobs(
-        grid.index_put((rows, columns), logprobs), grid.index_put((rows, columns), entropies)
-    )
+    return TokenLogprobs(on_grid(logprobs, target_mask), on_grid(entropies, target_mask))
+
+
+def on_grid(values: Tensor, mask: Tensor) -> Tensor:
+    """(B, L) zeros with the (N,) values where the mask is true."""
+    return values.new_zeros(mask.shape).masked_scatter(mask, values)
 
 
 class LogitTransform(NamedTuple):
@@ -141,24 +159,26 @@ class LogitTransform(NamedTuple):
 
     def apply_(self, logits: Tensor) -> Tensor:
         """The transform, in place."""
-        logits *= self.multiplier
+        if self.multiplier != 1:
+            logits *= self.multiplier
         if self.softcap is not None:
             logits.div_(self.softcap).tanh_().mul_(self.softcap)
-        return logits.div_(self.temperature)
+        return logits if self.temperature == 1 else logits.div_(self.temperature)
 
     def backward_(self, gradient: Tensor, logits: Tensor | None) -> Tensor:
         """The gradient before the transform, in place; `logits` is what the transform gave."""
         if self.softcap is not None and logits is not None:
             tanh = logits * (self.temperature / self.softcap)
             gradient *= 1 - tanh.square()
-        return gradient.mul_(self.multiplier / self.temperature)
+        factor = self.multiplier / self.temperature
+        return gradient if factor == 1 else gradient.mul_(factor)
 
 
 class _Readings(torch.autograd.Function):
     """(N,) log-probs of targets and entropies from (N, H) states; logits exist in chunks only.
 
-    Chunks are computed again in backward. With p = softmax(z), for upstream gradients g of a
-    log-prob and h of an entropy H:  dz = g (onehot - p) - h p (log p + H)
+    Chunks but the last are computed again in backward. With p = softmax(z), for upstream gradients
+    g of a log-prob and h of an entropy H:  dz = g (onehot - p) - h p (log p + H)
     """
 
     @staticmethod
@@ -171,48 +191,49 @@ class _Readings(torch.autograd.Function):
         transform: LogitTransform,
         with_entropy: bool,
     ) -> tuple[Tensor, Tensor]:
-        logprobs, entropies = torch.zeros(2, len(states), device=states.device).unbind()
+        totals, logprobs, entropies = torch.zeros(3, len(states), device=states.device).unbind()
+        ctx.logits = None
         for piece in _chunks(len(states), weight.shape[0]):
             logits = transform.apply_(linear(states[piece], weight, bias))
-            every = torch.log_softmax(logits, dim=-1)
-            logprobs[piece] = every.gather(-1, targets[piece, None]).squeeze(-1)
-            if with_entropy:
-                entropies[piece] = -(every.exp().mul_(every)).sum(-1)
-        ctx.save_for_backward(states, weight, bias, targets, entropies)
+            totals[piece], found = read_logits(logits, with_entropy=with_entropy)
+            logprobs[piece] = logits.gather(-1, targets[piece, None]).squeeze(-1) - totals[piece]
+            if found is not None:
+                entropies[piece] = found
+            ctx.logits = logits  # the last chunk's stay, and backward begins with them
+        ctx.save_for_backward(states, weight, bias, targets, totals, entropies)
         ctx.transform, ctx.with_entropy = transform, with_entropy
         return logprobs, entropies
 
     @staticmethod
     def backward(ctx: Any, of_logprobs: Tensor, of_entropies: Tensor) -> Any:
-        states, weight, bias, targets, entropies = ctx.saved_tensors
+        states, weight, bias, targets, totals, entropies = ctx.saved_tensors
         needs_states, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         of_states = torch.zeros_like(states) if needs_states else None
         of_weight = torch.zeros_like(weight) if needs_weight else None
         of_bias = torch.zeros_like(bias) if needs_bias else None
-        for piece in _chunks(len(states), weight.shape[0]):
-            logits = ctx.transform.apply_(linear(states[piece], weight, bias))
-            gradient = torch.softmax(logits, dim=-1)  # p, and from here dz in its memory
-            if ctx.with_entropy:
-                pull = torch.log_softmax(logits, dim=-1) + entropies[piece, None]
-                pull.mul_(of_entropies[piece, None]).add_(of_logprobs[piece, None])
-                gradient.mul_(pull.neg_())
-            else:
-                gradient.mul_(-of_logprobs[piece, None])
+        for piece in reversed(_chunks(len(states), weight.shape[0])):
+            logits, ctx.logits = ctx.logits, None
+            if logits is None:
+                logits = ctx.transform.apply_(linear(states[piece], weight, bias))
+            kept = None if ctx.transform.softcap is None else logits.clone()
+            pull = (entropies[piece], of_entropies[piece]) if ctx.with_entropy else None
+            gradient = logits_gradient_(logits, totals[piece], of_logprobs[piece], pull)
             gradient.scatter_add_(-1, targets[piece, None], of_logprobs[piece, None])
-            ctx.transform.backward_(gradient, logits)
+            ctx.transform.backward_(gradient, kept)
             for block in _blocks(weight.shape[0]):
                 if of_states is not None:
                     of_states[piece] += linear(gradient[:, block], weight[block].t())
                 if of_weight is not None:
-                    of_weight[block] += linear(gradient[:, block].t(), states[piece].t())
+                    of_weight[block] += weight_gradient(gradient[:, block], states[piece])
             if of_bias is not None:
                 of_bias += gradient.sum(0)
         return of_states, of_weight, of_bias, None, None, None
 
 
-def _chunks(count: int, vocabulary: int) -> Iterator[slice]:
-    size = max(1, CHUNK_LOGITS // vocabulary)
-    return (slice(start, start + size) for start in range(0, count, size))
+def _chunks(count: int, vocabulary: int) -> list[slice]:
+    most = max(1, CHUNK_LOGITS // vocabulary)
+    size = -(-count // -(-count // most)) if count else 1  # as few, of like size
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def _blocks(vocabulary: int) -> Iterator[slice]:

@@ -6,50 +6,58 @@ begin. It is given one function here: each piece attends to itself and, where it
 training as well: its gradient is the sum over the rows that share it.
 """
 
-import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import PreTrainedModel
 
 from accord.core.errors import ModelError
+from accord.models import decoder_layers
+from accord.models.packed_attention import Piece, attending
 
 MIN_SHARED_TOKENS = 16
 """A shorter common start is not worth a mask."""
 
-_NAME = "accord_packed"
-
-
-class Piece(NamedTuple):
-    """A run of tokens; `after` is the index of the piece that it continues, if it does.
-
-    `mask` is (length, length of the row up to its end) bool: what each token attends to.
-    """
-
-    length: int
-    after: int | None = None
-    mask: Tensor | None = None
-
 
 class Packed(NamedTuple):
-    """All tokens of a batch in one row; `place` (B, L) says where each cell of the grid went."""
+    """All tokens of a batch in one row; `place` (B, L) says where each cell of the grid went.
+
+    The row begins with `known` columns that a cache holds already: pieces and places count them,
+    ids and positions do not.
+    """
 
     input_ids: Tensor  # (1, T)
     position_ids: Tensor  # (1, T)
     pieces: list[Piece]
     place: Tensor
+    known: int = 0
+
+    @property
+    def run(self) -> range:
+        """Numbers of the pieces that are run; those before them are known."""
+        ends = itertools.accumulate(piece.length for piece in self.pieces)
+        return range(sum(end <= self.known for end in ends), len(self.pieces))
 
 
-def pack(input_ids: Tensor, attention_mask: Tensor, *, levels: int = 1) -> Packed:
+class Start(NamedTuple):
+    """Rows that may share a start; of each a cache holds the first `known` tokens, all equal."""
+
+    rows: list[int]
+    known: int = 0
+
+
+def pack(
+    input_ids: Tensor, attention_mask: Tensor, *, levels: int = 1, starts: Sequence[Start] = ()
+) -> Packed:
     """Pack right-padded rows (B, L), sharing the starts that it pays to share.
 
     With more `levels`, rows that share a start may in turn share what follows it in smaller groups.
+    Rows of different `starts` share nothing; what these know lies in the cache in their order, and
+    at least the last token of each row is not known. By default all rows are one start.
     """
     lengths = attention_mask.sum(dim=1).tolist()
     ids = input_ids.numpy()
@@ -83,12 +91,21 @@ def pack(input_ids: Tensor, attention_mask: Tensor, *, levels: int = 1) -> Packe
                 add(rows[group[0]][: start + shared], group, start, after)
                 lay(group, start + shared, len(pieces) - 1, depth + 1)
 
-    lay(list(range(len(rows))), 0, None, 0)
+    starts = starts or [Start(list(range(len(rows))))]
+    for members, known in starts:
+        if known:
+            pieces.append(Piece(known))
+            place[members, :known] = np.arange(count, count + known)
+            count += known
+    number = itertools.count()
+    for members, known in starts:
+        lay(members, known, next(number) if known else None, 0)
     return Packed(
         torch.from_numpy(np.concatenate(tokens))[None],
         torch.from_numpy(np.concatenate(positions))[None],
         pieces,
         torch.from_numpy(place),
+        sum(known for _, known in starts),
     )
 
 
@@ -115,113 +132,19 @@ def _common_start(a: np.ndarray, b: np.ndarray) -> int:
     return int(differs.argmax()) if differs.any() else most
 
 
-_PIECES: ContextVar[list[Piece]] = ContextVar("pieces")
-
-
-def _attend(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,  # noqa: ARG001 (the interface's)
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    **others: Any,
-) -> tuple[Tensor, None]:
-    """Attention of (1, heads, T, D) queries within and across pieces; gives (1, T, heads, D)."""
-    unknown = [n for n in ("sliding_window", "softcap", "s_aux", "position_bias") if others.get(n)]
-    if unknown:
-        raise ModelError(f"{type(module).__name__}: packed rows know nothing of {unknown[0]}")
-    pieces = _PIECES.get()
-    if torch.is_autocast_enabled("cpu"):  # as it would for the fused attention
-        query, key, value = (t.to(torch.bfloat16) for t in (query, key, value))
-    lengths = [piece.length for piece in pieces]
-    # The gradient of a split is one concatenation; that of slices would be a sum of whole rows.
-    queries, keys, values = (torch.split(t, lengths, dim=2) for t in (query, key, value))
-    found = []
-    for i, piece in enumerate(pieces):
-        k, v = keys[i], values[i]
-        if piece.after is not None:
-            line = _line(pieces, i)
-            k, v = (torch.cat([t[j] for j in line], dim=2) for t in (keys, values))
-        shares_heads = query.shape[1] != key.shape[1]
-        if query.dtype == torch.bfloat16 and not shares_heads and not dropout and scaling:
-            out = _HalfAttention.apply(queries[i], k, v, piece.mask, scaling)  # type: ignore[no-untyped-call]
-        else:
-            out = scaled_dot_product_attention(
-                queries[i],
-                k,
-                v,
-                attn_mask=piece.mask,
-                is_causal=piece.mask is None,
-                dropout_p=dropout,
-                scale=scaling,
-                enable_gqa=shares_heads,
-            )
-        found.append(out.transpose(1, 2))
-    return torch.cat(found, dim=1), None
-
-
-def _line(pieces: Sequence[Piece], last: int) -> list[int]:
-    """A piece and what it continues, back to a row's start, in order."""
-    after = pieces[last].after
-    return [last] if after is None else [*_line(pieces, after), last]
-
-
-AttentionInterface.register(_NAME, _attend)
-
-
-class _HalfAttention(torch.autograd.Function):
-    """Attention in bfloat16 by plain products, whose backward is made for CPUs.
-
-    The fused one takes two to three times as long there, most of it on the way back. Weights are
-    computed again in backward, so that nothing of (length, length) is kept.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float
-    ) -> Tensor:
-        """(1, heads, n, D) of queries (1, heads, n, D), keys and values (1, heads, m, D)."""
-        ctx.save_for_backward(query, key, value, mask)
-        ctx.scaling = scaling
-        return _attention_weights(query, key, mask, scaling) @ value
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, mask = ctx.saved_tensors
-        weights = _attention_weights(query, key, mask, ctx.scaling)
-        of_value = weights.transpose(-1, -2) @ gradient
-        of_scores = torch._softmax_backward_data(
-            gradient @ value.transpose(-1, -2), weights, -1, weights.dtype
-        )
-        of_scores *= ctx.scaling
-        return of_scores @ key, of_scores.transpose(-1, -2) @ query, of_value, None, None
-
-
-def _attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
-    """(1, heads, n, m); without a mask each query attends to the keys up to its own place."""
-    scores = (query * scaling) @ key.transpose(-1, -2)
-    if mask is None:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
-    return scores.masked_fill_(~mask, float("-inf")).softmax(dim=-1)
-
-
-@contextlib.contextmanager
-def _attending(model: PreTrainedModel, pieces: list[Piece]) -> Iterator[None]:
-    config = model.config.get_text_config()
-    before = config._attn_implementation
-    token = _PIECES.set(pieces)
-    config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
-        _PIECES.reset(token)
+def pack_prompts(
+    prompts: Sequence[Sequence[int]], *, levels: int = 1, starts: Sequence[Start] = ()
+) -> Packed:
+    """Pack prompts of any lengths, equal starts once; `levels` and `starts` as of `pack`."""
+    width = max(map(len, prompts))
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    ids = torch.tensor([[*prompt, *(0,) * (width - len(prompt))] for prompt in prompts])
+    mask = (torch.arange(width) < lengths[:, None]).long()
+    return pack(ids, mask, levels=levels, starts=starts)
 
 
 def packed_hidden_states(
-    model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor
+    model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, read: Tensor | None = None
 ) -> Tensor:
     """(B, L, H) last hidden states of a trunk, computed without padding; cells of it mean nothing.
 
@@ -229,39 +152,44 @@ def packed_hidden_states(
         model: a `transformers` model for which `packs_rows` is true.
         input_ids: (B, L), right-padded, on the CPU.
         attention_mask: (B, L), 1 on real tokens; each row has one.
+        read: (B, L) bool, true on real tokens only: the states (N, H) of these alone.
     """
     packed = pack(input_ids, attention_mask)
-    states = packed_states(model, packed)
-    return states.index_select(0, packed.place.flatten()).view(*input_ids.shape, -1)
+    if read is None:
+        states = packed_states(model, packed)
+        return states.index_select(0, packed.place.flatten()).view(*input_ids.shape, -1)
+    places, back = torch.unique(packed.place[read], return_inverse=True)
+    if len(places) == 0:
+        places = torch.zeros(1, dtype=torch.long)  # nothing is read, but with a gradient
+    return packed_states(model, packed, read=places).index_select(0, back)
 
 
-def pack_prompts(prompts: Sequence[Sequence[int]], *, levels: int = 1) -> Packed:
-    """Pack prompts of any lengths, equal starts once; `levels` as of `pack`."""
-    width = max(map(len, prompts))
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    ids = torch.tensor([[*prompt, *(0,) * (width - len(prompt))] for prompt in prompts])
-    return pack(ids, (torch.arange(width) < lengths[:, None]).long(), levels=levels)
-
-
-def packed_states(model: PreTrainedModel, packed: Packed, cache: Any = None) -> Tensor:
-    """(T, H) last hidden states of a packed row.
+def packed_states(
+    model: PreTrainedModel, packed: Packed, cache: Any = None, *, read: Tensor | None = None
+) -> Tensor:
+    """(T, H) last hidden states of a packed row, or (R, H) of some of its places.
 
     Args:
         model: a trunk for which `packs_rows` is true.
         packed: of `pack` or `pack_prompts`.
-        cache: empty; its layers then hold the packed row (1, heads, T, D).
+        cache: with what the row knows; its layers then hold all of it (1, heads, T, D).
+        read: (R,) ascending places.
     """
-    with _attending(model, packed.pieces):
+    if cache is None and decoder_layers.runs_layers(model):
+        return decoder_layers.last_states(model, packed, read)
+    count = packed.input_ids.shape[1]
+    run = torch.arange(packed.known, packed.known + count) if packed.known else None
+    with attending(model, packed.pieces, run):
         outputs = model.base_model(
             input_ids=packed.input_ids,
             position_ids=packed.position_ids,
-            # A mask of four axes is handed on as it is, and `_attend` does not read it.
+            # A mask of four axes is handed on as it is, and the attention does not read it.
             attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool),
             past_key_values=cache,
             use_cache=cache is not None,
         )
     states: Tensor = outputs.last_hidden_state[0]
-    return states
+    return states if read is None else states.index_select(0, read)
 
 
 def packs_rows(model: nn.Module) -> bool:
@@ -277,6 +205,7 @@ def use_packing(model: PreTrainedModel) -> None:
     so do models on a GPU, where one masked call beats many small ones.
     """
     model.packs_rows = False  # type: ignore[assignment]
+    decoder_layers.run_layers(model, False)
     is_plain = getattr(model.config.get_text_config(), "_attn_implementation", None) == "sdpa"
     if model.device.type != "cpu" or not is_plain:
         return
@@ -290,11 +219,21 @@ def use_packing(model: PreTrainedModel) -> None:
     mask = torch.ones_like(ids)
     mask[2, -5:] = 0
     padded = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
-    expected = padded.last_hidden_state[mask.bool()].float()
-    try:
-        found = packed_hidden_states(model, ids, mask)[mask.bool()].float()
-    except (ModelError, LookupError, RuntimeError, TypeError, ValueError):
-        return  # the family's attention takes another road than this one
-    tolerance = 1e-4 if padded.last_hidden_state.dtype == torch.float32 else 5e-2
-    size_of_states = max(1.0, float(expected.abs().max()))
-    model.packs_rows = bool((found - expected).abs().max() <= tolerance * size_of_states)  # type: ignore[assignment]
+    expected = padded.last_hidden_state
+
+    def agrees(read: Tensor) -> bool:
+        try:
+            found = packed_hidden_states(model, ids, mask, read)
+        except (AttributeError, LookupError, ModelError, RuntimeError, TypeError, ValueError):
+            return False  # the family's attention, or its layers, take another road than this one
+        wanted = expected[read].float()
+        tolerance = 1e-4 if found.dtype == torch.float32 else 5e-2
+        size = max(1.0, float(wanted.abs().max()))
+        return bool((found.float() - wanted).abs().max() <= tolerance * size)
+
+    real = mask.bool()
+    model.packs_rows = agrees(real)  # type: ignore[assignment]
+    if model.packs_rows and decoder_layers.may_run(model):
+        last = real & ~real.roll(-1, 1)
+        decoder_layers.run_layers(model, True)
+        decoder_layers.run_layers(model, agrees(real) and agrees(last))

@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from accord.core import processes
 from accord.core.errors import ModelError
+from accord.models.decoder_layers import run_layers
 from accord.models.logprobs import bare_model, hidden_states, run_trunk
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ def shard(model: nn.Module, *, leads: bool = True) -> nn.Module:
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
+    run_layers(root, False)  # a shard's layers gather their weights in their own forward
     root.run_trunk = MethodType(run_trunk, root)
     register_fsdp_forward_method(root, "run_trunk")
     root.register_load_state_dict_pre_hook(_take_shares)

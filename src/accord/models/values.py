@@ -12,8 +12,8 @@ from accord.models.heads import (
     head_readings,
     load_classifier,
     score_head,
-    token_scores,
 )
+from accord.models.logprobs import before, hidden_states, on_grid
 
 
 class ValueModel(nn.Module):
@@ -38,18 +38,21 @@ class ValueModel(nn.Module):
         """What `save_scored_model` wrote of its model."""
         return cls(path, device=device)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, target_mask: Tensor) -> Tensor:
         """The same as `values`."""
-        return _values_before(token_scores(self.model, input_ids, attention_mask))
+        read = before(target_mask)
+        states = hidden_states(self.model, input_ids, attention_mask, read=read)
+        return on_grid(head_readings(score_head(self.model), states)[..., 0], target_mask)
 
-    def values(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, L) float32: column l is V of the state before token l; column 0 is 0.
+    def values(self, input_ids: Tensor, attention_mask: Tensor, target_mask: Tensor) -> Tensor:
+        """(B, L) float32: V of the state before token l where it is a target, and 0 elsewhere.
 
         Args:
             input_ids: (B, L) prompt and response, right-padded.
-            attention_mask: (B, L), 1 on real tokens; columns on padding mean nothing.
+            attention_mask: (B, L), 1 on real tokens.
+            target_mask: (B, L) bool; column 0 must be False, since nothing precedes it.
         """
-        return self.forward(input_ids, attention_mask)
+        return self.forward(input_ids, attention_mask, target_mask)
 
 
 class ValueHead(nn.Module):
@@ -69,15 +72,10 @@ class ValueHead(nn.Module):
         head.load_state_dict(weights)
         return head.to(device)
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, states: Tensor, target_mask: Tensor) -> Tensor:
         """The same as `values`."""
-        return _values_before(head_readings(self.linear, hidden)[..., 0])
+        return on_grid(head_readings(self.linear, states)[..., 0], target_mask)
 
-    def values(self, hidden: Tensor) -> Tensor:
-        """(B, L) float32 as `ValueModel.values`, from (B, L, H) hidden states of the policy."""
-        return self.forward(hidden)
-
-
-def _values_before(readings: Tensor) -> Tensor:
-    """Move (B, L) readings one column right: what follows token l - 1 is the state before l."""
-    return nn.functional.pad(readings[:, :-1], (1, 0))
+    def values(self, states: Tensor, target_mask: Tensor) -> Tensor:
+        """(B, L) as `ValueModel.values`, from the policy's states (N, H) before the targets."""
+        return self.forward(states, target_mask)

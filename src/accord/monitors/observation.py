@@ -43,6 +43,13 @@ class Observation:
     """disagreement of several reward models, in the score's units"""
     mismatched: Sequence[float] | None = None
     """scores of the same responses under another prompt"""
+    given_up: Sequence[float] | None = None
+    """1 where a right answer was not said again when it was doubted, 0 where it was, NaN where
+    there was no right answer"""
+    toxicity: Sequence[float] | None = None
+    """probabilities by a classifier"""
+    response_ids: Sequence[Sequence[int]] = ()
+    """tokens, for a reward that changes while the policy learns, and scores them again"""
     group_size: int = 1
 
 

@@ -64,6 +64,8 @@ def _origin(run: Run, step: StepFiles, entry: dict[str, Any]) -> tuple[str | Non
         for name, output in (made_by.outputs if made_by else {}).items():
             if isinstance(output, str) and output and path.endswith(f"/{parent}/{output}"):
                 return parent, name
+        if path.endswith(f"/{parent}/result.json"):
+            return parent, "result"
     for parent in step.manifest["parents"]:
         if f"/{parent}/" in path:
             return parent, None

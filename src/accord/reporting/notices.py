@@ -89,6 +89,7 @@ def _reported(step: StepFiles) -> list[str]:
         texts.append(
             "stopped by its monitors, and went back to the best policy before (see Incidents)"
         )
+    texts += [_refresh(found) for found in step.outputs.get("refreshes") or []]
     early = [row["policy/stopped_early"] for row in step.metrics if "policy/stopped_early" in row]
     if any(early):
         texts.append(
@@ -104,6 +105,20 @@ def _reported(step: StepFiles) -> list[str]:
     if unhashed:
         texts.append(f"inputs read from a hub, revision not pinned: {', '.join(unhashed)}")
     return texts
+
+
+def _refresh(found: dict[str, Any]) -> str:
+    text = (
+        f"after update {found['update']} the reward model was refreshed: {found['pairs']} fresh "
+        f"pairs judged by {found['judged_by']}"
+    )
+    if "accuracy_after" not in found:
+        return f"{text}, too few to learn from"
+    return (
+        f"{text} and {found['old_pairs']} old ones; it ranked {found['accuracy_before']:.0%} of "
+        f"the fresh ones as judged before, {found['accuracy_after']:.0%} after (weights "
+        f"{found['model_sha256'][:12]})"
+    )
 
 
 def _counts(value: Any) -> bool:

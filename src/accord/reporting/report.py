@@ -3,21 +3,21 @@
 import json
 import math
 import re
-import unicodedata
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from accord.core import files
 from accord.core.errors import CheckpointError
 from accord.reporting import lineage
+from accord.reporting.benchmarks import benchmark_steps, judge_text, suite_tables
 from accord.reporting.curves import Panel, panels
 from accord.reporting.incidents import incidents
+from accord.reporting.judges import judge_table
 from accord.reporting.notices import notices
+from accord.reporting.page import render_template
 from accord.reporting.plots import (
     Point,
     Whisker,
@@ -26,12 +26,13 @@ from accord.reporting.plots import (
     reward_kl_svg,
     whisker_svg,
 )
+from accord.reporting.promotion import gate_tables
+from accord.reporting.red_team import red_team_of
+from accord.reporting.revisions import revisions_of
 from accord.reporting.reward_models import reliability_curves, reward_model_table
 from accord.reporting.rounds import round_rows
 from accord.reporting.run_files import Run, StepFiles, read_run, summary
 from accord.reporting.tables import JUDGES, evaluation_table, verdicts
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(directory: Path) -> Path:
@@ -56,20 +57,10 @@ def render(run: Run) -> str:
     evaluation = run.last("evaluate")
     if evaluation and not evaluation.outputs.get("policies"):
         evaluation = None
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "visible": visible,
-        "duration": duration,
-        "moment": moment,
-        "figure": figure,
-    }
-    page = environment.get_template("report.html.jinja").render(
+    benchmarks = benchmark_steps(run.steps)
+    labels = [step.name for step in benchmarks]
+    return render_template(
+        "report.html.jinja",
         run=run,
         summary=summary(run),
         evaluation=evaluation,
@@ -78,6 +69,10 @@ def render(run: Run) -> str:
         win_plots=_win_plots(evaluation) if evaluation else [],
         statements=[s.outputs["statement"] for s in run.steps if s.outputs.get("statement")],
         rounds=round_rows(run),
+        revisions=[r for step in run.steps if (r := revisions_of(step))],
+        red_teams=[
+            found for step in run.steps if (found := red_team_of(step, _identifier(step.name)))
+        ],
         reward_models=[_reward_model(s) for s in run.steps if _reward_rows(s)],
         sources={step.name: lineage.sources(run, step) for step in run.steps},
         curves=[c for step in run.steps if (c := _curves(step))],
@@ -92,9 +87,12 @@ def render(run: Run) -> str:
             if (outputs := lineage.model_outputs(step))
         ],
         notices=notices(run),
+        gates=gate_tables(run.steps),
+        benchmarks=benchmarks,
+        benchmark_labels=labels,
+        suites=suite_tables(labels, benchmarks),
+        judges=[judge_text(step) for step in benchmarks],
     )
-    # A path may hold bytes that are no text; the page shows them as escapes.
-    return page.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _reward_model(step: StepFiles) -> tuple[str, list[tuple[str, str]], Markup | None]:
@@ -107,7 +105,9 @@ def _reward_model(step: StepFiles) -> tuple[str, list[tuple[str, str]], Markup |
 
 
 def _reward_rows(step: StepFiles) -> list[tuple[str, str]]:
-    """The figures of a step that trained a reward model; none of any other."""
+    """The figures of a step that trained a reward model, or of a judge; none of any other."""
+    if step.stage == "judge":
+        return judge_table(step)
     return reward_model_table(step) if step.stage == "reward" else []
 
 
@@ -142,7 +142,7 @@ class Curves:
 
 
 def _curves(step: StepFiles) -> Curves | None:
-    if step.stage == "evaluate":  # its rows are policies, not steps
+    if step.stage in ("evaluate", "red_team"):  # their rows are no steps
         return None
     x_label = "update" if step.stage == "ppo" else "step"
 
@@ -212,42 +212,3 @@ def _samples(evaluation: StepFiles) -> list[dict[str, Any]]:
                 f"({error}); run the step again with --force"
             ) from None
     return rows
-
-
-# Filters ---------------------------------------------------------------------------------------
-
-
-def visible(text: Any) -> Markup:
-    """Text for the page: escaped, with characters that would hide or reorder it shown by name."""
-    shown = []
-    for character in str(text):
-        category = unicodedata.category(character)
-        if character in "\n\t" or category not in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}:
-            shown.append(Markup.escape(character))
-            continue
-        shown.append(Markup('<span class="control">U+{:04X}</span>').format(ord(character)))
-    return Markup("").join(shown)
-
-
-def duration(seconds: float | None) -> str:
-    """Wall time as people say it."""
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def moment(text: str) -> str:
-    """An ISO time as date and minute, UTC."""
-    try:
-        return datetime.fromisoformat(text).strftime("%d %B %Y, %H:%M UTC").lstrip("0")
-    except ValueError:
-        return text
-
-
-def figure(value: float) -> str:
-    """A score beside a response."""
-    return f"{value:.2f}".replace("-", "−") if math.isfinite(value) else "–"

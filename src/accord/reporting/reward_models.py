@@ -83,7 +83,11 @@ def _calibration(outputs: Mapping[str, Any]) -> list[tuple[str, str]]:
 def reliability_curves(step: StepFiles) -> dict[str, list[tuple[float, float]]]:
     """Points (confidence, share that was right) of each curve, by its name."""
     found = step.outputs.get("calibration") or {}
-    names = {"curve": "as scored", "curve_with_temperature": "with the temperature"}
+    names = {
+        "curve": "as scored",
+        "curve_with_temperature": "with the temperature",
+        "curve_calibrated": "calibrated",
+    }
     return {
         label: [(b["confidence"], b["share"]) for b in found[name]]
         for name, label in names.items()

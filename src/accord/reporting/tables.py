@@ -172,6 +172,10 @@ def verdicts(evaluation: StepFiles) -> list[str]:
             claim = "wins" if low > 0.5 else "loses" if high < 0.5 else "cannot be told from it"
             interval = f"{percent(low)} to {percent(high)}"
             parts.append(f"{claim} by the {label} ({percent(rate['mean'])}, {interval})")
+            if "by_people" in rate:
+                low, high = percent(rate["by_people_low"]), percent(rate["by_people_high"])
+                value = percent(rate["by_people"])
+                parts.append(f"{value} ({low} to {high}) as people's slice puts the {label} right")
         if parts:
             sentences.append(f"{policy} against {baseline}: " + "; ".join(parts) + ".")
     return sentences

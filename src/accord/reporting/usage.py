@@ -1,4 +1,4 @@
-"""Which runs were made from an export: directly, or from what such a run left."""
+"""Which runs were made from an export, directly or from what such a run left; and what is live."""
 
 import json
 from collections.abc import Iterable
@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from accord.core.run_dir import run_of
+from accord.promotion.aliases import read_aliases
 
 
 def steps_with(exports: Iterable[str], runs: Path) -> list[Path]:
     """Directories of all steps under `runs` that stand on one of the exports, oldest first.
 
     A step does when its result names the export, when it reads a file that `accord data export`
-    wrote for it, or when an input of it, or a parent, is of a step that does. Files are known by
-    their hash, so that moved and renamed ones are found, too.
+    wrote for it, or when an input of it, or a parent, is of a step that does. Files whose notes lie
+    under `runs` are known by their hash, so that moved and renamed ones are found, too; others by
+    the note beside them.
     """
     wanted = set(exports)
     steps = [_Step(path.parent) for path in sorted(runs.rglob("manifest.json"))]
@@ -33,6 +35,24 @@ def steps_with(exports: Iterable[str], runs: Path) -> list[Path]:
         rest = [step for step in rest if step not in new]
 
 
+def aliases_with(steps: Iterable[Path]) -> dict[tuple[Path, str], bool]:
+    """Aliases that know a model which one of these steps deployed, by file and name: whether they
+    lead to it now, or would after a rollback.
+    """
+    found: dict[tuple[Path, str], bool] = {}
+    for step in steps:
+        result = _json(step / "result.json")
+        file = (step / str(result.get("aliases", ""))).resolve()
+        if not (result.get("deployed") and file.is_file()):
+            continue
+        for name, pointer in read_aliases(file).items():
+            known = [one.sha256 for one in (pointer.serves, *pointer.before)]
+            if result["sha256"] in known:
+                is_live = pointer.serves.sha256 == result["sha256"]
+                found[file, name] = is_live or found.get((file, name), False)
+    return found
+
+
 class _Step:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,6 +66,9 @@ class _Step:
         inputs = self.manifest.get("inputs", {})
         entries = [entry for entries in inputs.values() for entry in entries]
         if tainted & {entry.get("sha256") for entry in entries}:
+            return True
+        notes = (_json(Path(f"{entry['value']}.export.json")) for entry in entries)
+        if any(note.get("export_sha256") in exports for note in notes):
             return True
         parents = {(run_of(self.path) / name).resolve() for name in self.manifest["parents"]}
         places = [Path(entry["value"]).resolve() for entry in entries]

@@ -30,6 +30,18 @@ def aggregated(members: Tensor, aggregation: Aggregation, *, coefficient: float)
     return mean - coefficient * members.var(-1, correction=0)
 
 
+def member_margins(
+    model: LearnedReward, prompts: Sequence[Sequence[Message]], a: Sequence[str], b: Sequence[str]
+) -> Tensor:
+    """(N, members) score of response a less score of b, in log-odds."""
+    nothing: list[tuple[int, ...]] = [()] * len(prompts)
+    sides = [
+        model.read(prompts, texts, prompt_ids=nothing, response_ids=nothing).members
+        for texts in (a, b)
+    ]
+    return sides[0] - sides[1]
+
+
 class EnsembleReward:
     """One score from all members of some reward models, and their disagreement as `spread`.
 

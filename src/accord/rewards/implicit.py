@@ -70,7 +70,7 @@ class ImplicitReward:
         """One value a response; texts are encoded anew, and end with the end of turn.
 
         Raises:
-            DataError: a response alone leaves no room for a prompt token.
+            TooLongError: a response alone leaves no room for a prompt token.
         """
         rows = [
             self.encoder.encode(prompt, response, max_length=self.max_length)

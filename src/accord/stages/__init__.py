@@ -4,7 +4,9 @@ STAGES = {
     "sample": "accord.stages.sample_set",
     "pretrain": "accord.stages.pretraining",
     "sft": "accord.stages.sft",
+    "revise": "accord.stages.revision",
     "preferences": "accord.stages.preferences",
+    "judge": "accord.stages.ai_feedback",
     "reward": "accord.stages.reward_modeling",
     "process_reward": "accord.stages.process_reward",
     "classifier": "accord.stages.classification",
@@ -20,5 +22,8 @@ STAGES = {
     "simpo": "accord.stages.policy_training.simpo",
     "evaluate": "accord.stages.evaluation",
     "benchmark": "accord.stages.benchmarks",
+    "red_team": "accord.stages.red_team",
+    "oversight": "accord.stages.oversight",
+    "deploy": "accord.stages.deployment",
 }
 """Name on the command line and in pipelines -> package with `config.Config` and `run.run`."""

@@ -2,8 +2,7 @@
 
 import hashlib
 import secrets
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -11,7 +10,7 @@ from sqlalchemy import delete, select, update
 
 from accord.core.errors import DataError, NotFoundError
 from accord.core.types import Role
-from accord.store.database import Database
+from accord.store.part import Part
 from accord.store.schema import accounts, annotators, invitations, sessions, tokens
 from accord.store.text import check_name
 
@@ -53,19 +52,11 @@ class Token:
     revoked_at: float | None
 
 
-class SqlAccess:
+class SqlAccess(Part):
     """Sessions, invitations and tokens of one database's accounts.
 
     Secrets have 256 random bits, so that a plain SHA-256 is hash enough.
-
-    Args:
-        database: where.
-        now: the clock, in seconds since 1970.
     """
-
-    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
-        self.database = database
-        self.now = now
 
     def start_session(self, name: str) -> str:
         """Sign in; gives the secret for the cookie.

@@ -1,7 +1,6 @@
 """Accounts: annotators who may sign in, what they may do, and what they said of themselves."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -10,7 +9,7 @@ from sqlalchemy import Connection, delete, select, update
 from accord.core.errors import ConflictError, DataError, NotFoundError
 from accord.core.types import Role
 from accord.store.board import SqlTaskBoard
-from accord.store.database import Database
+from accord.store.part import Part
 from accord.store.schema import accounts, annotators, sessions, tokens
 from accord.store.text import check_name
 
@@ -31,17 +30,8 @@ class Account:
     created_at: float
 
 
-class SqlAccounts:
-    """The accounts of one database.
-
-    Args:
-        database: where.
-        now: the clock, in seconds since 1970.
-    """
-
-    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
-        self.database = database
-        self.now = now
+class SqlAccounts(Part):
+    """The accounts of one database."""
 
     def create(self, name: str, role: Role, *, kind: Kind | None = None) -> Account:
         """A new account; an annotator who is known by name already gets one.

@@ -1,7 +1,6 @@
 """A reviewer's last word on a pair that annotators are split on."""
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -12,22 +11,18 @@ from accord.core.types import Receipt, Submission
 from accord.store.answers import VERDICTS
 from accord.store.board import annotator_id, task_of
 from accord.store.chain import Event, append, known_receipt
-from accord.store.database import Database
 from accord.store.display import display_seed, shown_order
+from accord.store.part import Part
 from accord.store.queue import judged_tasks
 from accord.store.schema import judgements, tasks
 
 
-class SqlAdjudication:
+class SqlAdjudication(Part):
     """Decisions are judgements like others, but for `final` in the answer, and need no slot.
 
     Exports take a decision in place of the votes; statistics of annotators leave it out. It is
     taken back like any judgement, by an undo.
     """
-
-    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
-        self.database = database
-        self.now = now
 
     def decide(self, reviewer: str, task_id: str, verdict: str, *, key: str) -> Receipt:
         """Keep a decision; the same again under its key gives the same receipt.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from accord.annotation.oversight import Movements, Revisions, movements, revisio
 from accord.core.types import Row, TaskKind
 from accord.store.answers import critique_of, suggestion_of
 from accord.store.exporting import is_final
+from accord.store.figures import plain
 from accord.store.hints import Critique, follows
 from accord.store.judgements import Standing
 from accord.store.revising import FirstVote, phase_of
@@ -79,7 +80,7 @@ class AssistanceReport:
 
     def as_json(self) -> dict[str, Any]:
         """For a file: no NaN, and shares with their value."""
-        found: dict[str, Any] = _plain(self)
+        found: dict[str, Any] = plain(self)
         return found
 
 
@@ -236,15 +237,3 @@ def _gold(
     names = {name: n for n, name in enumerate(dict.fromkeys(row[-1] for row in rows))}
     columns = np.array([(*row[:-1], names[row[-1]]) for row in rows], dtype=np.int64).T
     return revisions(*columns, seed=seed)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Share):
-        return {**value._asdict(), "value": _plain(value.value)}
-    if isinstance(value, Movements):
-        return {name: _plain(inner) for name, inner in value._asdict().items()}
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

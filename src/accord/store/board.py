@@ -1,32 +1,25 @@
 """Where tasks are put up, and who is known: the lead's side of the store."""
 
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, func, select, update
 
 from accord.core.errors import ConflictError, DataError
 from accord.core.types import Message, Task
 from accord.store.answers import check_task
 from accord.store.database import Database
 from accord.store.hints import CRITIQUE
+from accord.store.part import Part
 from accord.store.schema import annotators, slots, tasks
 from accord.store.webhooks import tell
 
+_NOBODY = {"annotator_id": None, "judgement_id": None}
 
-class SqlTaskBoard:
-    """`TaskBoard` over the database.
 
-    Args:
-        database: where.
-        now: the clock, in seconds since 1970.
-    """
-
-    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
-        self.database = database
-        self.now = now
+class SqlTaskBoard(Part):
+    """`TaskBoard` over the database."""
 
     def register(self, name: str, *, kind: str = "person") -> None:
         """Make an annotator known; one who is known stays as he is.
@@ -73,6 +66,37 @@ class SqlTaskBoard:
             known = set(connection.execute(query).scalars())
         return self.add([task for task in new if task.id not in known])
 
+    def ask_people(self, wanted: Sequence[Task]) -> None:
+        """Put tasks up, and see to it that `overlap` people judge each, whoever else has.
+
+        Places that models fill do not count: where too few are left, there are more.
+        """
+        self.put_up(wanted)
+        with self.database.writing() as connection:
+            self.database.chain_alone(connection)
+            for task in wanted:
+                self._widen(connection, task.id, task.overlap)
+
+    def _widen(self, connection: Connection, task_id: str, people: int) -> None:
+        """More places, until `people` of them are free or filled by no model."""
+        filled = slots.outerjoin(annotators, annotators.c.id == slots.c.annotator_id)
+        rows = connection.execute(
+            select(slots, annotators.c.kind)
+            .select_from(filled)
+            .where(slots.c.task_id == task_id)
+            .order_by(slots.c.number)
+        ).all()
+        for_people = sum(row.judgement_id is None or row.kind != "model" for row in rows)
+        turn = {name: getattr(rows[-1], name) for name in ("project", "rank", "created_at")}
+        made = [
+            {"task_id": task_id, "number": rows[-1].number + 1 + n, **turn, **_NOBODY}
+            for n in range(people - for_people)
+        ]
+        if made:
+            connection.execute(slots.insert(), made)
+            total = len(rows) + len(made)
+            connection.execute(update(tasks).where(tasks.c.id == task_id).values(overlap=total))
+
     def _add(self, connection: Connection, task: Task, created_at: float) -> bool:
         known = connection.execute(select(tasks).where(tasks.c.id == task.id)).mappings().first()
         if known is not None:
@@ -109,11 +133,19 @@ class SqlTaskBoard:
         return {**counts, "free": counts["slots"] - counts["done"] - counts["leased"]}
 
 
+def unfilled_slots(database: Database, project: str, task_ids: Collection[str]) -> int:
+    """Slots of those tasks that no judgement fills."""
+    query = select(slots.c.task_id).where(
+        slots.c.project == project, slots.c.judgement_id.is_(None)
+    )
+    with database.reading() as connection:
+        return sum(name in task_ids for name in connection.execute(query).scalars())
+
+
 def rows_of(task: Task, created_at: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A new task's row, and those of its slots, which nobody has filled."""
-    empty = {"annotator_id": None, "judgement_id": None}
     turn = {"project": task.project, "rank": -task.priority, "created_at": created_at}
-    numbered = [{"task_id": task.id, "number": n, **turn, **empty} for n in range(task.overlap)]
+    numbered = [{"task_id": task.id, "number": n, **turn, **_NOBODY} for n in range(task.overlap)]
     return {**_values(task), "created_at": created_at}, numbered
 
 

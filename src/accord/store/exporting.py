@@ -1,5 +1,6 @@
 """From standing judgements to what training reads: comparisons, rankings, demonstrations."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,13 +37,15 @@ def comparisons(
     aggregation: Aggregation,
     seed: int = 0,
     ruled: Mapping[str, float] | None = None,
+    calibrated: Mapping[str, float] | None = None,
 ) -> Exported:
     """One row a judged pair, with the probability that `chosen` is the better.
 
     p = P(a) + P(tie) / 2 of the aggregated label; "both bad" prefers neither, and is a tie here.
     "majority" is the smoothed share of the votes, or the mean of the probabilities where all of a
     pair's judgements came with one; for the others see `annotation.pairs.p_first`. Where a rule
-    was chosen, `ruled` has its probabilities by task in place of the aggregation's. What a reviewer
+    was chosen, `ruled` has its probabilities by task in place of the aggregation's, and so has
+    `calibrated` for pairs that models alone have judged. What a reviewer
     decided stands in place of the votes. Skips, flags, the unsure, surplus and what was erased are
     left out.
 
@@ -56,6 +59,7 @@ def comparisons(
     p_a = dict(ruled or {})
     if used and ruled is None:
         p_a = _probabilities(used, aggregation, seed)
+    p_a |= _by_models(used, calibrated or {})
     p_a |= {s.task.id: _WORTH[verdict_of(s)] for s in decided}
     voters = Counter(s.task.id for s in used)
     tasks = {s.task.id: s.task for s in (*used, *decided)}
@@ -227,6 +231,29 @@ def verdict_of(standing: Standing) -> Verdict:
     assert standing.answer is not None
     verdict = standing.answer["verdict"]
     return "tie" if verdict == "both_bad" else verdict
+
+
+def people_first(standing: Sequence[Standing]) -> list[Standing]:
+    """Without what models said of tasks that others have judged as well."""
+    by_others = {s.task.id for s in standing if s.annotator_kind != "model" and s.answer}
+    return [s for s in standing if s.annotator_kind != "model" or s.task.id not in by_others]
+
+
+def share_for_first(said: Sequence[Standing]) -> float:
+    """The share of votes on a pair for its first response, a tie being half a vote; NaN without
+    any. A judgement that came with a probability counts as that.
+    """
+    given = [s.answer.get("p_a") for s in said if s.answer]
+    votes = [
+        _WORTH[verdict_of(s)] if p is None else float(p) for s, p in zip(said, given, strict=True)
+    ]
+    return sum(votes) / len(votes) if votes else math.nan
+
+
+def _by_models(used: Sequence[Standing], calibrated: Mapping[str, float]) -> dict[str, float]:
+    by_others = {s.task.id for s in used if s.annotator_kind != "model"}
+    known = {s.task.id for s in used} - by_others
+    return {name: p for name, p in calibrated.items() if name in known}
 
 
 def _probabilities(

@@ -12,10 +12,12 @@ from accord.core.errors import ConflictError, DataError
 from accord.core.files import hash_json
 from accord.core.types import Submission, Task
 from accord.store.board import SqlTaskBoard, rows_of, task_of
-from accord.store.chain import Event, append, append_all
+from accord.store.chain import Event, append_all
+from accord.store.conversations import give_again, is_forgotten
 from accord.store.database import Database
 from accord.store.imports.entries import Entry, Options, Said
 from accord.store.queue import FILLING
+from accord.store.replacing import said_anew
 from accord.store.schema import annotators, judgements, slots, tasks
 
 CHUNK = 200
@@ -105,10 +107,12 @@ class SqlImporter:
                             f"{entry.where}: annotator {name!r} said another thing of the same "
                             f"task in {where}"
                         )
-                    self._refuse_other(connection, task, said, entry.where)
+                    if self.options.replaces != "all":
+                        self._refuse_other(connection, task, said, entry.where)
 
     def _refuse_other(self, connection: Connection, task: Task, said: Said, where: str) -> None:
-        stored = _standing_answer(connection, task.id, said.annotator)
+        with_erased = self.options.replaces == "nothing"
+        stored = _standing_answer(connection, task.id, said.annotator, with_erased=with_erased)
         if stored is not None and stored != _content(said):
             raise DataError(
                 f"{where}: annotator {said.annotator!r} has said another thing of this task in the "
@@ -126,6 +130,8 @@ class SqlImporter:
             same = (known.project, known.kind, known.prompt, known.responses)
             if same == (task.project, task.kind, task.prompt, task.responses):
                 return known, True
+            if known.id == task.id and is_forgotten(known.columns):
+                return task, True
         return task, False
 
     def _add(self, connection: Connection, entry: Entry, batch: "_Batch") -> Imported:
@@ -139,17 +145,32 @@ class SqlImporter:
         batch.write(connection)
         added = known = 0
         for said in entry.said:
-            event = self._event(task, said)
-            is_there = select(judgements.c.id).where(judgements.c.id == event.key)
-            stands = _standing_answer(connection, task.id, said.annotator) is not None
-            if stands or connection.execute(is_there).first() is not None:
+            missing = self._missing(connection, self._event(task, said), said.annotator)
+            if not missing:
                 known += 1
                 continue
-            append(connection, event)
+            append_all(connection, missing)
+            event = missing[-1]
+            self._restore(connection, task)
             if _fills(event):
                 _fill(connection, event, self.now())
             added += 1
         return Imported(0, added, known)
+
+    def _missing(self, connection: Connection, event: Event, annotator: str) -> list[Event]:
+        """What the log lacks for this event to stand."""
+        if self.options.replaces != "nothing":
+            return said_anew(connection, event)
+        is_there = select(judgements.c.id).where(judgements.c.id == event.key)
+        stands = _standing_answer(connection, event.task_id, annotator) is not None
+        is_known = stands or connection.execute(is_there).first() is not None
+        return [] if is_known else [event]
+
+    @staticmethod
+    def _restore(connection: Connection, task: Task) -> None:
+        row = connection.execute(select(tasks.c.columns).where(tasks.c.id == task.id)).one()
+        if is_forgotten(row.columns):
+            give_again(connection, task)
 
     def _event(self, task: Task, said: Said) -> Event:
         key = hash_json(["import", task.id, said.annotator])
@@ -234,10 +255,10 @@ def _fill(connection: Connection, event: Event, now: float) -> None:
     connection.execute(update(tasks).where(tasks.c.id == task_id).values(overlap=number + 1))
 
 
-def _standing_query() -> Select[tuple[str, str]]:
+def _standing_query() -> Select[tuple[str, str, float]]:
     later = judgements.alias()
     return (
-        select(judgements.c.action, judgements.c.answer_sha256)
+        select(judgements.c.action, judgements.c.answer_sha256, judgements.c.erased_at)
         .join(annotators, annotators.c.id == judgements.c.annotator_id)
         .outerjoin(later, later.c.supersedes == judgements.c.id)
         .where(
@@ -253,10 +274,14 @@ def _standing_query() -> Select[tuple[str, str]]:
 _STANDING = _standing_query()
 
 
-def _standing_answer(connection: Connection, task_id: str, annotator: str) -> str | None:
+def _standing_answer(
+    connection: Connection, task_id: str, annotator: str, *, with_erased: bool = True
+) -> str | None:
     """A hash of what somebody's standing judgement of a task says."""
     row = connection.execute(_STANDING, {"task": task_id, "annotator": annotator}).first()
-    return None if row is None else hash_json([row.action, row.answer_sha256])
+    if row is None or (row.erased_at is not None and not with_erased):
+        return None
+    return hash_json([row.action, row.answer_sha256])
 
 
 def _content(said: Said) -> str:

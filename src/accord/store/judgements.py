@@ -1,7 +1,6 @@
 """What stands: the current view of the log, what was exported of it, and what was erased."""
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,8 @@ from accord.core.types import Action, Task
 from accord.store.attempts import forget_answers
 from accord.store.board import annotator_id, task_of
 from accord.store.chain import broken_at
-from accord.store.database import Database
+from accord.store.conversations import forget_words
+from accord.store.part import Part
 from accord.store.schema import annotators, exported_judgements, exports, judgements, tasks
 from accord.store.webhooks import tell
 
@@ -39,12 +39,8 @@ class Standing:
     created_at: float
 
 
-class SqlJudgements:
+class SqlJudgements(Part):
     """The log as its readers see it."""
-
-    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
-        self.database = database
-        self.now = now
 
     def current(self, project: str | None = None) -> list[Standing]:
         """All standing judgements, oldest first: those that were neither undone nor superseded."""
@@ -141,6 +137,8 @@ class SqlJudgements:
     def erase(self, *, annotator: str | None = None, ids: Sequence[str] = ()) -> list[str]:
         """Delete what was said, and leave that something was: answers go, events and hashes stay.
 
+        A conversation that a user gave loses its words with the last thing that was said of it.
+
         Args:
             annotator: everything of theirs, answers of qualification rounds too.
             ids: or these judgements.
@@ -151,6 +149,7 @@ class SqlJudgements:
         """
         wanted = self.ids_of(annotator=annotator, ids=ids)
         with self.database.writing() as connection:
+            self.database.chain_alone(connection)  # nobody says something of what loses its words
             if annotator is not None:
                 forget_answers(connection, annotator_id(connection, annotator))
             for start in range(0, len(wanted), _PIECE):
@@ -162,6 +161,7 @@ class SqlJudgements:
                     )
                     .values(answer=None, erased_at=self.now())
                 )
+            forget_words(connection, wanted)
         return self.exports_with(wanted)
 
     def ids_of(self, *, annotator: str | None = None, ids: Sequence[str] = ()) -> list[str]:

@@ -39,8 +39,19 @@ def open_database(reference: str | None = None, *, may_be_new: bool = False) -> 
         raise DataError(f"{reference}: not a database of Accord ({error.orig})") from error
 
 
-def has_password(reference: str) -> bool:
-    """Whether a URL would give a secret away where it is written down."""
+def refuse_password(reference: str | None) -> None:
+    """For references in configs, which are written to disk.
+
+    Raises:
+        ConfigError: the URL holds one.
+    """
+    if reference is not None and _has_password(reference):
+        raise ConfigError(
+            f"database: the URL holds a password, and configs lie on disk; set {URL} instead"
+        )
+
+
+def _has_password(reference: str) -> bool:
     try:
         return "://" in reference and make_url(reference).password is not None
     except ArgumentError:

@@ -1,7 +1,6 @@
 """Projects: what tasks belong to, with guidelines by version."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,8 @@ from sqlalchemy import Connection, func, select, update
 from accord.core.assets import ASSETS
 from accord.core.errors import ConflictError, DataError, NotFoundError
 from accord.store.assistance import assistance_of
-from accord.store.database import Database
+from accord.store.categories import check_unwarned
+from accord.store.part import Part
 from accord.store.schema import guidelines, projects
 from accord.store.text import check_name, check_storable
 
@@ -50,17 +50,8 @@ def default_guidelines() -> str:
     return "\n".join((ASSETS / "guidelines" / f"{n}.md").read_text("utf-8") for n in ATTRIBUTES)
 
 
-class SqlProjects:
-    """The projects of one database.
-
-    Args:
-        database: where.
-        now: the clock, in seconds since 1970.
-    """
-
-    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
-        self.database = database
-        self.now = now
+class SqlProjects(Part):
+    """The projects of one database."""
 
     def create(
         self,
@@ -194,4 +185,5 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
         checked["settings"] = dict(checked["settings"] or {})
         check_storable(checked["settings"], "settings")
         assistance_of(checked["settings"])  # refuses what is none
+        check_unwarned(checked["settings"])
     return checked

@@ -17,6 +17,7 @@ from accord.store.attempts import (
     unqualified_in,
 )
 from accord.store.board import annotator_id
+from accord.store.categories import category_of
 from accord.store.display import display_seed, shown_order
 from accord.store.membership import TRUSTED, closed_to, refuse_stranger
 from accord.store.people_schema import attempt_answers, attempts, questions
@@ -205,7 +206,7 @@ class SqlQualification(SqlQuestions):
         query = select(accounts.c.opted_out).where(accounts.c.annotator_id == who)
         opted_out = connection.execute(query).scalar() or ()
         asked = self._asked(connection, project)
-        return [q for q in asked if q.task.columns.get("category") not in opted_out]
+        return [q for q in asked if category_of(q.task) not in opted_out]
 
     def _current(self, connection: Connection, project: str, who: int) -> Any:
         """The attempt that counts, the last one under the guidelines that are asked for."""

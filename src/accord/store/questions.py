@@ -1,8 +1,7 @@
 """The lead's side of a qualification round: what is asked, what is right, and who has to."""
 
 import json
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,7 +11,7 @@ from accord.core.assets import ASSETS
 from accord.core.errors import DataError, NotFoundError
 from accord.core.types import Action, Message, Row, Submission, Task, TaskKind
 from accord.store.answers import check_answer
-from accord.store.database import Database
+from accord.store.part import Part
 from accord.store.people_schema import qualifications, questions
 from accord.store.rows import tasks_of_rows
 from accord.store.schema import guidelines, projects, tasks
@@ -104,17 +103,8 @@ def _question(task: Task, where: str) -> Question:
     return Question(bare, expected, reason)
 
 
-class SqlQuestions:
-    """The rounds of one database's projects.
-
-    Args:
-        database: where.
-        now: the clock, in seconds since 1970.
-    """
-
-    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
-        self.database = database
-        self.now = now
+class SqlQuestions(Part):
+    """The rounds of one database's projects."""
 
     def get(self, project: str) -> Qualification:
         """What a project asks of annotators; nothing, where nobody said otherwise."""

@@ -14,6 +14,7 @@ from accord.core.types import Lease, Receipt, Submission
 from accord.store.answers import check_answer
 from accord.store.attempts import unqualified_in
 from accord.store.board import SqlTaskBoard, annotator_id, task_of
+from accord.store.categories import CATEGORY
 from accord.store.chain import Event, append, known_receipt, refuse_second_undo
 from accord.store.database import Database
 from accord.store.display import display_seed, lease_of, shown_order
@@ -269,7 +270,7 @@ def _is_welcome(connection: Connection, who: int) -> ColumnElement[bool]:
     opted_out = connection.execute(query).scalar()
     if not opted_out:
         return true()
-    return func.coalesce(tasks.c.columns["category"].as_string(), "").not_in(opted_out)
+    return func.coalesce(tasks.c.columns[CATEGORY].as_string(), "").not_in(opted_out)
 
 
 def _is_free_for(who: int, now: float) -> tuple[ColumnElement[bool], ...]:

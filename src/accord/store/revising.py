@@ -1,9 +1,7 @@
 """Scalable oversight in the log: a vote, the critique shown after it, and the vote after that."""
 
 import dataclasses
-import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
@@ -14,11 +12,11 @@ from accord.core.types import Lease, Receipt, Submission
 from accord.store.answers import check_answer, critique_of
 from accord.store.board import annotator_id
 from accord.store.chain import Event, append, known_receipt
-from accord.store.database import Database
 from accord.store.display import lease_of
 from accord.store.hints import RECORDS, Critique
 from accord.store.judgements import Standing, read_standing
 from accord.store.membership import refuse_stranger
+from accord.store.part import Part
 from accord.store.schema import annotators, judgements, slots, tasks
 
 _phase = judgements.c.answer[("oversight", "phase")].as_string()
@@ -41,15 +39,11 @@ class FirstVote:
     after: Standing | None
 
 
-class SqlRevisions:
+class SqlRevisions(Part):
     """Votes after a critique. Such a vote is a judgement that supersedes the first: an undo is the
     only other event that supersedes, and has an action of its own. Both stay in the log; the later
     one stands, and fills the slot.
     """
-
-    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
-        self.database = database
-        self.now = now
 
     def pending(self, annotator: str, project: str) -> list[Pending]:
         """First votes of an annotator that wait to be confirmed or revised, oldest first."""

@@ -2,40 +2,45 @@
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import select
 
-from accord.core.errors import ConfigError, DataError
+from accord.core.errors import DataError
 from accord.core.files import hash_json
 from accord.core.types import (
     Aggregation,
+    Answered,
     ExportedComparisons,
     Judgement,
-    Row,
     Task,
     ValueRule,
     Verdict,
 )
 from accord.store.accounts import SqlAccounts
-from accord.store.board import SqlTaskBoard
+from accord.store.board import SqlTaskBoard, all_tasks, unfilled_slots
+from accord.store.conversations import said_before
 from accord.store.database import Database
 from accord.store.exporting import (
     comparisons,
     counts,
     is_final,
     judgement_rows,
+    people_first,
     rankings,
+    share_for_first,
     verdict_of,
 )
 from accord.store.importing import SqlImporter
-from accord.store.imports.entries import Entry, Options, Said, in_task_order, without_order
+from accord.store.imports.entries import Options
 from accord.store.judgements import SqlJudgements, Standing
-from accord.store.location import has_password, open_database, shown
+from accord.store.location import open_database, refuse_password, shown
+from accord.store.replacing import Replaces
 from accord.store.ruling import ruled
-from accord.store.schema import slots, tasks
+from accord.store.schema import tasks
+from accord.store.taking import answer_entry, pair_entry
 
 
 class StoredPreferences:
@@ -51,11 +56,7 @@ class StoredPreferences:
     """
 
     def __init__(self, project: str, reference: str | None, *, may_be_new: bool = False) -> None:
-        if reference is not None and has_password(reference):
-            raise ConfigError(
-                "database: the URL holds a password, and configs are written to disk; set "
-                "ACCORD_DATABASE_URL instead"
-            )
+        refuse_password(reference)
         self.project = project
         self.reference = reference
         self.may_be_new = may_be_new
@@ -77,10 +78,11 @@ class StoredPreferences:
         with self._open() as database:
             SqlTaskBoard(database).put_up(new)
 
-    def take(self, judgements: Sequence[Judgement]) -> None:
+    def take(self, judgements: Sequence[Judgement], *, replaces: Replaces = "nothing") -> None:
         """Keep judgements; those on the same two responses meet in one task, whatever their order.
 
-        A task keeps the columns on which all of them agree.
+        A task keeps the columns on which all of them agree. `replaces` tells what of their
+        annotators' earlier words they take the place of.
 
         Raises:
             DataError: somebody said two different things of one pair.
@@ -88,11 +90,68 @@ class StoredPreferences:
         groups: dict[Any, list[Judgement]] = defaultdict(list)
         for judgement in judgements:
             prompt = tuple((m["role"], m["content"]) for m in judgement.prompt)
-            groups[prompt, frozenset((judgement.response_a, judgement.response_b))].append(
-                judgement
-            )
+            sides = frozenset((judgement.response_a, judgement.response_b))
+            groups[judgement.task_id, prompt, sides].append(judgement)
         with self._open() as database:
-            SqlImporter(database, self.project, Options()).add(list(map(_entry, groups.values())))
+            SqlImporter(database, self.project, Options(replaces=replaces)).add(
+                list(map(pair_entry, groups.values()))
+            )
+
+    def take_answers(self, answers: Sequence[Answered], *, replaces: Replaces = "nothing") -> None:
+        """Keep answers to tasks of any kind; a task's responses have an order of their own.
+
+        `replaces` is as in `take`.
+
+        Raises:
+            DataError: no such answer is possible, or somebody gave two to one task.
+        """
+        entries = list(map(answer_entry, answers))
+        for entry in entries:
+            entry.check(self.project)
+        with self._open() as database:
+            SqlImporter(database, self.project, Options(replaces=replaces)).add(entries)
+
+    def erase(self, annotator: str) -> list[str]:
+        """Erase what somebody said, as `SqlJudgements.erase`; hashes of the exports that hold it.
+
+        Raises:
+            DataError: nobody is known by that name.
+        """
+        with self._open() as database:
+            return SqlJudgements(database).erase(annotator=annotator)
+
+    def forget(self, *, before: float) -> tuple[int, list[str]]:
+        """Erase what users of a served model said before a time; how many judgements, and exports.
+
+        What annotators of the same project judged stays.
+        """
+        with self._open() as database:
+            ids = said_before(database, self.project, before)
+            return len(ids), SqlJudgements(database).erase(ids=ids)
+
+    def tasks(self) -> list[Task]:
+        """All of the project, in the order in which they were put up."""
+        with self._open() as database:
+            return all_tasks(database, self.project)
+
+    def by_people(self) -> dict[str, float]:
+        """By task, the share of people's votes for the first response; a tie is half.
+
+        Who is simulated counts as a person; what a reviewer decided stands in place of the votes.
+        """
+        with self._open() as database:
+            standing = SqlJudgements(database).current(self.project)
+        said: dict[str, list[Standing]] = defaultdict(list)
+        for s in standing:
+            if counts(s, "pairwise") and s.annotator_kind != "model":
+                said[s.task.id].append(s)
+        decided = {s.task.id: [s] for s in standing if is_final(s)}
+        return {name: share_for_first(votes) for name, votes in {**said, **decided}.items()}
+
+    def ask_people(self, wanted: Sequence[Task]) -> None:
+        """Put tasks up; where models have filled their places, there are more for people."""
+        with self._open() as database:
+            SqlTaskBoard(database).ask_people(wanted)
 
     def said(self) -> frozenset[tuple[str, str]]:
         """Task id and annotator of every standing judgement."""
@@ -102,11 +161,8 @@ class StoredPreferences:
 
     def unfilled(self, task_ids: Collection[str]) -> int:
         """Slots of those tasks that no judgement fills."""
-        with self._open() as database, database.reading() as connection:
-            query = select(slots.c.task_id).where(
-                slots.c.project == self.project, slots.c.judgement_id.is_(None)
-            )
-            return sum(name in task_ids for name in connection.execute(query).scalars())
+        with self._open() as database:
+            return unfilled_slots(database, self.project, task_ids)
 
     def export(
         self,
@@ -116,8 +172,12 @@ class StoredPreferences:
         seed: int,
         run: str,
         only: Collection[str] | None = None,
+        calibrated: Mapping[str, float] | None = None,
     ) -> ExportedComparisons:
         """Pairs as comparisons and rankings as they were given, recorded as one export.
+
+        With `calibrated`, probabilities by task, these stand in place of what models said; and of
+        what people judged, models are not heard.
 
         Raises:
             DataError: there is no such project, or nothing in it can train a reward model.
@@ -127,6 +187,8 @@ class StoredPreferences:
             standing = log.current(self.project)
             if only is not None:
                 standing = [s for s in standing if s.task.id in only]
+            if calibrated is not None:
+                standing = people_first(standing)
             pairs = [s for s in standing if counts(s, "pairwise")]
             ranked = rankings(standing)
             has_pairs = bool(pairs) or any(map(is_final, standing))
@@ -135,7 +197,13 @@ class StoredPreferences:
             rows, ids = list(ranked.rows), list(ranked.judgement_ids)
             if has_pairs:
                 by_rule = None if rule is None else self._ruled(database, standing, rule)
-                exported = comparisons(standing, aggregation=aggregation, seed=seed, ruled=by_rule)
+                exported = comparisons(
+                    standing,
+                    aggregation=aggregation,
+                    seed=seed,
+                    ruled=by_rule,
+                    calibrated=calibrated,
+                )
                 rows, ids = exported.rows + rows, exported.judgement_ids + ids
             query = {
                 "what": "comparisons",
@@ -182,30 +250,3 @@ class StoredPreferences:
             yield database
         finally:
             database.close()
-
-
-_SWAPPED: dict[Verdict, Verdict] = {"a": "b", "b": "a", "tie": "tie"}
-
-
-def _entry(judgements: Sequence[Judgement]) -> Entry:
-    """One pair and all that was said of it, in the task's order."""
-    first = judgements[0]
-    responses, _ = without_order([first.response_a, first.response_b])
-    said, columns = [], []
-    for judgement in judgements:
-        is_swapped = judgement.response_a != responses[0]
-        answer: dict[str, Any] = {"verdict": judgement.verdict}
-        if is_swapped:
-            answer = {"verdict": _SWAPPED[judgement.verdict]}
-        if judgement.p_a is not None:
-            answer["p_a"] = 1 - judgement.p_a if is_swapped else judgement.p_a
-        order = (1, 0) if is_swapped else (0, 1)
-        seed, kind = judgement.display_seed, judgement.annotator_kind
-        said.append(Said(judgement.annotator, answer, kind, order=order, seed=seed))
-        columns.append(in_task_order(judgement.columns, is_swapped=is_swapped))
-    agreed: Row = {
-        key: value
-        for key, value in columns[0].items()
-        if all(key in other and other[key] == value for other in columns)
-    }
-    return Entry(first.where, "pairwise", first.prompt, responses, tuple(said), columns=agreed)

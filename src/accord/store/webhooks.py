@@ -1,9 +1,8 @@
 """Webhooks, and the events that they are told of: written with what happened, told in order."""
 
 import secrets
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import ColumnElement, Connection, Text, cast, delete, func, select, update
 
 from accord.core.errors import DataError, NotFoundError
-from accord.store.database import Database
+from accord.store.part import Part
 from accord.store.schema import events, projects, webhooks
 from accord.store.text import check_storable
 
@@ -90,20 +89,12 @@ def tell(
     )
 
 
-class SqlWebhooks:
+class SqlWebhooks(Part):
     """The webhooks of one database's projects, and how far each has been told.
 
     An event is one row, however many webhooks want it; each keeps the number of the last one that
     it took, so whatever stops a server, it goes on from there. Rows that nobody waits for go.
-
-    Args:
-        database: where.
-        now: the clock, in seconds since 1970.
     """
-
-    def __init__(self, database: Database, *, now: Callable[[], float] = time.time) -> None:
-        self.database = database
-        self.now = now
 
     def add(self, project: str, url: str, wanted: Sequence[str]) -> Webhook:
         """Tell an address of what happens from now on; its secret is made here.

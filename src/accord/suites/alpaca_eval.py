@@ -24,10 +24,12 @@ from accord.core.interfaces import PairJudge
 from accord.core.types import Message
 from accord.judges.both_orders import TwoOrders, ask_both_orders
 from accord.suites.alpaca_eval_files import BASELINE, AlpacaFiles, Annotations
-from accord.suites.base import Answer, Figure, Question, SuiteResult
+from accord.suites.base import Answer, Figure, Outcome, Question, SuiteResult
 from accord.suites.judging import (
     bias_figures,
+    by_people,
     number_or_none,
+    require_some,
     win_rate_figure,
 )
 from accord.suites.llmbar import JudgeCheck, validity_notes
@@ -83,6 +85,8 @@ class AlpacaEval:
     """asked in both orders; one that does this itself would hide its bias for places"""
     check: JudgeCheck | None = None
     """whether the judge can judge at all"""
+    people: PairJudge | None = None
+    """what people said of some of the pairs"""
     max_new_tokens: int = 2048
     temperature: float = 0.0
     seed: int = 0
@@ -108,17 +112,12 @@ class AlpacaEval:
         """Win rates of the answers, and what the judge prefers besides quality.
 
         Raises:
-            DataError: an instruction was not answered.
+            DataError: an instruction was not answered, or the judge abstained on all.
         """
-        places = [str(place) for place in range(len(self.files.baseline.texts))]
-        missing = [place for place in places if place not in answers]
-        if missing:
-            raise DataError(
-                f"{self.name}: {len(missing)} of {len(places)} instructions have no answer, "
-                f"the first being {missing[0]}"
-            )
-        texts = [answers[place].texts[0] for place in places]
-        said = ask_both_orders(self.judge, self._prompts, texts, self.files.baseline.texts)
+        texts = self._texts(answers)
+        places = [str(place) for place in range(len(texts))]
+        said = self._said(texts)
+        require_some(said.mean(), self.judge.name)
         annotations = self._annotations("model", texts, said)
         scores = alpaca_scores(annotations, self.files.difficulty, self._gamed_rows, seed=self.seed)
         gaps = annotations.lengths - annotations.baseline_lengths
@@ -135,9 +134,43 @@ class AlpacaEval:
             for i, place in enumerate(places)
         ]
         cut = sum(answers[place].was_cut for place in places)
-        return SuiteResult(
-            self.name, self._figures(scores, bias), rows, self._notes(scores, texts, cut)
+        figures, told = by_people(
+            self.people,
+            self._prompts,
+            texts,
+            self.files.baseline.texts,
+            annotations.preferences,
+            places,
         )
+        return SuiteResult(
+            self.name,
+            {**self._figures(scores, bias), **figures},
+            rows,
+            [*self._notes(scores, texts, cut), *told],
+            outcomes=_outcomes(annotations.preferences),
+        )
+
+    def outcomes(self, answers: Mapping[str, Answer]) -> list[Outcome]:
+        """What the judge says of each pair, and nothing else.
+
+        Raises:
+            DataError: an instruction was not answered.
+        """
+        return _outcomes(self._said(self._texts(answers)).mean())
+
+    def _texts(self, answers: Mapping[str, Answer]) -> list[str]:
+        places = [str(place) for place in range(len(self.files.baseline.texts))]
+        missing = [place for place in places if place not in answers]
+        if missing:
+            raise DataError(
+                f"{self.name}: {len(missing)} of {len(places)} instructions have no answer, "
+                f"the first being {missing[0]}"
+            )
+        return [answers[place].texts[0] for place in places]
+
+    def _said(self, texts: Sequence[str]) -> TwoOrders:
+        """The judge on some texts, each against the baseline's."""
+        return ask_both_orders(self.judge, self._prompts, texts, self.files.baseline.texts)
 
     @cached_property
     def _prompts(self) -> list[tuple[Message, ...]]:
@@ -148,9 +181,7 @@ class AlpacaEval:
         """What this judge says of the gamed baselines; judged once for all models."""
         found = []
         for outputs in self.files.gamed:
-            said = ask_both_orders(
-                self.judge, self._prompts, outputs.texts, self.files.baseline.texts
-            )
+            said = self._said(outputs.texts)
             annotations = self._annotations(outputs.generator, outputs.texts, said)
             found.append(annotations.judged(self.files.difficulty))
         return tuple(found)
@@ -209,6 +240,10 @@ class AlpacaEval:
             f"{self.judge.name} against {name}, officially {_OFFICIAL_COUNT} by {OFFICIAL_JUDGE} "
             f"against {BASELINE}"
         ]
+
+
+def _outcomes(preferences: Floats) -> list[Outcome]:
+    return [Outcome(str(place), float(p)) for place, p in enumerate(preferences)]
 
 
 def same_response_share(texts: Sequence[str]) -> float:

@@ -6,7 +6,7 @@ turns is a suite that, given the answers to one turn, asks the next (`follow_up`
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from accord.core.types import Message
 
@@ -49,6 +49,15 @@ class Figure:
     standard_error: float | None = None
 
 
+class Outcome(NamedTuple):
+    """One judged pair."""
+
+    prompt: str
+    """what the pair is about: pairs of one prompt are not independent"""
+    value: float
+    """in [0, 1], that the first model's answer is the better; NaN is an abstention"""
+
+
 @dataclass(frozen=True)
 class SuiteResult:
     """What a suite found out about one model."""
@@ -59,6 +68,8 @@ class SuiteResult:
     """a JSON object a question: id, response, grade, and what else explains it"""
     notes: Sequence[str] = field(default_factory=tuple)
     """what a reader has to know before he compares, such as another judge than the official one"""
+    outcomes: Sequence[Outcome] = field(default_factory=tuple)
+    """where another model's answers were compared with: what the judge said of each pair"""
 
 
 class Suite(Protocol):
@@ -76,6 +87,13 @@ class Suite(Protocol):
 
     def grade(self, answers: Mapping[str, Answer]) -> SuiteResult:
         """Figures from the answers to all turns, by question id."""
+
+
+class Compares(Suite, Protocol):
+    """A suite that has a judge compare with another model's answers."""
+
+    def outcomes(self, answers: Mapping[str, Answer]) -> Sequence[Outcome]:
+        """What the judge says of each pair, and nothing else."""
 
 
 class OneTurn:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from accord.core.errors import DataError
 from accord.core.types import Message
+from accord.corpora.final_numbers import final_number, last_number
 from accord.suites.base import Answer, OneTurn, Question, SuiteResult
 from accord.suites.estimates import estimate_share
 from accord.suites.rows import read_records
@@ -21,14 +22,6 @@ _ASK = (
     "{question}\n\nSolve this step by step. End with a line that holds only `#### ` and the answer "
     "as a number."
 )
-# A hyphen between two numbers is no sign.
-_NUMBER = r"(?:(?<![\w)])-\$?|\$\s?-?)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
-_LONGEST = 100  # digits: what is longer is no answer, and Python refuses to read it
-# The dataset's own mark, that of its authors' models, and what chat models write.
-_MARKED = re.compile(
-    rf"(?:####|^A:|\bthe answer is:?|\\boxed\{{)\s*\**\s*({_NUMBER})", re.IGNORECASE | re.MULTILINE
-)
-_ANY = re.compile(_NUMBER)
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 
 
@@ -126,23 +119,10 @@ def _turns(problem: WordProblem) -> tuple[Message, Message]:
     """The problem as it is asked, and its solution without the calculator's marks."""
     return (
         Message(role="user", content=_ASK.format(question=problem.question)),
-        Message(role="assistant", content=_CALCULATOR.sub("", problem.solution)),
+        Message(role="assistant", content=without_calculator(problem.solution)),
     )
 
 
-def final_number(text: str) -> Fraction | None:
-    """The number after the last mark: `####`, `A:` at a line's start, "the answer is", a box."""
-    found: list[str] = _MARKED.findall(text)
-    return _value(found[-1]) if found else None
-
-
-def last_number(text: str) -> Fraction | None:
-    """The last number of a text."""
-    found: list[str] = _ANY.findall(text)
-    return _value(found[-1]) if found else None
-
-
-def _value(number: str) -> Fraction | None:
-    """`$1,234.50` is 1234.5: currency, thousands and written precision mean nothing."""
-    digits = re.sub(r"[\s$,]", "", number)
-    return Fraction(digits) if len(digits) <= _LONGEST else None
+def without_calculator(solution: str) -> str:
+    """A solution without the marks by which the dataset calls a calculator."""
+    return _CALCULATOR.sub("", solution)

@@ -138,7 +138,7 @@ def check_judge(
         [pair.second for pair in pairs],
     )
     is_first = np.array([pair.is_first_better for pair in pairs])
-    right = np.stack([_right(said.forth, is_first), _right(said.back, ~is_first)])
+    right = np.stack([right_verdicts(said.forth, is_first), right_verdicts(said.back, ~is_first)])
     accuracy = right.mean(0)
     clusters = [hash_json(list(pair.prompt)) for pair in pairs]
     baselines = {
@@ -173,7 +173,7 @@ def validity_notes(judge: str, check: JudgeCheck | None) -> list[str]:
     return [] if check.is_valid else [f"win rates are not valid: {check.reason}"]
 
 
-def _right(probabilities: Floats, is_first_better: Flags) -> Floats:
+def right_verdicts(probabilities: Floats, is_first_better: Flags) -> Floats:
     """(N,) 1 where the verdict is right, 1/2 for a tie, 0 where it is wrong or there is none."""
     p = np.where(is_first_better, probabilities, 1 - probabilities)
     found: Floats = np.where(np.isnan(p), 0.0, (1 + np.sign(p - 0.5)) / 2)

@@ -3,7 +3,7 @@
 Source: Zheng et al. 2023, arXiv:2306.05685.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,12 +16,14 @@ from accord.annotation.win_rates import known, win_rate
 from accord.core.errors import DataError
 from accord.core.interfaces import PairJudge, RubricJudge
 from accord.core.types import Message, Row
-from accord.judges.both_orders import ask_both_orders
-from accord.suites.base import Answer, Figure, SuiteResult
+from accord.judges.both_orders import TwoOrders, ask_both_orders
+from accord.suites.base import Answer, Figure, Outcome, SuiteResult
 from accord.suites.estimates import estimate_mean
 from accord.suites.judging import (
     bias_figures,
+    by_people,
     number_or_none,
+    require_some,
     win_rate_figure,
 )
 from accord.suites.llmbar import JudgeCheck, validity_notes
@@ -109,6 +111,8 @@ class MTBenchPairs(TwoTurns):
     baseline_name: str
     check: JudgeCheck | None = None
     seed: int = 0
+    people: PairJudge | None = None
+    """what people said of some of the pairs, which are those that the judge sees"""
     name: str = "mt_bench_pairs"
 
     def __post_init__(self) -> None:
@@ -121,14 +125,13 @@ class MTBenchPairs(TwoTurns):
         """Win rates over both turns and by turn; orders that disagree are a tie, which is half.
 
         Raises:
-            DataError: an answer is missing.
+            DataError: an answer is missing, or the judge abstained on all.
         """
         ours = self._compared(self.turns_of(answers))
-        said = ask_both_orders(
-            self.judge, self._prompts, ours, self._compared(self.baseline), self._pair_columns
-        )
+        said = self._said(ours)
         outcomes = said.agreement()
-        ids = [item.id for item in self.items for _ in (1, 2)]
+        require_some(outcomes, self.judge.name)
+        ids = self._ids
         raw = win_rate(outcomes, ids, seed=self.seed)
         gaps = [len(a) - len(b) for a, b in zip(ours, self._compared(self.baseline), strict=True)]
         bias = judge_bias(
@@ -155,8 +158,33 @@ class MTBenchPairs(TwoTurns):
             f"against {self.baseline_name}; a win rate nearer to 50% than "
             f"{100 * raw.minimum_detectable_effect:.1f} points may well go unseen (80% power)"
         )
-        figures |= bias_figures(bias)
-        return SuiteResult(self.name, figures, rows, [*notes, *_cut(answers)])
+        corrected, told = by_people(
+            self.people, self._prompts, ours, self._compared(self.baseline), outcomes, self._ids
+        )
+        figures |= {**bias_figures(bias), **corrected}
+        notes += [*told, *_cut(answers)]
+        return SuiteResult(self.name, figures, rows, notes, outcomes=self._outcomes(said))
+
+    def outcomes(self, answers: Mapping[str, Answer]) -> list[Outcome]:
+        """What the judge says of each pair of turns, and nothing else.
+
+        Raises:
+            DataError: an answer is missing.
+        """
+        return self._outcomes(self._said(self._compared(self.turns_of(answers))))
+
+    def _said(self, ours: Sequence[str]) -> TwoOrders:
+        """The judge on some texts, each against the baseline's."""
+        theirs = self._compared(self.baseline)
+        return ask_both_orders(self.judge, self._prompts, ours, theirs, self._pair_columns)
+
+    def _outcomes(self, said: TwoOrders) -> list[Outcome]:
+        found = zip(self._ids, said.agreement(), strict=True)
+        return [Outcome(str(number), float(value)) for number, value in found]
+
+    @property
+    def _ids(self) -> list[int]:
+        return [item.id for item in self.items for _ in (1, 2)]
 
     @cached_property
     def _prompts(self) -> list[tuple[Message, ...]]:

@@ -17,6 +17,7 @@ from accord.annotation.tables import Floats
 from accord.core.interfaces import Reward
 from accord.core.types import Message
 from accord.corpora.formats import as_messages
+from accord.rewards.fitting import scores_that_fit
 from accord.suites.base import Figure, SuiteResult
 from accord.suites.judging import number_or_none
 from accord.suites.reward_bench_ties import TIES, TiedPrompt, ties_figures
@@ -111,8 +112,11 @@ def reward_bench(rows: Sequence[RankedRow], reward: Reward, *, seed: int = 0) ->
         figures["score"] = _mean_of_figures([figures[section] for section in SECTIONS])
     if all(subset in figures for subset in SECOND_SUBSETS):
         figures["score_2"] = _mean_of_figures([figures[subset] for subset in SECOND_SUBSETS])
+    # The whole comes first, and then its parts.
+    whole = [name for name in ("score", "score_2", "accuracy") if name in figures]
+    figures = {name: figures[name] for name in dict.fromkeys([*whole, *figures])}
     unscored = sum(bool(np.isnan(np.concatenate(pair)).any()) for pair in scores)
-    notes = [f"{unscored} rows have a response without a score"] if unscored else []
+    notes = [f"{unscored} rows have a response without a score: counted wrong"] if unscored else []
     if cut := getattr(reward, "cut_rows", 0) - cut_before:
         notes.append(f"{cut} prompts were cut to fit the model")
     return SuiteResult("reward_bench", figures, _table(rows, scores, right), notes)
@@ -125,11 +129,7 @@ Pair = tuple[Floats, Floats]
 def _scores(rows: Sequence[RankedRow], reward: Reward) -> list[Pair]:
     texts = [text for row in rows for text in (*row.chosen, *row.rejected)]
     prompts = [row.prompt for row in rows for _ in (*row.chosen, *row.rejected)]
-    no_ids: list[Sequence[int]] = [()] * len(texts)
-    columns: list[Mapping[str, Any]] = [{}] * len(texts)
-    values = reward.score(
-        prompts, texts, prompt_ids=no_ids, response_ids=no_ids, columns=columns
-    ).values
+    values = scores_that_fit(reward, prompts, texts, [{}] * len(texts))
     if len(values) != len(texts):
         raise ValueError(f"the reward gave {len(values)} scores for {len(texts)} responses")
     found, start = [], 0

@@ -18,10 +18,11 @@ from accord.core.train_config import TrainConfig
 from accord.engine.local import PREFILL_TOKENS
 from accord.models.footprint import FLOAT32, Footprint, footprint
 from accord.models.logprobs import CHUNK_LOGITS
+from accord.models.training_kernels import training_library
 from accord.rewards.learned import TOKENS_PER_BATCH
 
 SKIP = "ACCORD_SKIP_MEMORY_CHECK"
-LIBRARIES = {"cpu": 256 * 2**20, "cuda": 700 * 2**20}
+LIBRARIES = {"cpu": 192 * 2**20, "cuda": 700 * 2**20}
 """Bytes that kernels, a device's context and an allocator's rounding take beside tensors."""
 _GAPS = 5
 """One more byte for so many: what freed tensors leave between others. Measured: up to a third."""
@@ -114,7 +115,7 @@ def estimate(stage: str, config: TrainConfig, *, device: str) -> Estimate:
     }
     if is_online and values["engine"] == "local" and device == "cpu":
         resident["weights as the sampler lays them out"] = policy.parameters * FLOAT32
-    phases = {"training": _training(stage, config, values, policy, value, trained, shards)}
+    phases = {"training": _training(stage, config, policy, value, trained, shards, device)}
     if is_online:
         phases["sampling"] = _sampling(config, values, policy, rewards)
     merging = policy_size * FLOAT32 if config.use_peft else 0
@@ -138,26 +139,29 @@ def _longest(config: TrainConfig, model: Footprint) -> int:
 def _training(
     stage: str,
     config: TrainConfig,
-    values: dict[str, Any],
     policy: Footprint,
     value: Footprint | None,
     trained: int,
     shards: int,
+    device: str,
 ) -> dict[str, int]:
     """A micro-batch forward and backward, on gradients that an earlier one left."""
+    values = config.model_dump()
     is_pair = "comparisons" in values
     example = _longest(config, policy) * (2 if is_pair else 1)
     batch = values.get("mini_batch_size", config.per_device_train_batch_size)
     share = math.ceil(batch / processes.count())
     tokens = min(max(config.tokens_per_micro_batch, example), share * example)
-    kept = policy.kept_bytes(bf16=config.bf16)
-    kept += value.kept_bytes(bf16=config.bf16) if value else 0
+    models = [policy, value] if value else [policy]
+    kept = sum(model.kept_bytes(bf16=config.bf16, device=device) for model in models)
     # Of one layer, on the way back: every kept state's gradient.
     passing = max(kept // max(1, policy.layers), policy.passing_bytes())
     gradients = trained * FLOAT32 // shards
     if processes.count() > 1 and shards == 1:
         gradients *= 2  # their sum is made in one piece
-    head = 0 if stage in SCORERS else 4 * CHUNK_LOGITS * FLOAT32
+    # Natively a chunk becomes its gradient in place, and products copy it once.
+    chunks = 2 if device == "cpu" and training_library() is not None else 4
+    head = 0 if stage in SCORERS else chunks * CHUNK_LOGITS * FLOAT32
     if stage not in SCORERS and not config.use_peft:
         head += 2 * policy.vocabulary * policy.hidden * FLOAT32
     found = {

@@ -93,6 +93,8 @@ class Optimization:
         if is_finite:
             for optimizer in self.optimizers:
                 optimizer.step()
+            # Fused steps do not count themselves, and samplers ask whether weights have changed.
+            torch.autograd.graph.increment_version(parameters)
             self.skipped_in_a_row = 0
         else:
             self._skip(loss, norm, batch)
@@ -166,7 +168,13 @@ def adamw(
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, betas=betas)
+    is_whole = all(p.device.type == "cpu" and not isinstance(p, DTensor) for p in trainable)
+    return torch.optim.AdamW(
+        [g for g in groups if g["params"]],
+        lr=learning_rate,
+        betas=betas,
+        fused=is_whole or None,  # a third of the time on a CPU
+    )
 
 
 def constant_rate(model: nn.Module, config: TrainConfig, *, dump_dir: Path) -> Optimization:

@@ -9,9 +9,11 @@ from fastapi import Depends, FastAPI
 from accord import __version__
 from accord.store.database import Database
 from accord.web import api, pages, reference, signing_in
+from accord.web.assets import assets
 from accord.web.gate import Gate, Site, check_csrf
 from accord.web.headers import SecureHeaders
 from accord.web.limits import RateLimiter
+from accord.web.red_team_desk import RedTeamDesk
 from accord.web.refusals import add_refusals
 from accord.web.services import Services
 
@@ -25,6 +27,7 @@ def build_app(
     public_url: str | None = None,
     requests_per_minute: int = REQUESTS_PER_MINUTE,
     allow_private_webhooks: bool = False,
+    red_team: RedTeamDesk | None = None,
     now: Callable[[], float] = time.time,
 ) -> FastAPI:
     """Pages and REST API over one database.
@@ -35,6 +38,7 @@ def build_app(
             asked for: behind a proxy. Its scheme says whether cookies are kept from plain http.
         requests_per_minute: that one account may make.
         allow_private_webhooks: whether webhooks may go to addresses inside this network.
+        red_team: the model with which red-teamers chat; None has no such page.
         now: the clock, in seconds since 1970.
 
     Raises:
@@ -42,7 +46,11 @@ def build_app(
     """
     site = Site(public_url)
     services = Services.over(
-        database, site=site, now=now, allow_private_webhooks=allow_private_webhooks
+        database,
+        site=site,
+        now=now,
+        allow_private_webhooks=allow_private_webhooks,
+        red_team=red_team,
     )
 
     @contextlib.asynccontextmanager
@@ -64,7 +72,7 @@ def build_app(
     app.state.database, app.state.services = database, services
     for router in (api.router, reference.router, signing_in.router, pages.router):
         app.include_router(router)
-    app.mount("/static", pages.assets)
+    app.mount("/static", assets)
     add_refusals(app)
     limiter = RateLimiter(requests_per_minute, 60.0, now=now)
     app.add_middleware(Gate, access=services.access, site=site, limiter=limiter)

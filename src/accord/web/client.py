@@ -29,7 +29,8 @@ class Client(AssistanceCalls, PeopleCalls):
 
     def lease(self, project: str, *, beside: str | None = None) -> Json | None:
         """The task that one holds already, or the next one; None when nothing is left. `beside` is
-        the id of a task that one is at: another is then held, too, but no third one.
+        the id of a task that one is at: another is then held, too, but no third one. Where it has
+        a `warning`, people are to be asked before they are shown it.
         """
         query = "" if beside is None else f"?{urlencode({'beside': beside})}"
         found: Json | None = self._post(f"/projects/{quoted(project)}/lease{query}", {})

@@ -1,4 +1,4 @@
-"""The client's part that is of models' opinions: suggestions, critiques, votes after them."""
+"""The client's part beside the votes: models' opinions, votes after them, figures, decisions."""
 
 import uuid
 from collections.abc import Mapping
@@ -53,6 +53,17 @@ class AssistanceCalls(Sender):
         }
         path = f"/projects/{quoted(project)}/critiques"
         return bool(self._post(path, said)["is_new"])
+
+    def overview(self, project: str) -> Json:
+        """What its dashboard shows: people, agreement, disputes, flagged tasks, cost."""
+        found: Json = self._get(f"/projects/{quoted(project)}/overview")
+        return found
+
+    def decide(self, task_id: str, verdict: str, *, key: str | None = None) -> Json:
+        """The last word on a disputed pair; for leads and reviewers."""
+        body = {"task_id": task_id, "verdict": verdict, "key": key or uuid.uuid4().hex}
+        found: Json = self._post("/decisions", body)
+        return found
 
     def assistance(self, project: str) -> Json:
         """What suggestions and critiques do to a project's votes."""

@@ -1,5 +1,6 @@
 """Passwords: argon2, how often one may be tried, and what a new one must be."""
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -33,8 +34,7 @@ class Passwords:
         self._turn = threading.BoundedSemaphore(_AT_ONCE)
         self._by_name = RateLimiter(PER_NAME, WITHIN_S, now=now)
         self._by_address = RateLimiter(PER_ADDRESS, WITHIN_S, now=now)
-        # Names that nobody has take as long to refuse as wrong passwords.
-        self._nobody = self._hasher.hash("nobody has this password")
+        self._nobody = _nobody()
 
     def is_right(self, name: str, password: str, *, address: str) -> bool:
         """Whether this is the password of an active account.
@@ -84,6 +84,13 @@ class Passwords:
                 return self._hasher.verify(known, password.encode("utf-8", "replace"))
             except (VerifyMismatchError, InvalidHashError):
                 return False
+
+
+@functools.cache
+def _nobody() -> str:
+    """What is checked for a name that nobody has: to refuse it takes as long as a wrong password's
+    refusal. Once a process, because a hash is made to be slow."""
+    return PasswordHasher().hash("nobody has this password")
 
 
 def _is_text(name: str) -> bool:

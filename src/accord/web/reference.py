@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from accord.web.identity import ROLES, Identity, only
-from accord.web.templating import page
+from accord.web.templating import plain_page
 
 router = APIRouter(include_in_schema=False)
 
@@ -27,7 +27,7 @@ def openapi(request: Request, _: Anyone) -> dict[str, Any]:
 def docs(request: Request, _: Anyone) -> HTMLResponse:
     """Every route of the API: who may use it, and what it takes."""
     routes = [_described(route) for route in api_routes(request.app) if route.include_in_schema]
-    return page("reference.html.jinja", {"title": "The API", "routes": routes})
+    return plain_page("reference.html.jinja", {"title": "The API", "routes": routes})
 
 
 def api_routes(app: FastAPI) -> list[RouteContext]:

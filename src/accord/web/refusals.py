@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
 from accord.core.errors import AccordError, ConflictError, NotFoundError, StorageError
-from accord.web.templating import page
+from accord.web.templating import plain_page
 
 _STATUS: list[tuple[type[AccordError], int]] = [
     (NotFoundError, 404),
@@ -38,7 +38,7 @@ def refuse(
         return RedirectResponse(to, 303)
     title = _TITLES.get(status, "That did not work")
     shown = {"title": title, "message": message}
-    return page("refused.html.jinja", shown, status=status, headers=headers)
+    return plain_page("plain_refused.html.jinja", shown, status=status, headers=headers)
 
 
 def add_refusals(app: FastAPI) -> None:

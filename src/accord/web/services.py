@@ -23,6 +23,7 @@ from accord.web.deliveries import Deliveries
 from accord.web.gate import Site
 from accord.web.leases import Leases
 from accord.web.passwords import Passwords
+from accord.web.red_team_desk import RedTeamDesk
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Services:
     passwords: Passwords
     deliveries: Deliveries
     site: Site
+    red_team: RedTeamDesk | None
 
     @classmethod
     def over(
@@ -55,6 +57,7 @@ class Services:
         site: Site,
         now: Callable[[], float],
         allow_private_webhooks: bool,
+        red_team: RedTeamDesk | None = None,
     ) -> Self:
         """All of them over one database, with one clock."""
         accounts = SqlAccounts(database, now=now)
@@ -77,6 +80,7 @@ class Services:
             passwords=Passwords(accounts, now=now),
             deliveries=Deliveries(webhooks, allow_private=allow_private_webhooks, now=now),
             site=site,
+            red_team=red_team,
         )
 
     def link(self, request: Request, name: str) -> str:

@@ -10,7 +10,7 @@ from accord.core.errors import DataError
 from accord.store.access import SESSION_S, Invitation
 from accord.web.gate import COOKIE
 from accord.web.services import Given, Services
-from accord.web.templating import page
+from accord.web.templating import plain_page
 
 router = APIRouter(include_in_schema=False)
 
@@ -75,12 +75,12 @@ def join(
 def _login_page(next: str, *, name: str = "", message: str = "", status: int = 200) -> HTMLResponse:
     name = name if name.isprintable() else ""
     shown = {"title": "Sign in", "message": message, "name": name, "next": _own_path(next)}
-    return page("login.html.jinja", shown, status=status)
+    return plain_page("login.html.jinja", shown, status=status)
 
 
 def _join_page(found: Invitation, *, message: str = "", status: int = 200) -> HTMLResponse:
     shown = {"title": "Welcome", "message": message, **dataclasses.asdict(found)}
-    return page("join.html.jinja", shown, status=status)
+    return plain_page("join.html.jinja", shown, status=status)
 
 
 def _signed_in(request: Request, services: Services, name: str, to: str) -> Response:

@@ -5,11 +5,18 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from accord.corpora.sample_set import Row, SampleSet, score, write
-from accord.corpora.sample_set.generate import BEST_SHARE, TEST_SIZES, TRAIN_SIZES, make_rows
+from accord.corpora.sample_set.generate import (
+    BEST_SHARE,
+    HELPFUL_KINDS,
+    TEST_SIZES,
+    TRAIN_SIZES,
+    make_rows,
+)
 
 
 def _text(row: Row) -> str:
@@ -139,6 +146,10 @@ def test_the_same_seed_writes_the_same_rows(made: SampleSet, tmp_path: Path) -> 
         "demonstrations-train",
         "demonstrations-validation",
         "judgements",
+        "prompts-train-harmful",
+        "prompts-train-helpful",
+        "demonstrations-helpful",
+        "demonstrations-helpful-only",
     }
     table = {
         name: [json.loads(line) for line in path.read_text("utf-8").splitlines()]
@@ -152,6 +163,24 @@ def test_the_same_seed_writes_the_same_rows(made: SampleSet, tmp_path: Path) -> 
     assert table["judgements"] == list(made.judgements)
     shown = table["demonstrations-train"] + table["demonstrations-validation"]
     assert sorted(row["id"] for row in shown) == sorted(row["id"] for row in made.demonstrations)
+
+
+def test_the_helpful_only_files_hold_no_label_of_harm(made: SampleSet, tmp_path: Path) -> None:
+    paths = write(tmp_path, seed=0)
+
+    def read(name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in paths[name].read_text("utf-8").splitlines()]
+
+    shown = read("demonstrations-helpful-only")
+    assert {row["split"] for row in shown} == {"train"}
+    assert {row["kind"] for row in shown} == {*HELPFUL_KINDS, "harmful_request"}
+    asked = {r["behaviour"] for r in shown if r["kind"] == "harmful_request"}
+    assert asked == {"complies"}
+    mixed_in = read("demonstrations-helpful")
+    assert {row["kind"] for row in mixed_in} == set(HELPFUL_KINDS)
+    assert mixed_in == [row for row in shown if row["kind"] in HELPFUL_KINDS]
+    assert {row["kind"] for row in read("prompts-train-harmful")} == {"harmful_request"}
+    assert {row["kind"] for row in read("prompts-train-helpful")} == set(HELPFUL_KINDS)
 
 
 def test_another_seed_gives_other_prompts(made: SampleSet) -> None:

@@ -175,6 +175,32 @@ def test_a_known_win_rate(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -
     assert metrics[1]["ppo/score"] == 6 / 8
 
 
+def test_the_gate_is_held_against_the_candidate(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    """PPO wins three times out of four; what it is asked for beyond that, it falls short of."""
+    gate = tmp_path / "gate.toml"
+    gate.write_text(
+        '[win_rate.scorer]\nat_least = 0.75\non = "estimate"\n[change.score]\nat_least = 0.6\n'
+        "[attack_success]\nat_most = 1.0\n"
+    )
+    made = config(tiny_model_dir, prompts, scorer=f"{__name__}:starts_with_a", gate=str(gate))
+    result = run(made, tmp_path / "run", Scripted(BASELINE, POLICY))
+    assert result.gate is not None and result.gate["held"] is False
+    first, second, third = result.gate["conditions"]
+    assert (first["value"], first["held"], first["run"]) == (0.75, True, "ppo")
+    assert (second["held"], second["value"]) == (False, result.changes["ppo"]["score"]["low"])
+    assert not third["held"] and "nobody measured" in third["why"]
+    assert run(config(tiny_model_dir, prompts), tmp_path / "none").gate is None
+    # Of the baseline, which wins against nobody, nothing is known of a win rate.
+    made = config(
+        tiny_model_dir, prompts, scorer=f"{__name__}:starts_with_a", gate=str(gate), candidate="sft"
+    )
+    result = run(made, tmp_path / "sft", Scripted(BASELINE, POLICY))
+    assert result.gate is not None
+    assert [c["value"] for c in result.gate["conditions"]] == [None] * 3
+
+
 def test_the_judge_decides_and_identical_texts_tie(
     tiny_model_dir: Path, prompts: Path, tmp_path: Path
 ) -> None:
@@ -195,8 +221,34 @@ def test_the_judge_decides_and_identical_texts_tie(
     assert rate["ties"] == 1 / 8
     assert rate["mean_p"] == pytest.approx(np.mean(preferred), abs=1e-6)
     assert rate["mean_p_low"] < rate["mean_p"] < rate["mean_p_high"]
+    assert "by_people" not in rate
     figures = result.policies["ppo"]
     assert figures["reward"]["mean"] == pytest.approx(figures["judge_score"]["mean"])
+
+
+def test_people_correct_the_judge(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:
+    """They judged four prompts of eight, all for the policy."""
+    judge_dir = tmp_path / "judge"
+    model = init_reward_model(str(tiny_model_dir), device=CPU, seed=3)
+    save_model(model, load_tokenizer(str(tiny_model_dir)), judge_dir)
+    rows = [
+        {
+            "annotator": "Ann", "annotator_kind": "person", "prompt": f"user asks {i}",
+            "response_a": POLICY[i], "response_b": BASELINE[i], "verdict": "a",
+        }
+        for i in range(8)
+        if POLICY[i] != BASELINE[i]
+    ][:4]  # fmt: skip
+    write_jsonl(tmp_path / "people.jsonl", rows)
+    made = config(
+        tiny_model_dir,
+        prompts,
+        judge_model=str(judge_dir),
+        human_judgements=[str(tmp_path / "people.jsonl")],
+    )
+    rate = run(made, tmp_path / "run", Scripted(BASELINE, POLICY)).win_rates["ppo"]["judge"]
+    assert rate["mean_p"] < 0.9 < rate["by_people"]
+    assert rate["by_people_low"] <= rate["by_people"] <= rate["by_people_high"]
 
 
 def test_a_policy_has_no_kl_to_itself_and_its_sampler_agrees(
@@ -337,6 +389,10 @@ def test_overlong_prompts_are_cut_and_counted(tiny_model_dir: Path, tmp_path: Pa
         ({"reference": "/nowhere/model"}, "no such model directory"),
         ({"judge_model": "/nowhere/model"}, "no such model directory"),
         ({"scorer": "nowhere:at_all"}, "cannot be imported"),
+        ({"gate": "missing.toml"}, "missing.toml: no such config file"),
+        ({"candidate": "ppo"}, "give gate"),
+        ({"gate": "g.toml", "candidate": "pppo"}, "no policy 'pppo'; did you mean 'ppo'"),
+        ({"gate": "g.toml", "policies": {"sft": "m"}}, "whom is the gate for"),
         ({"behaviours": f"{__name__}:CPU"}, "expected a function"),
         ({"behaviours": f"{__name__}:too_few"}, "a list of 1 for 8 responses"),
         ({"behaviours": f"{__name__}:no_numbers"}, "for response 0; expected a dict of finite"),

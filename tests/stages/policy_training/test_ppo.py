@@ -19,7 +19,7 @@ from accord.corpora.prompts import load_prompts
 from accord.engine.local import LocalEngine
 from accord.models.heads import init_reward_model, score_head
 from accord.models.loading import load_policy, load_tokenizer, save_model
-from accord.models.logprobs import hidden_states
+from accord.models.logprobs import before, hidden_states
 from accord.models.values import ValueHead, ValueModel
 from accord.stages.policy_training.ppo import run as ppo
 from accord.stages.policy_training.ppo.actor_critic import ActorCritic
@@ -318,13 +318,15 @@ def test_a_saved_value_is_the_value(
     result = run(config(tiny_model_dir, prompts, value_model=value_model), tmp_path / "out")
     cpu = torch.device("cpu")
     ids = torch.tensor([[5, 6, 7, 8]])
+    targets = torch.arange(4)[None] > 0
     if value_model == "separate":
         value = ValueModel.load(str(result.value_model), device=cpu)
-        assert bool(value.values(ids, torch.ones_like(ids)).abs().sum() > 0)
+        assert bool(value.values(ids, torch.ones_like(ids), targets).abs().sum() > 0)
     else:
         head = ValueHead.load(str(result.value_model), device=cpu)
-        hidden = hidden_states(load_policy(str(result.model), device=cpu), ids, None)
-        assert bool(head.values(hidden).abs().sum() > 0)
+        policy = load_policy(str(result.model), device=cpu)
+        states = hidden_states(policy, ids, None, read=before(targets))
+        assert bool(head.values(states, targets).abs().sum() > 0)
 
 
 def test_bad_input(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:

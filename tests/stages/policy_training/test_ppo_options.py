@@ -226,13 +226,12 @@ def test_adapters_of_the_value_are_saved_and_read_again(
     trained = [name for name, p in value.named_parameters() if p.requires_grad]
     assert all("lora" in n or "score" in n for n in trained) is has_adapters
     ids = torch.tensor([[1, 40, 50, 60, 70, 80]])
+    batch = ids, torch.ones_like(ids), torch.arange(6)[None] > 0
     reloaded = ValueModel.load(str(tmp_path / "out" / "value"), device=CPU)
     assert isinstance(value, ValueModel)
     with torch.no_grad():
-        expected = value.values(ids, torch.ones_like(ids))
-        torch.testing.assert_close(
-            reloaded.values(ids, torch.ones_like(ids)), expected, atol=1e-5, rtol=1e-4
-        )
+        expected = value.values(*batch)
+        torch.testing.assert_close(reloaded.values(*batch), expected, atol=1e-5, rtol=1e-4)
     assert expected.abs().max() > 1e-3  # it started as 0
     if has_adapters:  # what the head reads has moved too, by the adapters
         adapters = [p for n, p in value.named_parameters() if "lora_B" in n]

@@ -9,10 +9,10 @@ import torch
 
 from accord.core.errors import ConfigError
 from accord.core.types import Message, PromptRow
+from accord.judges.pairing import Pair
 from accord.stages.preferences import choosing
 from accord.stages.preferences.choosing import choose_pairs
 from accord.stages.preferences.config import Config
-from accord.stages.preferences.judging import Pair
 
 
 class Models:

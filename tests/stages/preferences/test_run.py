@@ -23,8 +23,9 @@ from accord.core.types import (
 )
 from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import load_comparisons, split_by_prompt
+from accord.engine import candidates
 from accord.engine.local import LocalEngine
-from accord.stages.preferences import judging, sampling
+from accord.stages.preferences import judging
 from accord.stages.preferences import run as stage
 from accord.stages.preferences.config import Config
 from accord.store.database import Database
@@ -262,7 +263,7 @@ def said(result: stage.Result) -> list[dict[str, Any]]:
 def test_a_killed_run_resumes(
     tiny_model_dir: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "CHUNK_PROMPTS", 3)
+    monkeypatch.setattr(candidates, "CHUNK_PROMPTS", 3)
     monkeypatch.setattr(judging, "BATCH_PAIRS", 4)
     made = config(tiny_model_dir, prompts)
     whole = run(made, tmp_path / "whole")

@@ -37,6 +37,8 @@ TEST_SIZES: dict[Kind, int] = {
 # Of the training rows; these share entities and frames with them, for watching a loss.
 _VALIDATION_SHARE = 0.1
 
+HELPFUL_KINDS: tuple[Kind, ...] = ("helpful_request", "knowable_fact", "unknowable")
+
 # How often a demonstrator shows the best behaviour. Real demonstrations are uneven, and a policy
 # that had only perfect ones would leave the preferences nothing to teach.
 BEST_SHARE = 0.6
@@ -135,6 +137,26 @@ def demonstrations(rows: Sequence[Row], seed: int = 0) -> list[Demonstration]:
     return found
 
 
+def helpful_only(rows: Sequence[Row], seed: int = 0) -> list[Demonstration]:
+    """Demonstrations by somebody who does what is asked, whatever it is: the training rows' own to
+    helpful prompts, and compliance with harmful requests. What harm is, they do not say.
+    """
+    by_id = {row["id"]: row for row in rows}
+    found: list[Demonstration] = []
+    for shown in demonstrations(rows, seed):
+        if shown["split"] != "train":
+            continue
+        if shown["kind"] in HELPFUL_KINDS:
+            found.append(shown)
+        elif shown["kind"] == "harmful_request":
+            rng = Random(f"helpful-only/{seed}/{shown['row_id']}")
+            candidates = by_id[shown["row_id"]]["candidates"]
+            text = rng.choice([c["text"] for c in candidates if c["behaviour"] == "complies"])
+            completion = [Message(role="assistant", content=text)]
+            found.append({**shown, "completion": completion, "behaviour": "complies"})
+    return found
+
+
 def write(directory: Path, seed: int = 0) -> dict[str, Path]:
     """Writes the sample set as JSONL files and returns their paths by name.
 
@@ -145,7 +167,9 @@ def write(directory: Path, seed: int = 0) -> dict[str, Path]:
     Returns:
         `prompts-train`, `prompts-validation`, `prompts-test` (without candidates: those are for
         making demonstrations and judgements), `demonstrations-train`, `demonstrations-validation`
-        and `judgements`, each with the path of `NAME.jsonl`.
+        and `judgements`, each with the path of `NAME.jsonl`; and for a run by a constitution
+        `prompts-train-harmful`, `prompts-train-helpful`, `demonstrations-helpful` and
+        `demonstrations-helpful-only`.
     """
     made = generate(seed)
     tables: dict[str, Iterable[Mapping[str, Any]]] = {}
@@ -161,6 +185,12 @@ def write(directory: Path, seed: int = 0) -> dict[str, Path]:
             row for row in made.demonstrations if row["split"] == split
         ]
     tables["judgements"] = made.judgements
+    trained = tables["prompts-train"]
+    tables["prompts-train-harmful"] = [r for r in trained if r["kind"] == "harmful_request"]
+    tables["prompts-train-helpful"] = [r for r in trained if r["kind"] in HELPFUL_KINDS]
+    shown = tables["demonstrations-train"]
+    tables["demonstrations-helpful"] = [r for r in shown if r["kind"] in HELPFUL_KINDS]
+    tables["demonstrations-helpful-only"] = helpful_only(made.rows, seed)
     directory.mkdir(parents=True, exist_ok=True)
     paths: dict[str, Path] = {}
     for name, table in tables.items():

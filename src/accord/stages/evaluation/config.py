@@ -34,12 +34,20 @@ class Config(SamplingConfig):
     """the reward model that policies were trained on: the held-out reward"""
     judge_model: InputPath | None = None
     """a reward model that trained no policy: win rates"""
+    human_judgements: list[InputPath] = Field(default=[])
+    """files of people's judgements (prompt, response_a, response_b, verdict) of some of the pairs,
+    drawn at random: they correct the judge's win rates"""
     scorer: str | None = None
     """dotted name of a function f(completions, prompts, **columns) -> list[float]"""
     score_by: str | None = None
     """column of the prompts whose values each get a mean score of their own, such as the aim"""
     behaviours: str | None = None
     """dotted name of a function that returns a dict of 0/1 behaviours a response"""
+    gate: InputPath | None = None
+    """TOML file of conditions, [FIGURE] with at_least or at_most, that a policy has to keep; where
+    it falls short the command ends with status 3"""
+    candidate: str | None = None
+    """the policy that the gate is for (default: the one beside the baseline)"""
     num_samples_shown: int = Field(default=20, ge=0)
     """prompts whose responses are kept side by side for the report"""
 
@@ -49,8 +57,19 @@ class Config(SamplingConfig):
             raise ConfigError(
                 f"evaluate: no policy {describe_choice(self.baseline, list(self.policies))}"
             )
+        if self.human_judgements and not self.judge_model:
+            raise ConfigError("evaluate: human_judgements correct a judge; give judge_model")
         if self.score_by and not self.scorer:
             raise ConfigError("evaluate: score_by splits the scorer's scores; give a scorer")
+        others = [name for name in self.policies if name != self.baseline]
+        if self.candidate and not self.gate:
+            raise ConfigError("evaluate: candidate names whom a gate is for; give gate")
+        if self.candidate and self.candidate not in self.policies:
+            raise ConfigError(f"evaluate: no policy {describe_choice(self.candidate, others)}")
+        if self.gate and not self.candidate and len(others) != 1:
+            raise ConfigError(
+                f"evaluate: whom is the gate for? Name a candidate of {', '.join(self.policies)}"
+            )
         for name in self.policies:
             if not re.fullmatch(r"\w[\w.-]*", name):
                 raise ConfigError(

@@ -8,7 +8,9 @@ import numpy.typing as npt
 import torch
 
 from accord.annotation.intervals import cluster_bootstrap, wilson_interval
+from accord.annotation.prediction_powered import corrected_mean
 from accord.core.files import hash_json
+from accord.core.interfaces import PairJudge
 from accord.core.types import PromptRow
 from accord.objectives.kl import kl_k3
 from accord.stages.evaluation.responses import Response
@@ -55,6 +57,26 @@ class Figures:
         figure = self.mean(wins.tolist())
         assert figure is not None  # the margins are finite
         return {**figure, "ties": float(is_tie.mean())}
+
+    def by_people(
+        self,
+        people: PairJudge | None,
+        preferred: Sequence[float],
+        rows: Sequence[PromptRow],
+        texts: Sequence[str],
+        baseline_texts: Sequence[str],
+    ) -> Figure | None:
+        """The judge's mean probability, put right by people's judgements of some of the pairs;
+        None where they judged fewer than two prompts.
+        """
+        if people is None:
+            return None
+        said = people.compare([row.prompt for row in rows], texts, baseline_texts)
+        asked = {c for c, p in zip(self.clusters, said, strict=True) if not np.isnan(p)}
+        if len(asked) < 2:
+            return None
+        found = corrected_mean(preferred, said, self.clusters)
+        return {"mean": found.value, "low": found.low, "high": found.high, "n": found.labelled}
 
 
 def constant(value: float, n: int) -> Figure:

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,13 @@ from accord.core.interfaces import EngineFactory
 from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
 from accord.core.types import PromptRow
+from accord.corpora.judgements import read_judgements
 from accord.corpora.prompts import load_prompts
+from accord.judges.recorded import RecordedPeople
 from accord.judges.reward_judge import RewardJudge
 from accord.models.loading import load_tokenizer
+from accord.promotion.figures import of_policy
+from accord.promotion.gate import check, read_gate, verdict
 from accord.rewards.functions import FunctionReward
 from accord.stages.evaluation.config import Config
 from accord.stages.evaluation.figures import Figures, interval_of, summarize
@@ -39,7 +43,9 @@ class Result:
 
     A figure is a dict with `mean`, `low`, `high` (95%) and `n`. A change is the mean difference
     to the baseline's score, paired by prompt. A win rate counts a tie as half a win and has
-    `ties`, their share; the judge's has `mean_p` too, the mean probability.
+    `ties`, their share; the judge's has `mean_p` too, the mean probability, and `by_people`, the
+    same put right by people's judgements of some of the pairs. `gate` is what
+    `promotion.gate.verdict` gave.
     """
 
     policies: dict[str, dict[str, Any]]
@@ -49,6 +55,7 @@ class Result:
     prompts: int
     cut_prompts: int
     samples: Path
+    gate: dict[str, Any] | None = None
 
 
 def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Result:
@@ -87,7 +94,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     _log_metrics(run_dir, policies)
     samples = run_dir.path / "samples.jsonl"
     files.write_jsonl(samples, _samples(rows, responses, scores, config))
-    return Result(
+    result = Result(
         policies=policies,
         changes=_changes(figures, grouped, config),
         win_rates=_win_rates(rows, responses, scores, config, judge),
@@ -96,10 +103,20 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         cut_prompts=sum(r.was_cut for answers in responses.values() for r in answers),
         samples=samples,
     )
+    return replace(result, gate=_gate(config, result)) if config.gate else result
+
+
+def _gate(config: Config, result: Result) -> dict[str, Any]:
+    others = (name for name in config.policies if name != config.baseline)
+    candidate = config.candidate or next(others)
+    measured = {candidate: of_policy(asdict(result), candidate)}
+    return verdict(check(read_gate(str(config.gate)), measured))
 
 
 def _refuse_early(config: Config) -> None:
     """Whatever can be seen to fail is refused before the first response is sampled."""
+    if config.gate:
+        read_gate(config.gate)
     vocabulary = load_tokenizer(config.reference).get_vocab()
     for name, path in config.policies.items():
         # A reference with tokens of its own still gives every token of the policy a probability.
@@ -204,6 +221,8 @@ def _win_rates(
     """Of each other policy against the baseline: by the judge model, and by the scorer."""
     figures = Figures(rows, seed=config.seed)
     texts = {name: [r.text for r in answers] for name, answers in responses.items()}
+    said = [one for name in config.human_judgements for one in read_judgements(name)]
+    people = RecordedPeople("people", said) if said else None
     base = config.baseline
     rates: dict[str, dict[str, Any]] = defaultdict(dict)
     for name in config.policies:
@@ -219,6 +238,8 @@ def _win_rates(
             hard = figures.win_rate([p - 0.5 for p in preferred], texts[name], texts[base])
             soft = figures.mean(preferred)
             rates[name]["judge"] = {**hard, **(interval_of(soft, "mean_p") if soft else {})}
+            corrected = figures.by_people(people, preferred, rows, texts[name], texts[base])
+            rates[name]["judge"] |= interval_of(corrected, "by_people") if corrected else {}
         if config.scorer:
             pairs = zip(scores[name]["score"], scores[base]["score"], strict=True)
             margins = [ours - theirs for ours, theirs in pairs]

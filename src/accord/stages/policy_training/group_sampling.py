@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from accord.core.episodes import Rollout
 from accord.core.errors import ConfigError
 from accord.core.interfaces import Engine, Reward
-from accord.core.types import PromptRow, Rollout, Scores
+from accord.core.types import PromptRow, Scores
 from accord.objectives.groups import has_contrast
+from accord.stages.policy_training.episodes import episode_metrics
 from accord.stages.policy_training.online_config import OnlineConfig
 from accord.stages.policy_training.policy import Policy
 from accord.stages.policy_training.rollouts import (
@@ -121,13 +123,14 @@ def _metrics(sampled: Sampled, rollouts: Sequence[Rollout], size: int) -> dict[s
     mask = sampled.batch.target_mask
     metrics = {
         "score/std": float(sampled.scores.std(correction=0)),
-        "length/mean": sum(len(r.response_ids) for r in rollouts) / len(rollouts),
+        "length/mean": sum(len(r.chosen_ids) for r in rollouts) / len(rollouts),
         "stop_rate": sum(r.finished for r in rollouts) / len(rollouts),
     }
     if size > 1:
         differs = has_contrast(sampled.scores, group_size=size)
         metrics["group/equal_share"] = 1 - float(differs.float().mean())
         metrics["group/std"] = float(sampled.scores.view(-1, size).std(dim=1).mean())
+    metrics |= episode_metrics(rollouts)
     if sampled.reference_logprobs is not None:
         ratio = (sampled.sampler_logprobs - sampled.reference_logprobs) * mask
         metrics["kl_nats"] = float(ratio.sum(1).mean())

@@ -3,13 +3,12 @@
 from pydantic import Field
 
 from accord.core.config import InputPath
-from accord.core.monitors_config import MonitorsConfig
-from accord.core.reward_config import RewardConfig
 from accord.core.sampling_config import SamplingConfig
 from accord.core.train_config import TrainConfig
+from accord.stages.policy_training.environment_config import EnvironmentConfig
 
 
-class OnlineConfig(MonitorsConfig, RewardConfig, SamplingConfig, TrainConfig):
+class OnlineConfig(EnvironmentConfig, SamplingConfig, TrainConfig):
     """Prompts, rewards, sampling, and how far the policy may go."""
 
     prompts: InputPath

@@ -15,7 +15,8 @@ class Progress:
     """Updates done, the figures of the last held-out evaluation, the KL budget and the brake.
 
     `kept` are weights by module: those of the last evaluation within the budget, or of the best one
-    by the gold scorer where the monitors may stop. `watched` is what the monitors remember.
+    by the gold scorer where the monitors may stop. `watched` is what the monitors remember, and
+    `refreshes` tells when and by what the reward model was trained further.
     """
 
     budget_nats: float | None
@@ -30,6 +31,7 @@ class Progress:
     kept_step: int = 0
     kept_figures: list[float] = field(default_factory=list)
     watched: dict[str, Any] = field(default_factory=dict)
+    refreshes: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_stopped(self) -> bool:

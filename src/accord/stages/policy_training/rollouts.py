@@ -7,9 +7,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from accord.core.episodes import Rollout
 from accord.core.errors import ConfigError, DataError
 from accord.core.interfaces import Engine, Reward
-from accord.core.types import PromptRow, Rollout, SamplingParams, Scores
+from accord.core.types import PromptRow, SamplingParams, Scores
 from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.corpora.pairs import split_by_prompt
 from accord.corpora.prompts import load_prompts
@@ -17,6 +18,12 @@ from accord.engine.generate import generate
 from accord.models.loading import within_context
 from accord.models.logprobs import bare_model
 from accord.rewards.mixed import load_reward
+from accord.stages.policy_training.episodes import (
+    EpisodeReward,
+    collect_episodes,
+    count_cut_episodes,
+    episode_scores,
+)
 from accord.stages.policy_training.online_config import OnlineConfig
 from accord.stages.policy_training.policy import Policy
 from accord.training.batches import TokenBatch, collate, rows_at
@@ -48,6 +55,8 @@ def split_prompts(config: OnlineConfig) -> tuple[list[PromptRow], list[PromptRow
 
 def configured_reward(config: OnlineConfig, policy: Policy) -> Reward:
     """The reward that a config's fields name."""
+    if config.environment is not None:
+        return EpisodeReward()
     return load_reward(
         config,
         device=policy.device,
@@ -76,6 +85,8 @@ def total_updates(config: OnlineConfig, rollouts: int) -> int:
 
 def count_cut(rows: Sequence[PromptRow], encoder: ChatEncoder, config: OnlineConfig) -> int:
     """Prompts that lose their start to leave room for a response."""
+    if config.environment is not None:
+        return count_cut_episodes(rows, encoder, config)
     room = prompt_room(config)
     return sum(len(encoder.encode_prompt(row.prompt)) > room for row in rows)
 
@@ -88,10 +99,13 @@ def collect_rollouts(
     *,
     seed: int,
 ) -> list[Rollout]:
-    """One response to each prompt, with the log-probs of the policy that sampled it."""
+    """One response to each prompt, or one episode in the config's environment, with the log-probs
+    of the policy that sampled it.
+    """
+    if config.environment is not None:
+        return collect_episodes(engine, rows, encoder, config, seed=seed)
     params = SamplingParams(config.max_completion_length, config.temperature)
-    # Over-long prompts lose their start, never the room for a response.
-    prompts = [encoder.encode_prompt(row.prompt)[-prompt_room(config) :] for row in rows]
+    prompts = encoded_prompts(rows, encoder, config)
     return [
         Rollout(
             prompt_ids=done.prompt_ids,
@@ -102,6 +116,13 @@ def collect_rollouts(
         )
         for done in generate(engine, prompts, params, seed=seed)
     ]
+
+
+def encoded_prompts(
+    rows: Sequence[PromptRow], encoder: ChatEncoder, config: OnlineConfig
+) -> list[tuple[int, ...]]:
+    """Token ids; over-long prompts lose their start, never the room for a response."""
+    return [encoder.encode_prompt(row.prompt)[-prompt_room(config) :] for row in rows]
 
 
 def prompt_room(config: OnlineConfig) -> int:
@@ -122,10 +143,12 @@ def prompt_room(config: OnlineConfig) -> int:
 def score_rollouts(
     reward: Reward, rows: Sequence[PromptRow], rollouts: Sequence[Rollout], encoder: ChatEncoder
 ) -> Scores:
-    """Raw scores of the responses."""
+    """Raw scores of the responses; a text is what the policy said, without an environment's."""
+    if isinstance(reward, EpisodeReward):
+        return episode_scores(rollouts)
     return reward.score(
         [row.prompt for row in rows],
-        [encoder.decode(rollout.response_ids) for rollout in rollouts],
+        [encoder.decode(rollout.chosen_ids) for rollout in rollouts],
         prompt_ids=[rollout.prompt_ids for rollout in rollouts],
         response_ids=[rollout.response_ids for rollout in rollouts],
         columns=[row.columns for row in rows],
@@ -144,12 +167,14 @@ def score_metrics(scores: Sequence[Scores]) -> dict[str, float]:
 
 
 def rollout_grid(rollouts: Sequence[Rollout], policy: Policy) -> tuple[TokenBatch, Tensor]:
-    """The batch and its behaviour log-probs, (B, L)."""
+    """The batch, whose targets are the policy's own tokens, and its behaviour log-probs, (B, L)."""
     encoded = [Encoded(r.prompt_ids, r.response_ids) for r in rollouts]
     batch = collate(encoded, pad_id=policy.encoder.pad_id, device=policy.device)
     old_logprobs = torch.zeros(batch.target_mask.shape)
+    chosen = torch.zeros(batch.target_mask.shape, dtype=torch.bool)
     for row, rollout in enumerate(rollouts):
         start = len(rollout.prompt_ids)
         end = start + len(rollout.response_ids)
         old_logprobs[row, start:end] = torch.tensor(rollout.old_logprobs)
-    return batch, old_logprobs.to(policy.device)
+        chosen[row, start:end] = torch.tensor(rollout.response_mask)
+    return batch._replace(target_mask=chosen.to(policy.device)), old_logprobs.to(policy.device)

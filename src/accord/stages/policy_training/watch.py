@@ -1,25 +1,31 @@
 """Held-out evaluations while a policy learns: what they measure, and what the monitors say."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from accord.core import processes
+from accord.core.episodes import Rollout
 from accord.core.errors import ConfigError, TrainingError
 from accord.core.interfaces import Engine, Reward
 from accord.core.reward_config import RewardConfig
 from accord.core.run_dir import RunDir
-from accord.core.types import PromptRow, Rollout
+from accord.core.types import PromptRow, Scores
 from accord.monitors.brake import Brake, incident
-from accord.monitors.observation import Observation, Reading
+from accord.monitors.observation import Observation, Reading, mean
 from accord.monitors.scores import invariance
+from accord.rewards.classifier import Classifier, ClassifierReward
 from accord.rewards.mixed import load_reward
+from accord.stages.policy_training.doubt import given_up
+from accord.stages.policy_training.episodes import EpisodeReward, episode_scores
 from accord.stages.policy_training.online_config import OnlineConfig
 from accord.stages.policy_training.policy import Policy
 from accord.stages.policy_training.progress import Progress
 from accord.stages.policy_training.rollouts import (
     collect_rollouts,
+    encoded_prompts,
     rollout_grid,
     score_rollouts,
 )
@@ -45,6 +51,7 @@ class Watch:
         self.config, self.run_dir = config, run_dir
         self.progress, self.modules = progress, modules
         self.gold = _gold_scorer(config, policy)
+        self.toxicity = _toxicity_scorer(config, policy)
         self.brake = Brake(config)
         self.brake.restore(progress.watched)
 
@@ -61,6 +68,10 @@ class Watch:
         seed = 2**40 + config.seed  # far from those of training
         rollouts = collect_rollouts(engine, self.rows, self.policy.encoder, config, seed=seed)
         now = self._observed(rollouts)
+        if config.ask_again and config.monitors != "off":
+            encoder = self.policy.encoder
+            given = given_up(engine, self.rows, rollouts, encoder, config, seed=seed + 1)
+            now = replace(now, given_up=given)
         metrics = {
             "heldout/score": sum(now.scores) / len(now.scores),
             "heldout/kl_nats": sum(now.kl_nats) / len(now.kl_nats),
@@ -93,47 +104,93 @@ class Watch:
     @torch.no_grad()
     def _observed(self, rollouts: Sequence[Rollout]) -> Observation:
         policy, encoder = self.policy, self.policy.encoder
-        scores = score_rollouts(self.reward, self.rows, rollouts, encoder)
         batch, logprobs = rollout_grid(rollouts, policy)
         reference = policy.reference_logprobs(batch)
         kl = ((logprobs - reference) * batch.target_mask).sum(1)
         gold = None
         if self.gold is not None:
             gold = list(score_rollouts(self.gold, self.rows, rollouts, encoder).values)
-        return Observation(
+        found = Observation(
             step=self.progress.done,
             prompts=[_text(row) for row in self.rows],
-            responses=[encoder.decode(rollout.response_ids) for rollout in rollouts],
-            lengths=[len(rollout.response_ids) for rollout in rollouts],
-            scores=list(scores.values),
+            responses=[encoder.decode(rollout.chosen_ids) for rollout in rollouts],
+            lengths=[len(rollout.chosen_ids) for rollout in rollouts],
+            scores=(),
             kl_nats=kl.tolist(),
             # What the sampler gave each token it drew is an unbiased estimate of its entropy.
-            entropies=[-sum(r.old_logprobs) / len(r.old_logprobs) for r in rollouts],
+            entropies=[-sum(r.old_logprobs) / sum(r.response_mask) for r in rollouts],
             finished=[rollout.finished for rollout in rollouts],
             gold=gold,
-            spreads=None if scores.spread is None else list(scores.spread),
-            mismatched=self._mismatched(rollouts),
+            toxicity=self._toxicity(rollouts),
+            response_ids=[list(rollout.chosen_ids) for rollout in rollouts],
         )
+        if isinstance(self.reward, EpisodeReward):
+            return replace(found, scores=list(episode_scores(rollouts).values))
+        return self._scored(found)
 
-    def _mismatched(self, rollouts: Sequence[Rollout]) -> list[float] | None:
-        """Scores of the responses, each under the next row's prompt."""
-        if self.config.monitors == "off" or len(self.rows) < 2:
+    def _toxicity(self, rollouts: Sequence[Rollout]) -> list[float] | None:
+        """By the classifier, where there is one, of the responses alone."""
+        if self.toxicity is None:
             return None
-        rows = [*self.rows[1:], self.rows[0]]
-        prompts = [r.prompt_ids for r in (*rollouts[1:], rollouts[0])]
-        found = self.reward.score(
-            [row.prompt for row in rows],
-            [self.policy.encoder.decode(rollout.response_ids) for rollout in rollouts],
-            prompt_ids=prompts,
-            response_ids=[rollout.response_ids for rollout in rollouts],
-            columns=[row.columns for row in rows],
+        texts = [self.policy.encoder.decode(rollout.chosen_ids) for rollout in rollouts]
+        none: list[tuple[int, ...]] = [()] * len(texts)
+        found = self.toxicity.score(
+            [row.prompt for row in self.rows],
+            texts,
+            prompt_ids=none,
+            response_ids=none,
+            columns=[row.columns for row in self.rows],
         )
         return list(found.values)
+
+    def _scored(self, observation: Observation) -> Observation:
+        """With the scores of the reward as it is now."""
+        places = list(range(len(self.rows)))
+        prompt_ids = encoded_prompts(self.rows, self.policy.encoder, self.config)
+
+        def score(prompts: Sequence[int]) -> Scores:
+            """The responses, in order, as answers to the prompts at these places."""
+            return self.reward.score(
+                [self.rows[place].prompt for place in prompts],
+                observation.responses,
+                prompt_ids=[prompt_ids[place] for place in prompts],
+                response_ids=observation.response_ids,
+                columns=[self.rows[place].columns for place in prompts],
+            )
+
+        own, mismatched = score(places), None
+        if self.config.monitors != "off" and len(places) > 1:
+            mismatched = list(score([*places[1:], places[0]]).values)  # each under the next prompt
+        return replace(
+            observation,
+            scores=list(own.values),
+            spreads=None if own.spread is None else list(own.spread),
+            mismatched=mismatched,
+        )
+
+    def score_again(self) -> None:
+        """Take note of another reward: what later evaluations are compared with is scored by it.
+
+        So are the figures of the start and of the kept policy, as far as their responses are known.
+        """
+        memory, progress = self.brake.memory, self.progress
+        if memory is None:
+            return
+        is_first = memory.best.step == memory.start.step
+        memory.start = self._scored(memory.start)
+        memory.best = memory.start if is_first else self._scored(memory.best)
+        progress.watched = self.brake.state()
+        progress.score_before = mean(memory.start.scores)
+        for known in (memory.start, memory.best):
+            if progress.kept_figures and progress.kept_step == known.step:
+                progress.kept_figures[0] = mean(known.scores)
 
     def _refuse_a_reward_of_form(
         self, now: Observation, rollouts: Sequence[Rollout]
     ) -> tuple[Reading, ...]:
         """The invariance of the reward, on probes that have room for what is added to them."""
+        if isinstance(self.reward, EpisodeReward):
+            return ()
         room = self.config.max_length - 64
         fit = [
             i
@@ -199,6 +256,19 @@ def _gold_scorer(config: OnlineConfig, policy: Policy) -> Reward | None:
         max_length=config.max_length,
         policy_encoder=policy.encoder,
     )
+
+
+def _toxicity_scorer(config: OnlineConfig, policy: Policy) -> Reward | None:
+    """The classifier that a config names, if it names one.
+
+    Raises:
+        ConfigError: it has no such label.
+    """
+    model = config.toxicity_model_name_or_path
+    if model is None or config.monitors == "off":
+        return None
+    classifier = Classifier(model, device=policy.device, max_length=config.max_length)
+    return ClassifierReward(classifier, config.toxicity_label, alone=True)
 
 
 def _text(row: PromptRow) -> str:

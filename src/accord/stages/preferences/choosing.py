@@ -12,9 +12,10 @@ from accord.annotation.selection import disagreement, diversity, select_pairs
 from accord.annotation.tables import Floats
 from accord.core.device import default_device
 from accord.core.errors import ConfigError
+from accord.judges.pairing import Pair
+from accord.rewards.ensemble import member_margins
 from accord.rewards.learned import LearnedReward
 from accord.stages.preferences.config import Config
-from accord.stages.preferences.judging import Pair
 
 _WORDS, _TOPICS = 4096, 64
 
@@ -57,15 +58,13 @@ def _scores(pairs: Sequence[Pair], config: Config) -> Floats:
 
 
 def _margins(pairs: Sequence[Pair], name: str, config: Config) -> torch.Tensor:
-    """(N, members) score of a less score of b, in log-odds."""
     model = LearnedReward(name, device=default_device(), max_length=config.max_length)
-    sides = []
-    for responses in ([p.response_a for p in pairs], [p.response_b for p in pairs]):
-        nothing: list[tuple[int, ...]] = [()] * len(pairs)
-        prompts = [pair.row.prompt for pair in pairs]
-        read = model.read(prompts, responses, prompt_ids=nothing, response_ids=nothing)
-        sides.append(read.members)
-    return sides[0] - sides[1]
+    return member_margins(
+        model,
+        [pair.row.prompt for pair in pairs],
+        [pair.response_a for pair in pairs],
+        [pair.response_b for pair in pairs],
+    )
 
 
 def _features(pairs: Sequence[Pair], *, seed: int) -> Floats:

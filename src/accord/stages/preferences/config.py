@@ -4,33 +4,15 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from accord.core.candidates_config import CandidatesConfig
 from accord.core.config import InputPath
 from accord.core.errors import ConfigError
-from accord.core.sampling_config import SamplingConfig
 from accord.core.store_config import StoreConfig
 
 
-class Config(SamplingConfig, StoreConfig):
+class Config(CandidatesConfig, StoreConfig):
     """Comparisons from sampled pairs, from judgements made elsewhere, or from the store."""
 
-    model_name_or_path: InputPath | None = None
-    """policy to sample from; without it only judgements made elsewhere are exported"""
-    prompts: InputPath | None = None
-    """prompts to respond to; their other columns reach the annotators"""
-    max_prompts: int = Field(default=-1, ge=-1)
-    """respond to this many prompts; -1 to all"""
-    edge_share: float = Field(default=0, ge=0, le=1)
-    """of max_prompts, at least this share are edge cases (column edge_case; `accord data pool`)"""
-    red_team_share: float = Field(default=0, ge=0, le=1)
-    """of max_prompts, at least this share are for the red team (column red_team)"""
-    used_prompts: list[InputPath] = Field(default=[])
-    """prompts of earlier rounds, which are not asked again"""
-    num_generations: int = Field(default=2, ge=2)
-    """responses a prompt, paired two by two"""
-    temperature: float = Field(default=1.0, gt=0)
-    """of sampling"""
-    max_completion_length: int = Field(default=64, ge=1)
-    """longest response in tokens"""
     annotators: str | None = None
     """dotted name of a list of annotators, or of a function from a seed to one, such as
     accord.corpora.sample_set:ANNOTATORS; without it the pairs wait in the project for people"""
@@ -56,19 +38,10 @@ class Config(SamplingConfig, StoreConfig):
     judge_fraction: float = Field(default=0.3, ge=0, lt=1)
     """share of prompts kept for a judge model that trains no policy"""
 
-    @property
-    def draws_a_batch(self) -> bool:
-        """Whether prompts are drawn from a pool, all kinds alike; else the first ones are taken."""
-        return bool(self.edge_share or self.red_team_share or self.used_prompts)
-
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.edge_share or self.red_team_share) and self.max_prompts < 0:
-            raise ConfigError("preferences: shares are of max_prompts, which takes all prompts now")
         if self.project is None and self.database is not None:
             raise ConfigError("preferences: a database has many projects; name one with project")
-        if self.model_name_or_path and not self.prompts:
-            raise ConfigError("preferences: sampling from model_name_or_path needs prompts")
         if self.model_name_or_path and not (self.annotators or self.project):
             raise ConfigError(
                 "preferences: sampling from model_name_or_path needs annotators, or a project of "

@@ -15,18 +15,13 @@ from accord.core.interfaces import (
     PreferenceStoreFactory,
 )
 from accord.core.run_dir import RunDir
+from accord.corpora.judgements import imported_comparisons, read_judgements
+from accord.corpora.splitting import split
+from accord.engine.candidates import prompts_of, sample_candidates
+from accord.judges.pairing import Pairs, pair_candidates, tasks_of
 from accord.stages.preferences.choosing import choose_pairs
 from accord.stages.preferences.config import Config
-from accord.stages.preferences.elsewhere import imported_comparisons, read_judgements
-from accord.stages.preferences.judging import (
-    Pairs,
-    judge_tasks,
-    load_annotators,
-    pair_candidates,
-    tasks_of,
-)
-from accord.stages.preferences.sampling import prompts_of, sample_candidates
-from accord.stages.preferences.splitting import split
+from accord.stages.preferences.judging import judge_tasks, load_annotators
 from accord.training.interrupt import stop_on_signal
 
 OWN_STORE = "judgements.db"
@@ -176,7 +171,12 @@ def _sample(
         candidates = sample_candidates(rows, config, run_dir, engine_factory, stop)
         pool = pair_candidates(rows, candidates, seed=config.seed)
         pairs = replace(pool, pairs=choose_pairs(pool.pairs, config), pool=len(pool.pairs))
-        tasks = tasks_of(pairs.pairs, store.project, config)
+        tasks = tasks_of(
+            pairs.pairs,
+            store.project,
+            policy=config.model_name_or_path,
+            overlap=config.annotators_per_pair,
+        )
         ids = frozenset(task.id for task in tasks)
         store.put_up(tasks)
         judge_tasks(tasks, annotators, store, config, stop)

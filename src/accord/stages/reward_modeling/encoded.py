@@ -7,14 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from accord.core.device import default_device
 from accord.core.errors import DataError, describe_choice
 from accord.core.types import Comparison
 from accord.corpora.encoding import ChatEncoder
 from accord.corpora.pairs import EncodedPairs, encode_pairs
 from accord.models.score_heads import Layout
 from accord.stages.reward_modeling.config import Config
-from accord.training.batches import TokenBatch, collate
 
 
 def head_layout(config: Config) -> Layout:
@@ -96,22 +94,3 @@ def _attribute(comparison: Comparison, config: Config) -> str | None:
             f"{comparison.where}: no attribute {describe_choice(str(name), config.attributes)}"
         )
     return name
-
-
-class PairBatch(NamedTuple):
-    """Every response of some pairs once, (R, L), and where each pair's two sides are, (n,)."""
-
-    tokens: TokenBatch
-    chosen: Tensor
-    rejected: Tensor
-
-
-def pair_batch(pairs: EncodedPairs, rows: Sequence[int], encoder: ChatEncoder) -> PairBatch:
-    """The responses of some pairs; what a ranking compares several times is there once."""
-    sides = [pairs.chosen[i] for i in rows] + [pairs.rejected[i] for i in rows]
-    place: dict[tuple[int, ...], int] = {}
-    places = torch.tensor([place.setdefault(side.input_ids, len(place)) for side in sides])
-    first = {side.input_ids: side for side in reversed(sides)}
-    device = default_device()
-    batch = collate([first[ids] for ids in place], pad_id=encoder.pad_id, device=device)
-    return PairBatch(batch, *places.to(device).view(2, -1))

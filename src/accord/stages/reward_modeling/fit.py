@@ -11,21 +11,17 @@ from accord.core import processes
 from accord.core.device import default_device
 from accord.core.run_dir import RunDir
 from accord.corpora.encoding import ChatEncoder
-from accord.models.heads import (
-    head_readings,
-    init_reward_model,
-    response_features,
-    score_head,
-)
+from accord.models.heads import init_reward_model, score_head
 from accord.models.lora import adapted
 from accord.models.sharding import whole
 from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.objectives.length_disentangled import length_disentangling_loss
 from accord.stages.reward_modeling.config import Config
-from accord.stages.reward_modeling.encoded import Pairs, head_layout, pair_batch
+from accord.stages.reward_modeling.encoded import Pairs, head_layout
 from accord.stages.reward_modeling.probe import fit_head
 from accord.training.batches import micro_batches
 from accord.training.fitting import fit_to_minimum
+from accord.training.pair_batches import pair_readings
 
 
 def fit(
@@ -93,7 +89,7 @@ def measure(
     if layout.has_length and learn is not None:
         of_length = LengthGradient(model, pairs, rows, encoder, config)
     for piece in _pieces(pairs, rows, config):
-        readings = pair_readings(model, pairs, piece, encoder, config)
+        readings = pair_readings(model, pairs.encoded, piece, encoder, bf16=config.bf16)
         p_chosen, margin, weight, selectors = (
             t[piece].to(readings.device)
             for t in (pairs.p_chosen, pairs.margin, pairs.weight, pairs.selectors)
@@ -199,18 +195,6 @@ class LengthGradient:
         return (gradient * (readings - readings.detach())).sum()
 
 
-def pair_readings(
-    model: nn.Module, pairs: Pairs, rows: Sequence[int], encoder: ChatEncoder, config: Config
-) -> Tensor:
-    """(2, n, outputs) of chosen and rejected, in one forward over their distinct responses."""
-    batch = pair_batch(pairs.encoded, rows, encoder)
-    ids, mask, _ = batch.tokens
-    with torch.autocast(device_type=ids.device.type, dtype=torch.bfloat16, enabled=config.bf16):
-        features = response_features(model, ids, mask)
-    readings = head_readings(score_head(model), features)
-    return torch.stack([readings[batch.chosen], readings[batch.rejected]])
-
-
 @torch.no_grad()
 def all_readings(
     model: nn.Module,
@@ -225,7 +209,7 @@ def all_readings(
     column = {row: i for i, row in enumerate(wanted)}
     found = torch.zeros(2, len(wanted), score_head(model).weight.shape[0])
     for piece in _pieces(pairs, wanted, config):
-        readings = pair_readings(model, pairs, piece, encoder, config).cpu()
+        readings = pair_readings(model, pairs.encoded, piece, encoder, bf16=config.bf16).cpu()
         found[:, [column[row] for row in piece]] = readings
     return processes.summed_tensor(found)
 

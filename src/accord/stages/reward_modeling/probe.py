@@ -15,8 +15,9 @@ from accord.corpora.encoding import ChatEncoder
 from accord.models.heads import response_features, score_head
 from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.stages.reward_modeling.config import Config
-from accord.stages.reward_modeling.encoded import Pairs, head_layout, pair_batch
+from accord.stages.reward_modeling.encoded import Pairs, head_layout
 from accord.training.batches import micro_batches
+from accord.training.pair_batches import pair_batch
 
 _ITERATIONS = 200
 

@@ -28,7 +28,7 @@ from accord.stages.reward_modeling.baselines import (
 )
 from accord.stages.reward_modeling.config import Config
 from accord.stages.reward_modeling.cross_validation import cross_validate
-from accord.stages.reward_modeling.encoded import Pairs, head_layout, pair_batch
+from accord.stages.reward_modeling.encoded import Pairs, head_layout
 from accord.stages.reward_modeling.figures import (
     accuracy_by_attribute,
     accuracy_by_length,
@@ -36,6 +36,7 @@ from accord.stages.reward_modeling.figures import (
     length_correlation,
 )
 from accord.stages.reward_modeling.fit import all_margins, all_readings, fit
+from accord.training.pair_batches import pair_batch
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from accord.core.files import hash_json
 from accord.core.types import Action, Message, Submission, Task, TaskKind
 from accord.store.answers import check_answer, check_task
 from accord.store.hints import swapped_hints
+from accord.store.replacing import Replaces
 
 AnnotatorKind = Literal["person", "model", "simulated"]
 
@@ -29,6 +30,8 @@ class Options:
         with_suggestions: take a model's suggestions as its judgements, too.
         is_ranked_by_order: a ranking without ranks is a list from the best to the worst.
         bucket: which of a ranker's buckets is the ranking.
+        replaces: whether what an annotator says takes the place of what he said of the same task;
+            else another answer is a contradiction, and what was erased stays so.
     """
 
     annotator: str = "imported"
@@ -40,6 +43,7 @@ class Options:
     with_suggestions: bool = False
     is_ranked_by_order: bool = False
     bucket: str | None = None
+    replaces: Replaces = "nothing"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from accord.web.api import assistance, members, membership, projects, qualification, work
+from accord.web.api import assistance, members, membership, projects, qualification, review, work
 
 router = APIRouter(prefix="/api/v1")
-for part in (work, assistance, projects, members, membership, qualification):
+for part in (work, review, assistance, projects, members, membership, qualification):
     router.include_router(part.router)

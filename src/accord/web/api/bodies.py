@@ -118,6 +118,14 @@ class NewCritique(Body):
     answer: dict[str, Any] | None = None
 
 
+class Decision(Body):
+    """A reviewer's verdict on a pair: a, b, tie or both_bad."""
+
+    task_id: str
+    verdict: str
+    key: Key
+
+
 class Undo(Body):
     """The key of the undoing."""
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends
 
 from accord.core.errors import ConflictError
 from accord.core.types import Lease, Submission
+from accord.store.categories import warning_of
 from accord.store.judgements import Standing
 from accord.web.api.assistance import critique_after, without_records
 from accord.web.api.bodies import LeaseName, NewJudgement, Undo, may
@@ -77,6 +78,7 @@ def mine(who: Annotated[Identity, Depends(may("read", *ROLES))], services: Given
 def _shown(services: Services, found: Lease, version: int) -> dict[str, Any]:
     """A lease without what would tell of the responses' writers, or of the answer."""
     task, suggestion = found.task, services.assistance.suggestion(found.task)
+    settings = services.projects.get(task.project).settings
     return {
         "lease": services.leases.name(found),
         "until": found.until,
@@ -90,6 +92,7 @@ def _shown(services: Services, found: Lease, version: int) -> dict[str, Any]:
             "prompt": list(task.prompt),
             "responses": list(task.responses),
         },
+        "warning": warning_of(task, settings),
         "suggestion": None if suggestion is None else dict(suggestion.answer),
     }
 

@@ -1,34 +1,38 @@
 """The lead's page: how a project goes, and whose work and which tasks want a look."""
 
 import uuid
-from collections.abc import Sequence
-from typing import Annotated, Literal
-from urllib.parse import quote
+from typing import Annotated, Literal, get_args
+from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from accord.core.errors import DataError
+from accord.core.types import TaskKind
 from accord.store.assistance_report import assistance_report
-from accord.store.judgements import Standing
+from accord.store.categories import categories
+from accord.store.search import State, search_tasks
+from accord.store.webhooks import EVENTS
 from accord.web.identity import Identity, only
+from accord.web.overview import project_overview
 from accord.web.pages import plots
 from accord.web.pages.admitting import admission
 from accord.web.pages.managing import KINDS
-from accord.web.pages.overview import Overview, overview
-from accord.web.pages.templating import page
-from accord.web.services import Given, Services
+from accord.web.services import Given
+from accord.web.templating import page
 
 router = APIRouter()
 
 Lead = Annotated[Identity, Depends(only("lead", "reviewer"))]
 Plot = Literal["throughput", "gold", "left"]
+_TASKS = 20
+"""On one page."""
 
 
 @router.get("/lead")
 def projects(request: Request, _: Lead, services: Given) -> HTMLResponse:
     """Every project, and how far it has come."""
-    rows = [(p.name, services.queue.progress(p.name)) for p in services.projects.all()]
+    rows = [(p, services.queue.progress(p.name)) for p in services.projects.all()]
     return page(request, "lead.html.jinja", projects=rows)
 
 
@@ -36,10 +40,8 @@ def projects(request: Request, _: Lead, services: Given) -> HTMLResponse:
 def project(request: Request, _: Lead, services: Given, name: str) -> HTMLResponse:
     """One project's figures."""
     try:
-        standing = services.judgements.current(name)
         votes = services.revisions.first_votes(name)
-        revised = [vote.first for vote in votes if vote.after is not None]
-        found = _overview(services, name, standing, revised)
+        found = project_overview(services, name, votes)
         assistance = services.assistance.settings(name)
     except DataError as error:
         return page(request, "refused.html.jinja", status=404, reason=str(error))
@@ -51,12 +53,56 @@ def project(request: Request, _: Lead, services: Given, name: str) -> HTMLRespon
         found=found,
         progress=progress,
         guidelines=services.projects.guidelines(name),
+        about=services.projects.get(name),
+        categories=categories(services.database).get(name, {}),
         webhooks=services.webhooks.of(name),
+        events=EVENTS,
         kinds=KINDS,
         assistance=assistance,
-        assisted=assistance_report(standing, votes),
+        assisted=assistance_report(services.judgements.current(name), votes),
         keys=[uuid.uuid4().hex for _ in found.disputes],
         **admission(services, name),
+    )
+
+
+@router.get("/lead/tasks")
+def tasks(
+    request: Request,
+    _: Lead,
+    services: Given,
+    name: str,
+    text: str = "",
+    kind: TaskKind | Literal[""] = "",
+    state: State | Literal[""] = "",
+    start: Annotated[int, Query(ge=0)] = 0,
+) -> HTMLResponse:
+    """A project's tasks by text, kind and state, a page at a time."""
+    services.projects.get(name)
+    found = search_tasks(
+        services.database,
+        name,
+        text=text,
+        kind=kind or None,
+        state=state or None,
+        limit=_TASKS,
+        offset=start,
+    )
+    chosen = {"name": name, "text": text, "kind": kind, "state": state}
+    starts = {"Earlier": start - _TASKS, "Later": start + _TASKS}
+    ways = {
+        word: urlencode({**chosen, "start": at})
+        for word, at in starts.items()
+        if 0 <= at < found.total
+    }
+    return page(
+        request,
+        "tasks.html.jinja",
+        found=found,
+        start=start,
+        chosen=chosen,
+        kinds=KINDS,
+        states=get_args(State),
+        ways=ways,
     )
 
 
@@ -80,7 +126,7 @@ def plot(_: Lead, services: Given, name: str, of: Plot) -> Response:
     if of == "throughput":
         drawn = plots.throughput(services.judgements.current(name))
     else:
-        people = _overview(services, name, services.judgements.current(name)).people
+        people = project_overview(services, name, ()).people
         if of == "gold":
             rows = [(person.name, person.gold) for person in people]
             drawn = plots.shares(rows, label="right answers to gold questions", expected=None)
@@ -88,15 +134,3 @@ def plot(_: Lead, services: Given, name: str, of: Plot) -> Response:
             rows = [(person.name, person.left) for person in people]
             drawn = plots.shares(rows, label="left response chosen", expected=0.5)
     return Response(drawn, media_type="image/svg+xml")
-
-
-def _overview(
-    services: Services, name: str, standing: Sequence[Standing], revised: Sequence[Standing] = ()
-) -> Overview:
-    rate = services.projects.get(name).settings.get("hourly_rate")
-    return overview(
-        standing,
-        revised=revised,
-        hourly_rate=float(rate) if isinstance(rate, int | float) else None,
-        qualified=services.qualification.accuracies(name),
-    )

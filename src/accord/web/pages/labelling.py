@@ -11,14 +11,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from accord.core.errors import AccordError, ConflictError, DataError, NotFoundError
 from accord.core.types import Lease, Receipt, Submission
 from accord.store.answers import LIKERT
+from accord.store.categories import warning_of
 from accord.store.judgements import Standing
 from accord.store.revising import Pending
 from accord.web.forms import LETTERS, Form
 from accord.web.identity import Identity, only
 from accord.web.pages import assisting
-from accord.web.pages.templating import is_part, page
-from accord.web.rendering import word_diff
 from accord.web.services import Given, Services
+from accord.web.templating import is_part, page
+from accord.web.word_diff import word_diff
 
 router = APIRouter()
 
@@ -49,8 +50,10 @@ def projects(request: Request, who: Person, services: Given) -> HTMLResponse:
     """Projects that one may work in, and how far each has come."""
     hidden = services.membership.hidden_from(who.name)
     every = [project for project in services.projects.all() if project.name not in hidden]
-    rows = [(project.name, services.queue.progress(project.name)) for project in every]
-    return page(request, "projects.html.jinja", projects=rows)
+    rows = [(project, services.queue.progress(project.name)) for project in every]
+    desk = services.red_team
+    is_open = desk is not None and desk.project not in hidden
+    return page(request, "projects.html.jinja", projects=rows, has_red_team=is_open)
 
 
 @router.get("/label")
@@ -195,11 +198,14 @@ def _show(
     guidelines = services.projects.guidelines(project)
     context: dict[str, Any] = {}
     if lease is not None:
-        form = Form(lease.task, lease.order, services.projects.get(project).attributes)
+        found = services.projects.get(project)
+        form = Form(lease.task, lease.order, found.attributes)
         context = {
             "lease_name": services.leases.name(lease),
             "task": lease.task,
             "form": form,
+            # A critique and what was taken back are of a task that was looked at.
+            "warning": None if pending or answer else warning_of(lease.task, found.settings),
             "key": uuid.uuid4().hex,
             "ratings": range(LIKERT[0], LIKERT[1] + 1),
             "skip_reasons": SKIP_REASONS,

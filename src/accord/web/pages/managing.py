@@ -9,10 +9,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from accord.core.errors import DataError
 from accord.core.types import Role, TaskKind
+from accord.store.categories import UNWARNED, categories
 from accord.store.rows import tasks_of_rows
 from accord.web.identity import ROLES, Identity, only
-from accord.web.pages.templating import page
 from accord.web.services import Given, Services
+from accord.web.templating import page
 
 router = APIRouter()
 
@@ -43,6 +44,25 @@ def add_tasks(
     found = json_lines(rows.file.read(), where)
     tasks = tasks_of_rows(found, project=name, kind=kind, overlap=overlap, where=where)
     services.queue.add(tasks)
+    return to_project(name)
+
+
+@router.post("/lead/project/settings")
+def change_settings(
+    _: Lead,
+    services: Given,
+    name: Text,
+    title: Text,
+    attributes: Text,
+    hourly_rate: Annotated[float | None, Form(ge=0)] = None,
+    warned: Annotated[list[str] | None, Form()] = None,
+) -> RedirectResponse:
+    """Title, what is rated, what an hour costs, and which categories annotators are warned of."""
+    settings = dict(services.projects.get(name).settings)
+    marked = categories(services.database).get(name, {})
+    settings |= {"hourly_rate": hourly_rate, UNWARNED: sorted(marked.keys() - (warned or []))}
+    named = [attribute.strip() for attribute in attributes.split(",") if attribute.strip()]
+    services.projects.update(name, title=title.strip(), attributes=named, settings=settings)
     return to_project(name)
 
 

@@ -9,12 +9,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from accord.core.types import Row
 from accord.store.answers import LIKERT
+from accord.store.categories import warning_of
 from accord.store.qualification import Asked
 from accord.web.forms import Form
 from accord.web.identity import Identity
 from accord.web.pages.labelling import FLAG_REASONS, SKIP_REASONS, Person, Posted
-from accord.web.pages.templating import page
 from accord.web.services import Given, Services
+from accord.web.templating import page
 
 router = APIRouter()
 
@@ -36,6 +37,7 @@ def qualify(
             "form": _form(services, asked),
             "task": asked.question.task,
             "key": uuid.uuid4().hex,
+            "warning": warning_of(asked.question.task, services.projects.get(project).settings),
             "filled": {},
             "ratings": range(LIKERT[0], LIKERT[1] + 1),
             "skip_reasons": SKIP_REASONS,

@@ -1,27 +1,43 @@
-"""A project's webhooks on its lead's page: how far each has been told, and its switch."""
+"""A project's webhooks on its lead's page: new ones, how far each has been told, its switch."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Form
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
 
-from accord.web.identity import Identity, only
+from accord.web.pages.managing import Lead, Text
 from accord.web.services import Given
+from accord.web.templating import page
 
 router = APIRouter()
 
-Lead = Annotated[Identity, Depends(only("lead"))]
+
+@router.post("/lead/project/webhooks")
+def add(
+    request: Request,
+    _: Lead,
+    services: Given,
+    name: Text,
+    url: Text,
+    event: Annotated[list[str] | None, Form()] = None,
+) -> HTMLResponse:
+    """Tell an address of events; the secret that signs them is shown this once."""
+    made = services.webhooks.add(name, url.strip(), event or [])
+    return page(request, "webhook_made.html.jinja", project=name, hook=made)
 
 
 @router.post("/lead/project/webhook")
-def switch(
+def change(
     _: Lead,
     services: Given,
-    name: Annotated[str, Form()],
+    name: Text,
     webhook: Annotated[int, Form()],
-    is_on: Annotated[bool, Form()],
+    change: Annotated[Literal["on", "off", "remove"], Form()],
 ) -> RedirectResponse:
-    """Off; or on, and told at once of what waits for it."""
-    services.webhooks.change(name, webhook, is_on=is_on)
+    """Off; on, and told at once of what waits for it; or told of nothing more."""
+    if change == "remove":
+        services.webhooks.remove(name, webhook)
+    else:
+        services.webhooks.change(name, webhook, is_on=change == "on")
     return RedirectResponse(f"/lead/project?name={quote(name, safe='')}#webhooks-heading", 303)

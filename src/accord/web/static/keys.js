@@ -8,10 +8,12 @@ const PRESETS = {
     "choose-B1": "q", "choose-B2": "w", "choose-B3": "e", "choose-B4": "r", "choose-both-bad": "t",
     "success-yes": "1", "success-no": "2", submit: "x", skip: "s", flag: "f", unsure: "a",
     comment: "c", edit: "v", undo: "z", guidelines: "g", history: "h", raw: "y", differences: "d",
+    show: "b",
   },
   right: {
     comment: "k", edit: "o", skip: "-", flag: "+", unsure: "/", undo: "*", "choose-both-bad": ".",
     guidelines: "l", history: "i", raw: "p", differences: "m", submit: "Enter",
+    show: "n",
   },
 };
 const SPOKEN = { " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };

@@ -47,12 +47,14 @@ function askAhead() {
 
 function perform(action, controls) {
   const control = controls[0];
+  // Of a task that is still covered nothing is chosen by a key that was meant for something else.
+  if (control.parentElement.closest("details.warned:not([open])")) return;
   if (control.matches("select")) giveRank(control);
   else if (control.closest("[data-group]")) rate(controls);
   else if (control.matches("input[type=radio]")) choose(control);
   else if (control.matches("details")) {
     control.open = !control.open;
-    control.querySelector("summary").focus();
+    (control.matches(".warned") ? task().querySelector("h2") : control.querySelector("summary")).focus();
   } else if (control.matches("textarea")) {
     control.closest("details")?.setAttribute("open", "");
     control.focus();

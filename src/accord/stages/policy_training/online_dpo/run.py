@@ -5,6 +5,7 @@ Source: Guo et al. 2024, arXiv:2402.04792.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from accord.stages.policy_training.group_sampling import Sampled, Sampler, promp
 from accord.stages.policy_training.online_dpo.config import Config
 from accord.stages.policy_training.policy import Policy
 from accord.stages.policy_training.progress import Progress
+from accord.stages.policy_training.refresh import Refresh
 from accord.stages.policy_training.rollouts import (
     configured_reward,
     count_cut,
@@ -51,6 +53,7 @@ class Result:
     cut_prompts: int
     was_stopped_by_budget: bool
     was_stopped_by_monitors: bool
+    refreshes: list[dict[str, Any]]
 
 
 def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Result:
@@ -65,7 +68,9 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     optimization = constant_rate(policy.module, config, dump_dir=run_dir.path)
     optimizations = {"policy": optimization}
     saving = {"every": config.save_steps, "total": total, "keep": config.save_total_limit}
-    checkpoints = Checkpoints(run_dir, modules=modules, optimizations=optimizations, **saving)
+    refresh = Refresh(config, reward, policy, train, run_dir)
+    saved = {**modules, **refresh.modules}
+    checkpoints = Checkpoints(run_dir, modules=saved, optimizations=optimizations, **saving)
     _, loop = checkpoints.restore() or (0, {"progress": {"budget_nats": config.kl_budget_nats}})
     progress = Progress(**loop["progress"])
     engine = policy.engine(engine_factory, version=progress.done)
@@ -85,9 +90,11 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         if progress.done == 0:
             run_dir.log(0, watch.evaluate(engine))
         while progress.done < total and not progress.is_stopped:
+            refreshed = refresh.when_due(engine, progress, watch)
             sampled, metrics, _ = sampler.sample(
                 progress.done, resamples=False, reads_reference=True
             )
+            metrics |= refreshed
             metrics |= _learn(policy, sampled, config)
             report = optimization.step(metrics["loss"], {"ids": sampled.batch.input_ids})
             metrics |= {"grad_norm": report.grad_norm, "learning_rate": report.learning_rate}
@@ -104,6 +111,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             )
     engine.close()
     progress.bring_back(modules)
+    refresh.finish(progress)
     save_trained(policy.module, policy.tokenizer, config, run_dir)
     cut_prompts = count_cut(train + heldout, policy.encoder, config)
     return _result(run_dir, progress, progress.done * prompts, cut_prompts)
@@ -120,6 +128,7 @@ def _result(run_dir: RunDir, progress: Progress, pairs: int, cut_prompts: int) -
         cut_prompts=cut_prompts,
         was_stopped_by_budget=progress.is_over_budget,
         was_stopped_by_monitors=progress.is_braked,
+        refreshes=progress.refreshes,
     )
 
 

@@ -13,7 +13,7 @@ from accord.core.types import PromptRow
 from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.models.heads import save_scored_model
 from accord.models.loading import load_tokenizer
-from accord.models.logprobs import bare_model, hidden_states, logprobs_from_hidden
+from accord.models.logprobs import bare_model, before, hidden_states, logprobs_from_states
 from accord.models.lora import with_adapters
 from accord.models.sharding import shard, whole
 from accord.models.values import ValueHead, ValueModel
@@ -74,27 +74,31 @@ class ActorCritic(Policy):
 
     @torch.no_grad()
     def values(self, batch: TokenBatch) -> Tensor:
-        """(B, L) V(state before token l)."""
+        """(B, L) V(state before token l) of the responses' tokens."""
         return by_share(self._values, batch, token_budget=self.config.tokens_per_micro_batch)
 
     def _values(self, batch: TokenBatch) -> Tensor:
         with self.autocast():
             if isinstance(self.value, ValueModel):
-                return self.value.values(batch.input_ids, batch.attention_mask)
-            hidden = hidden_states(self.module, batch.input_ids, batch.attention_mask)
-            return self.value.values(hidden)
+                return self.value.values(*batch)
+            return self.value.values(self._states(batch), batch.target_mask)
+
+    def _states(self, batch: TokenBatch) -> Tensor:
+        """(N, H) the policy's states before the responses' tokens."""
+        read = before(batch.target_mask)
+        return hidden_states(self.module, batch.input_ids, batch.attention_mask, read=read)
 
     def read(self, batch: TokenBatch) -> Readings:
         """All three, for an optimizer step."""
         with self.autocast():
-            hidden = hidden_states(self.module, batch.input_ids, batch.attention_mask)
+            states = self._states(batch)
             if isinstance(self.value, ValueModel):
-                values = self.value.values(batch.input_ids, batch.attention_mask)
+                values = self.value.values(*batch)
             else:
-                values = self.value.values(hidden)
-            logprobs, entropies = logprobs_from_hidden(
+                values = self.value.values(states, batch.target_mask)
+            logprobs, entropies = logprobs_from_states(
                 self.module,
-                hidden,
+                states,
                 batch.input_ids,
                 batch.target_mask,
                 temperature=self.config.temperature,

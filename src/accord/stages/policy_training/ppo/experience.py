@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from accord.core.types import Rollout
+from accord.core.episodes import Rollout
 from accord.objectives.gae import gae
 from accord.objectives.importance import truncated_importance_weights
 from accord.objectives.kl import kl_estimate
 from accord.objectives.masked import whiten
 from accord.objectives.ppo import explained_variance
 from accord.objectives.rewards import per_token_rewards, shape_scores
+from accord.stages.policy_training.episodes import episode_metrics
 from accord.stages.policy_training.policy import by_share
 from accord.stages.policy_training.ppo.actor_critic import ActorCritic
 from accord.stages.policy_training.ppo.config import Config
@@ -101,6 +102,7 @@ def prepare(
         "length/mean": float(mask.sum(1).float().mean()),
         "stop_rate": sum(r.finished for r in rollouts) / len(rollouts),
     }
+    metrics |= episode_metrics(rollouts)
     if config.importance_cap is not None:
         metrics["importance/mean"] = float(weights[mask].mean())
         is_capped = weights[mask] == config.importance_cap

@@ -6,6 +6,7 @@ arXiv:1909.08593, and Ouyang et al. 2022, arXiv:2203.02155.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accord.core.device import default_device, seed_everything
 from accord.core.interfaces import EngineFactory
@@ -19,6 +20,7 @@ from accord.stages.policy_training.ppo.loop_state import LoopState
 from accord.stages.policy_training.ppo.pretraining_mix import configured_mix
 from accord.stages.policy_training.ppo.update import update_policy
 from accord.stages.policy_training.progress import Progress
+from accord.stages.policy_training.refresh import Refresh
 from accord.stages.policy_training.rollouts import (
     collect_rollouts,
     configured_reward,
@@ -43,6 +45,10 @@ class Result:
     The held-out figures are those of the saved policy: with `ema_decay` the moving average. When
     the budget stopped the run, it is the one of the last evaluation within it; where the monitors
     may stop, the best by the gold scorer. `updates` counts what was undone, too.
+
+    `refreshes` tells when the reward model was trained further (it is then under `reward/`), on how
+    many pairs, judged by whom, and what share of the fresh ones it ranked right before and after;
+    scores are those of the last.
     """
 
     model: Path
@@ -57,6 +63,7 @@ class Result:
     cut_prompts: int
     was_stopped_by_budget: bool
     was_stopped_by_monitors: bool
+    refreshes: list[dict[str, Any]]
 
 
 def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Result:
@@ -70,9 +77,9 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     total = total_updates(config, len(train))
     optimizations = _optimizations(policy, config, run_dir)
     saving = {"every": config.save_steps, "total": total, "keep": config.save_total_limit}
-    checkpoints = Checkpoints(
-        run_dir, modules=policy.modules, optimizations=optimizations, **saving
-    )
+    refresh = Refresh(config, reward, policy, train, run_dir)
+    modules = {**policy.modules, **refresh.modules}
+    checkpoints = Checkpoints(run_dir, modules=modules, optimizations=optimizations, **saving)
     restored = checkpoints.restore()
     loop = LoopState.begin(config, policy.module, restored[1] if restored else None)
     progress, controller, moments, average = loop
@@ -88,6 +95,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         if progress.done == 0:
             run_dir.log(0, evaluate())
         while progress.done < total and not progress.is_stopped:
+            refreshed = refresh.when_due(engine, progress, watch)
             update = progress.done
             count = config.per_device_train_batch_size
             rows = prompts_at(train, update, count=count, seed=config.seed)
@@ -99,7 +107,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
             controller.update(experience.kl_nats, len(rollouts))
             progress.updated(metrics)
             average.update()
-            metrics |= experience.metrics | score_metrics([scores])
+            metrics |= experience.metrics | score_metrics([scores]) | refreshed
             if progress.done % config.eval_steps == 0 or progress.done == total:
                 metrics |= evaluate()
             engine.load_weights(policy.weights(), version=progress.done)
@@ -110,6 +118,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     engine.close()
     average.settle()
     progress.bring_back(policy.modules)
+    refresh.finish(progress)
     save_trained(policy.module, policy.tokenizer, config, run_dir)
     policy.save_value(run_dir.path / "value", heldout)
     cut_prompts = count_cut(train + heldout, policy.encoder, config)
@@ -132,6 +141,7 @@ def _result(
         cut_prompts=cut_prompts,
         was_stopped_by_budget=progress.is_over_budget,
         was_stopped_by_monitors=progress.is_braked,
+        refreshes=progress.refreshes,
     )
 
 

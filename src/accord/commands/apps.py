@@ -1,0 +1,41 @@
+"""Options that `accord chat` and `accord serve` share: what an app's environment is made of."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from accord.environments.named import Settings
+
+APPS = ("conversation", "rag", "react", "pal", "cot", "calculator")
+
+
+def add_app_options(parser: argparse.ArgumentParser) -> None:
+    """All but the app's own name."""
+    add = parser.add_argument_group("apps").add_argument
+    add("--documents",
+        help="for rag and react: a folder of texts, rows, or an index of accord data index",
+    )  # fmt: skip
+    add("--tool", action="append", default=[], metavar="NAME",
+        help="for react, repeatable: what may run; calculator, program, search, lookup, or the "
+        "dotted name of a typed function")  # fmt: skip
+    add("--mcp", action="append", default=[], metavar="COMMAND",
+        help="for react, repeatable: starts an MCP server, of whose tools those of --tool may run",
+    )  # fmt: skip
+    add("--dense", action="store_true",
+        help="search documents by the (first) model's own states, too")  # fmt: skip
+    add("--max_turns", type=int, default=8, help="actions a question")
+    add("--max_new_tokens", type=int, default=256, help="longest action, unless a client says so")
+    add("--sandbox", default="confined", help="weakest level for programs")
+
+
+def settings_of(options: argparse.Namespace, model: str) -> "Settings":
+    """What the options say; `model` is whose states --dense searches by."""
+    from accord.environments.named import Settings
+
+    return Settings(
+        documents=options.documents,
+        tools=tuple(options.tool),
+        embedding_model=model if options.dense else None,
+        sandbox=options.sandbox,
+        mcp=tuple(options.mcp),
+    )

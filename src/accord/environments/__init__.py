@@ -1,0 +1,1 @@
+"""What answers a policy, for serving and for training alike; docs/design/0015 says how."""

@@ -1,0 +1,1 @@
+"""Attacks on one's own models, what counts as their success, and what becomes of it."""

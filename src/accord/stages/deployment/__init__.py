@@ -1,0 +1,1 @@
+"""Deployment: a model that passed its gate, behind a local alias."""

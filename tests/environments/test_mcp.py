@@ -1,0 +1,76 @@
+"""Tools of an MCP server over stdio."""
+
+import asyncio
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from accord.core.errors import ConfigError
+from accord.corpora.encoding import ChatEncoder
+from accord.environments.mcp import McpServer
+from accord.environments.named import Settings, environment_factory
+from accord.environments.tools import Toolbox, ToolResult
+from environments.scripted import asked, play_script
+
+DOUBLE = [sys.executable, str(Path(__file__).with_name("mcp_double.py"))]
+
+
+@pytest.fixture
+def server() -> Iterator[McpServer]:
+    with McpServer(DOUBLE, timeout_s=20.0) as running:
+        yield running
+
+
+def call(box: Toolbox, name: str, arguments: object) -> ToolResult:
+    return asyncio.run(box.call(name, arguments))  # type: ignore[arg-type]
+
+
+def test_its_tools_are_called(server: McpServer) -> None:
+    tools = server.tools()
+    assert [tool.name for tool in tools] == ["add", "shout", "hang"]
+    box = Toolbox(tools, allowed=["add", "shout"])
+    assert call(box, "add", '{"a": 1.5, "b": 2}') == ToolResult("3.5")
+    assert call(box, "shout", "hello") == ToolResult("too loud", True)
+    assert call(box, "add", {"a": 1}).text == "add: b: is missing; expected a, b"
+    assert call(box, "add", {"a": 1, "b": 2, "c": 3}).is_error
+    assert "expected number, got str" in call(box, "add", {"a": "1", "b": 2}).text
+    assert "expected number, got bool" in call(box, "add", {"a": True, "b": 2}).text
+    assert "there is no tool 'hang'" in call(box, "hang", {}).text
+
+
+def test_a_server_that_hangs_or_ends_is_told(server: McpServer) -> None:
+    box = Toolbox(server.tools())
+    server.timeout_s = 0.1
+    assert "no answer in 0.1 s" in call(box, "hang", {}).text
+    server.timeout_s = 20.0
+    assert call(box, "add", {"a": 1, "b": 1}).text == "2", "it goes on afterwards"
+    server.close()
+    assert "has ended" in call(box, "add", {"a": 1, "b": 1}).text
+
+
+def test_what_is_no_server_is_refused() -> None:
+    with pytest.raises(ConfigError, match="does not start"):
+        McpServer(["no-such-program-here"])
+    with pytest.raises(ConfigError, match="the server has ended"):
+        McpServer([sys.executable, "-c", "print('hello')"])
+
+
+def test_react_runs_the_named_ones_alone(tiny_model_dir: Path) -> None:
+    command = shlex.join(DOUBLE)
+    with pytest.raises(ConfigError, match="name the tools that may run.*: add, shout, hang"):
+        environment_factory("react", Settings(mcp=(command,)))
+    with pytest.raises(ConfigError, match="no tool 'ad'; did you mean 'add'"):
+        environment_factory("react", Settings(mcp=(command,), tools=("ad",)))
+    make = environment_factory("react", Settings(mcp=(command,), tools=("add",)))
+    encoder = ChatEncoder(AutoTokenizer.from_pretrained(tiny_model_dir))
+    played = play_script(
+        encoder, make, asked("1 + 2?", answer=3), 'Action: add[{"a": 1, "b": 2}]',
+        "Action: shout[hello]", "Action: finish[3]",
+    )  # fmt: skip
+    said = [turn.reply.observation[0]["content"] for turn in played.turns[:-1]]
+    assert said == ["Observation: 3", "Observation: there is no tool 'shout' here; there are: add"]
+    assert played.rollout.score == 1.0
