@@ -456,7 +456,7 @@ def test_a_missing_end_of_turn_costs(tiny_model_dir: Path, prompts: Path, tmp_pa
     """Scores are all equal: only the penalty differs, and the policy learns to end its turn."""
     chosen = config(
         tiny_model_dir, prompts, reward_funcs=f"{__name__}:all_equal", missing_eos_penalty=2.0,
-        max_steps=30, learning_rate=1e-2, kl_coef=0.0, max_completion_length=2, eval_steps=30,
+        max_steps=40, learning_rate=3e-3, kl_coef=0.0, max_completion_length=2, eval_steps=40,
         per_device_train_batch_size=64, mini_batch_size=64, max_update_kl=None, num_ppo_epochs=4,
     )  # fmt: skip
     run(chosen, tmp_path / "out")
