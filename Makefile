@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --durations 15
 PYTHON := python3.14 python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint test-marked oracles bench format lock clean
+.PHONY: help quickstart test check lint test-marked oracles clients bench format lock clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -41,6 +41,16 @@ oracles: $(ORACLES)/.installed  ## annotation statistics beside crowd-kit, choix
 $(ORACLES)/.installed: $(VENV)/.created benchmarks/oracles/requirements-annotation.txt
 	$(BIN)/python -m venv --clear $(ORACLES)
 	$(ORACLES)/bin/python -m pip --disable-pip-version-check install --no-deps -r benchmarks/oracles/requirements-annotation.txt
+	touch $@
+
+# What these clients pin, or ask for, is kept out of .venv too.
+CLIENTS := build/clients
+clients: $(VENV)/.installed-dev $(CLIENTS)/.installed  ## clients of others, unchanged, before a running server
+	ACCORD_TEST_CLIENTS=$(CURDIR)/$(CLIENTS)/bin/python $(PYTEST) -m clients tests/serving/test_real_clients.py
+
+$(CLIENTS)/.installed: $(VENV)/.created tests/serving/clients/requirements.txt
+	$(BIN)/python -m venv --clear $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip --disable-pip-version-check install --no-deps -r tests/serving/clients/requirements.txt
 	touch $@
 
 # The peers have environments of their own. ACCORD_DATA names the folder of real rows. Some works only:

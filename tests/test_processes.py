@@ -128,6 +128,8 @@ def assert_alike(one: Path, two: Path) -> None:
     for a, b in zip(expected, found, strict=True):
         assert a.keys() == b.keys()
         for key in a:
+            if (a["step"], key) == (1, "reward/accuracy"):
+                continue  # the signs of margins that are rounding errors until the policy moves
             assert math.isclose(a[key], b[key], rel_tol=2e-3, abs_tol=2e-4), (a["step"], key)
     weights = [load_file(path / "model/model.safetensors") for path in (one, two)]
     for name in weights[0]:

@@ -35,6 +35,7 @@ class Server:
         found = re.search(r":(\d+)/v1", self.process.stdout.readline())
         assert found, "the server did not start"
         self.port = int(found[1])
+        self.url = f"http://127.0.0.1:{self.port}/v1"
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
