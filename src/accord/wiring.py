@@ -75,12 +75,13 @@ def _engine_factory_of(config: SamplingConfig) -> Any:
     return engine_factory(config.engine)
 
 
-def engine_factory(name: str, *, prefix_cache_mb: int = 0) -> Any:
+def engine_factory(name: str, *, prefix_cache_mb: int = 0, cache_mb: int | None = None) -> Any:
     """The `EngineFactory` of "local" or "vllm", which sample in this process.
 
     Args:
         name: of the engine.
-        prefix_cache_mb: as of `LocalEngine`; vLLM keeps prompts in its own way.
+        prefix_cache_mb: as of `LocalEngine`, and so is `cache_mb`; vLLM has ways of its own.
+        cache_mb: see there.
     """
     if name == "vllm":
         from accord.engine.vllm import VllmEngine
@@ -88,4 +89,4 @@ def engine_factory(name: str, *, prefix_cache_mb: int = 0) -> Any:
         return VllmEngine
     from accord.engine.local import LocalEngine
 
-    return functools.partial(LocalEngine, prefix_cache_mb=prefix_cache_mb)
+    return functools.partial(LocalEngine, prefix_cache_mb=prefix_cache_mb, cache_mb=cache_mb)

@@ -241,6 +241,33 @@ def test_logits_that_are_not_finite_are_refused(policy: Any, tokenizer: Any) -> 
         generate(engine, [(5,)], SamplingParams(2), seed=0)
 
 
+def test_rows_that_would_not_fit_the_memory_wait(policy: Any, tokenizer: Any) -> None:
+    def answered(prompts: list[tuple[int, ...]], **options: Any) -> tuple[list[Any], int]:
+        engine: Any = LocalEngine(policy, tokenizer, **options)
+        take, widest = engine._take_tokens, []
+        engine._take_tokens = lambda rows, hidden: (
+            widest.append(len(rows.generations)) or take(rows, hidden)
+        )
+        found = generate(engine, prompts, SamplingParams(6), seed=3)
+        return [result.response_ids for result in found], max(widest)
+
+    free, together = answered(PROMPTS)
+    assert answered(PROMPTS, cache_mb=0) == (free, 1) and together > 4
+    # 1,024 columns of 1 KiB, a row of 250 prompt and 6 response tokens each.
+    assert answered([tuple(range(5, 255))] * 9, cache_mb=1)[1] == 4
+
+
+def test_the_shortest_prompts_run_first_and_each_step_is_told(policy: Any, tokenizer: Any) -> None:
+    engine = LocalEngine(policy, tokenizer, max_batch_size=2)
+    params = SamplingParams(20)
+    requests = [GenerationRequest(tuple(range(5, 5 + n)), params, n) for n in (30, 2, 3)]
+    long, *_ = generations = engine.submit(requests)
+    long.advance_any(generations)
+    assert [len(g.tokens) for g in generations] == [0, 1, 1]
+    long.advance_any(generations)
+    assert [len(g.tokens) for g in generations] == [0, 2, 2]
+
+
 def test_after_a_failed_step_nothing_goes_on_from_half_a_cache(
     policy: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

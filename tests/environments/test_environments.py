@@ -54,6 +54,10 @@ def sandbox() -> Sandbox:
         (None, 1, False),
         ("1", None, False),
         ("yes", "no", False),
+        ("(A)", "A", True),
+        ("", "A", False),
+        ("the", "A", False),
+        ("", "+", False),
     ],
 )
 def test_right_answers(answer: str | None, expected: object, right: bool) -> None:
@@ -91,6 +95,23 @@ def test_chain_of_thought_plans_solves_and_verifies(encoder: ChatEncoder) -> Non
     plain = play_script(encoder, lambda: ChainOfThought(plans=False), row, "hm")
     assert plain.answer is None and plain.rollout.score == 0.0
     assert marked_answer("so\n#### the Nile") == "the Nile"
+    assert marked_answer("The answer is 12 cities.\n#### the Nile") == "the Nile"
+
+
+@pytest.mark.parametrize("answer", ["2 km", 2])
+def test_units_count_where_they_are_expected(encoder: ChatEncoder, answer: object) -> None:
+    row = asked("how far?", answer=answer)
+    played = play_script(encoder, lambda: ChainOfThought(plans=False), row, "#### 2 km")
+    assert (played.rollout.score, played.answer) == (1.0, "2")
+
+
+def test_a_system_message_stays_first() -> None:
+    system = Message(role="system", content="Be brief.")
+    row = PromptRow((system, *asked("how many?").prompt))
+    messages = opening("Do it.", load_exemplars("pal"), row, lambda _: True)
+    assert messages[0] == Message(role="system", content="Do it.\n\nBe brief.")
+    assert {message["role"] for message in messages[1:]} == {"user", "assistant"}
+    assert messages[-1]["content"] == "how many?"
 
 
 def test_self_consistency_votes_over_samples(encoder: ChatEncoder) -> None:

@@ -52,6 +52,19 @@ def test_a_server_that_hangs_or_ends_is_told(server: McpServer) -> None:
     assert "has ended" in call(box, "add", {"a": 1, "b": 1}).text
 
 
+def test_a_call_that_hangs_holds_up_no_other(server: McpServer) -> None:
+    box = Toolbox(server.tools())
+
+    async def both() -> ToolResult:
+        hung = asyncio.create_task(box.call("hang", {}))
+        await asyncio.sleep(0.1)  # it has been sent
+        found = await asyncio.wait_for(box.call("add", {"a": 1, "b": 1}), 10)
+        hung.cancel()
+        return found
+
+    assert asyncio.run(both()).text == "2"
+
+
 def test_what_is_no_server_is_refused() -> None:
     with pytest.raises(ConfigError, match="does not start"):
         McpServer(["no-such-program-here"])
@@ -74,3 +87,19 @@ def test_react_runs_the_named_ones_alone(tiny_model_dir: Path) -> None:
     said = [turn.reply.observation[0]["content"] for turn in played.turns[:-1]]
     assert said == ["Observation: 3", "Observation: there is no tool 'shout' here; there are: add"]
     assert played.rollout.score == 1.0
+
+
+def test_a_list_of_tools_without_an_end_is_refused() -> None:
+    program = """
+import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" in asked:
+        result = {"tools": [], "nextCursor": "again"}
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
+"""
+    with (
+        McpServer([sys.executable, "-c", program]) as server,
+        pytest.raises(ConfigError, match="does not end"),
+    ):
+        server.tools()

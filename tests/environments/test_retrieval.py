@@ -1,5 +1,6 @@
 """Passages, the index, fused search, citations and abstention; search and lookup."""
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,6 +134,19 @@ def test_sqlite_vec_finds_the_same_neighbours() -> None:
     assert exact.nearest(vectors[3], 2) == [3, 7]
 
 
+def test_a_copy_of_a_model_opens_its_index(tiny_model_dir: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from accord.environments.embedding import PooledStates
+
+    copy = shutil.copytree(tiny_model_dir, tmp_path / "copy")
+    path, passages = tmp_path / "i", [Passage("a", 0, "the lobster sleeps")]
+    first, second = (
+        PooledStates(str(place), device=torch.device("cpu")) for place in (tiny_model_dir, copy)
+    )
+    build_index(path, passages, first)
+    assert Index(path, second).search("lobster")
+
+
 def test_pooled_states_find_a_text_itself(tiny_model_dir: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from accord.environments.embedding import PooledStates
@@ -165,6 +179,11 @@ def test_rewards_of_answers_and_citations(encoder: ChatEncoder, index: Index) ->
     assert score("It erupted in 1816 [1].") == 0.0
     assert score("I don't know.") == 0.0
     assert score("It erupted in 18150 [1].") == 0.0
+    assert score("It erupted in 11,815 [1].") == 0.0
+    assert score("1812 1813 1814 1815 [1]") == 0.0, "a list of candidates is no answer"
+    assert score("word " * 60 + "1815 [1]") == 0.0, "nor is a copy of the passages"
+    assert score("It erupted on 10 April 1815 [1].") == 1.0
+    assert score("It erupted in 1815 [1, 7, 8].") == 0.7
     played = answered(encoder, index, question, "1815 [1, 9]", answer="1815")
     assert played.noted("cited") == [[1, 9]] and played.noted("invented_citations") == [1]
     assert "[1] Tambora: Mount Tambora" in played.prompt[0]["content"]

@@ -119,6 +119,8 @@ def test_failures_and_long_results_come_back_as_text() -> None:
         ("2 ^ 10 − 24", "1000"),
         ("7 // 2 + 7 % 4", "6"),
         ("20% * 50", "10"),
+        ("12 / 20%", "60"),
+        ("100 - 2.5 %", "99.975"),
         ("1/3", "0.3333333333"),
         ("2 ** -1", "0.5"),
     ],
@@ -139,3 +141,24 @@ def test_the_calculator_is_exact(expression: str, value: str) -> None:
 def test_the_calculator_is_nothing_else(expression: str) -> None:
     with pytest.raises(ToolError):
         evaluate(expression)
+
+
+def test_a_result_that_no_text_can_hold_is_told() -> None:
+    def halved() -> str:
+        return "caf\ud83d"
+
+    def keyed() -> dict[tuple[int, int], int]:
+        return {(1, 2): 3}
+
+    box = Toolbox([tool_of(halved), tool_of(keyed)])
+    assert call(box, "halved", "") == ToolResult("caf?")
+    assert call(box, "keyed", "").is_error
+
+
+def test_a_plain_input_is_read_as_its_type() -> None:
+    def total(numbers: list[float]) -> float:
+        return sum(numbers)
+
+    box = Toolbox([tool_of(total)])
+    assert call(box, "total", "[1, 2.5]") == ToolResult("3.5")
+    assert call(box, "total", "one").is_error

@@ -648,3 +648,20 @@ def test_many_programs_keep_their_order_and_the_pool_its_bound(
         str(i) for i in range(10)
     ]
     assert most[0] == 2
+
+
+def test_many_callers_run_a_few_programs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    running, most = [], []
+
+    def run(program: str, *_: object) -> Outcome:
+        running.append(program)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.pop()
+        return Outcome(0, False, "", "", False)
+
+    box = Sandbox(minimum=Level.LIMITS, workers=2)
+    monkeypatch.setattr(sandbox, "run_program", run)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(box.run, ["1"] * 16))
+    assert max(most) == 2

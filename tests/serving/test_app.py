@@ -200,12 +200,18 @@ def test_embeddings_are_of_length_one_and_alike_in_both_forms(client: TestClient
     assert struct.unpack(f"<{len(raw) // 4}f", raw) == pytest.approx(data[0]["embedding"])
 
 
+def test_too_many_inputs_are_refused(client: TestClient) -> None:
+    answer = client.post("/v1/embeddings", json={"model": "tiny", "input": ["x"] * 257})
+    assert answer.status_code == 422
+
+
 def test_what_is_served_is_listed(client: TestClient) -> None:
     assert {m["id"] for m in client.get("/v1/models").json()["data"]} == {"said", "tiny"}
     assert client.get("/v1/models/tiny").json()["id"] == "tiny"
     assert client.get("/v1/models/none").status_code == 404
 
 
+VAST = {"type": "json_schema", "json_schema": {"schema": {"const": "a" * 10**6}}}
 BAD: list[tuple[int, dict[str, Any]]] = [
     (404, {"model": "none"}),
     (422, {"temperature": -1}),
@@ -224,6 +230,16 @@ BAD: list[tuple[int, dict[str, Any]]] = [
         {"response_format": {"type": "json_schema", "json_schema": {"schema": {"pattern": "a"}}}},
     ),
     (429, {"n": 9}),
+    (400, {"temperature": 1e-40, "model": "tiny"}),
+    (
+        400,
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"schema": {"const": "a" * 10**6}},
+            }
+        },
+    ),
 ]
 
 

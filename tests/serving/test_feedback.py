@@ -94,6 +94,23 @@ def test_an_edit_and_a_vote_are_stored(here: Here) -> None:
     assert best == "I am b"
 
 
+def test_a_vote_between_equal_responses_is_refused(here: Here) -> None:
+    first, second = here.answer("a"), here.answer("a")
+    assert here.say(first, kind="vote", other_id=second, verdict="this").status_code == 422
+    assert here.stored() == []
+
+
+def test_what_is_remembered_has_a_bound(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accord.serving.feedback.MOST_CHARACTERS", 2 * len("who?I am a"))
+    first, second, third = (here.answer() for _ in range(3))
+    assert here.say(first, kind="thumb", up=True).status_code == 404
+    assert here.say(second, kind="thumb", up=True).status_code == 200
+    here.clock[0] += 61
+    fourth = here.answer()  # who is too old goes with the next one
+    assert here.say(third, kind="thumb", up=True).status_code == 404
+    assert here.say(fourth, kind="thumb", up=True).status_code == 200
+
+
 def test_without_consent_nothing_is_kept(here: Here) -> None:
     assert here.say(here.answer(), kind="thumb", up=True, consent=False).status_code == 422
     assert here.stored() == []
@@ -106,6 +123,7 @@ def test_without_consent_nothing_is_kept(here: Here) -> None:
         (422, {"kind": "edit", "text": " "}),
         (422, {"kind": "vote", "verdict": "this"}),
         (422, {"kind": "stars"}),
+        (400, {"kind": "thumb", "up": True, "user": "x" * 200}),
         (404, {"kind": "thumb", "up": True, "choice": 3}),
         (404, {"kind": "thumb", "up": True, "response_id": "chatcmpl-none"}),
     ],

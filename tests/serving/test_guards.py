@@ -66,6 +66,9 @@ def test_a_refused_prompt_is_not_answered(tiny_model_dir: Path) -> None:
     guards = Guards([Guard("poison", judge, 0.5, on_output=False)])
     answer = ask(guards, tiny_model_dir, "x" * 300 + " POISON please")
     assert answer.status_code == 400 and answer.json()["error"]["code"] == "content_filter"
+    tool = {"name": "x", "description": "POISON"}
+    tools = [{"type": "function", "function": tool}]
+    assert ask(guards, tiny_model_dir, "x", tools=tools).status_code == 400
     (choice,) = ask(guards, tiny_model_dir, "bad").json()["choices"]
     assert choice["message"]["content"] == BAD  # this one reads prompts alone
 

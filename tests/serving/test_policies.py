@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -15,7 +17,9 @@ from accord.serving.app import build_app
 from accord.serving.keys import Keys
 from accord.serving.metrics import server_metrics
 from accord.serving.policies import Alias, Policies, pick
+from accord.serving.refusals import ApiError
 from accord.serving.served import Served
+from accord.serving.tickets import Stopped
 from serving.served_parts import LOCAL, client_of, scripted, tiny
 
 AB = (("a", 0.9), ("b", 0.1))
@@ -88,6 +92,46 @@ def test_swap_and_rollback(models: dict[str, Served], tiny_model_dir: Path) -> N
         assert client.post("/admin/rollback", json={"name": "a"}).status_code == 200
         assert ask(client, None, "a")[1] == "I am a"
         assert client.post("/admin/rollback", json={"name": "a"}).status_code == 409
+
+
+def test_a_name_in_any_script_is_told_in_a_header(models: dict[str, Served]) -> None:
+    models["чат"] = models.pop("a")
+    with client_of(models) as client:
+        assert ask(client, None, "чат") == (quote("чат"), "I am a")
+
+
+def test_a_rollback_to_what_is_gone_changes_nothing(
+    models: dict[str, Served], tiny_model_dir: Path
+) -> None:
+    async def main() -> None:
+        made = iter("123")
+        policies = Policies(
+            models, {}, {}, lambda name, _: replace(models[name], version=next(made))
+        )
+        await policies.swap("a", "x")
+        await policies.swap("a", "x")
+        with pytest.raises(ApiError, match="nothing was swapped"):
+            await policies.rollback("a", to="a-1")
+        assert (await policies.rollback("a", to="1")).version == "1"
+
+    asyncio.run(main())
+
+
+def test_who_was_chosen_is_not_unloaded_before_he_is_asked(models: dict[str, Served]) -> None:
+    async def main() -> None:
+        policies = Policies(models, {}, {}, lambda name, _: models["b"])
+        chosen = policies.choose("a", "").served
+        with policies.kept(chosen):
+            await policies.swap("a", "x")
+            await policies.swap("a", "x")  # now nothing leads to him
+            await asyncio.sleep(0.05)
+            with chosen.places(1):  # a model that is unloaded has none
+                pass
+        await policies.stop()
+        with pytest.raises(Stopped), chosen.places(1):
+            pass
+
+    asyncio.run(main())
 
 
 def test_no_request_fails_while_models_are_swapped(tiny_model_dir: Path) -> None:

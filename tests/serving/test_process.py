@@ -1,6 +1,8 @@
 """`accord serve` as a process: clients who leave, keys, and what is under way when it stops."""
 
+import contextlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -10,11 +12,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from accord.cli import main
+from accord.store.database import Database
+from accord.store.judgements import SqlJudgements
 
 SRC = Path(__file__).parents[2] / "src"
 NEVER_END = {"0": -100, "2": -100}
@@ -53,10 +59,13 @@ class Server:
 
     def ask(self, model: str, **more: Any) -> tuple[int, Any]:
         """Status and body of a whole answer."""
+        messages = [{"role": "user", "content": "12?"}]
+        return self.post("chat/completions", {"model": model, "messages": messages, **more})
+
+    def post(self, route: str, body: dict[str, Any]) -> tuple[int, Any]:
         connection = self.connect()
-        body = {"model": model, "messages": [{"role": "user", "content": "12?"}], **more}
         headers = {"Content-Type": "application/json"}
-        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        connection.request("POST", f"/v1/{route}", json.dumps(body), headers)
         response = connection.getresponse()
         found = json.loads(response.read())
         connection.close()
@@ -99,6 +108,42 @@ def test_a_client_that_leaves_frees_its_row_and_a_stop_drains(server: Server) ->
 
 
 @pytest.mark.slow
+def test_a_kill_loses_no_feedback_that_was_acknowledged(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    """Every user says one thing, so an annotator's name tells which."""
+    path, random = tmp_path / "feedback.db", Random(0)
+    acknowledged: list[str] = []
+
+    def say(server: Server, name: str) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            for number in itertools.count():
+                user = f"{name}-{number}"
+                asked = server.ask("tiny", max_tokens=2)[1]["id"]
+                said = {"response_id": asked, "kind": "thumb", "up": True, "consent": True}
+                if server.post("feedback", {**said, "user": user})[0] == 200:
+                    acknowledged.append(user)
+
+    for kill in range(3):
+        server = Server(tiny_model_dir, "--feedback", str(path), "--requests_per_minute", "1000000")
+        callers = [Thread(target=say, args=(server, f"{kill}-{n}")) for n in range(8)]
+        for caller in callers:
+            caller.start()
+        time.sleep(1 + random.random())
+        server.process.kill()
+        server.process.communicate()
+        for caller in callers:
+            caller.join()
+        assert any(user.startswith(f"{kill}-") for user in acknowledged)
+    database = Database.open(path=path)
+    try:
+        stored = {standing.annotator for standing in SqlJudgements(database).current("feedback")}
+    finally:
+        database.close()
+    assert len(acknowledged) > 50 and {f"local:{user}" for user in acknowledged} <= stored
+
+
+@pytest.mark.slow
 def test_apps_are_served_beside_the_model(tiny_model_dir: Path, tmp_path: Path) -> None:
     pytest.importorskip("bm25s")
     (tmp_path / "a.txt").write_text("12 and 7 are 19.")
@@ -132,3 +177,13 @@ def test_a_key_is_made_and_only_its_hash_is_kept(tmp_path: Path, capsys: Any) ->
     assert path.stat().st_mode & 0o077 == 0
     path.write_text("nonsense\n")
     assert main(["serve", "--new_key", "bob", "--keys", str(path)]) == 2
+
+
+def test_a_file_of_no_keys_and_a_name_with_a_colon_are_refused(
+    tiny_model_dir: Path, tmp_path: Path, capsys: Any
+) -> None:
+    path = tmp_path / "keys"
+    assert main(["serve", "--new_key", "a:b", "--keys", str(path)]) == 2
+    path.write_text("# none yet\n")
+    assert main(["serve", str(tiny_model_dir), "--keys", str(path)]) == 2
+    assert "holds no key" in capsys.readouterr().err

@@ -78,6 +78,9 @@ def test_a_grammar_reads_what_its_schema_allows(schema: Any, said: str, is_read:
         {"type": "array", "minItems": 3, "maxItems": 2},
         {"properties": {}, "required": ["x"]},
         {"enum": []},
+        {"type": "object", "properties": {"a": {}}, "anyOf": [{"type": "object"}]},
+        {"$defs": {"a": {"type": "string"}}, "$ref": "#/$defs/a", "minLength": 3},
+        {"anyOf": [{"type": "string"}], "oneOf": [{"type": "integer"}]},
         {"type": "object", "properties": {"a": 7}},
     ],
 )

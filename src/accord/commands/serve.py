@@ -38,6 +38,8 @@ def serve(arguments: list[str]) -> int:
     from accord.serving.keys import Keys
 
     keys = Keys.read(options.keys, os.environ)
+    if options.keys and not keys:
+        raise ConfigError(f"{options.keys}: holds no key, so everybody could use this server")
     named = _named(options.models)
     with listening(options.host, options.port) as listener:
         if not keys and not is_loopback(listener):
@@ -83,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--max_batch_size", type=int, default=64, help="responses that are sampled together")
     add("--prefix_cache_mb", type=int, default=256,
         help="MiB that keep what was read for prompts that begin alike; 0: none")  # fmt: skip
+    add("--cache_mb", type=int,
+        help="MiB for what each model reads and says at a time; half of what is free")  # fmt: skip
     add("--queue", type=int, default=256, help="requests under way, beyond which is 429")
     add("--requests_per_minute", type=int, default=6000, help="of one key")
     add("--max_bytes", type=int, default=2**22, help="of a request's body")
@@ -141,6 +145,7 @@ def _app(options: argparse.Namespace, named: Mapping[str, str], keys: Any) -> An
     import torch
 
     from accord.core.assets import resolve_asset
+    from accord.core.machine import available_bytes
     from accord.serving.app import build_app
     from accord.serving.guards import load_guards
     from accord.serving.loading import is_reward, load_policies, load_reward
@@ -149,9 +154,13 @@ def _app(options: argparse.Namespace, named: Mapping[str, str], keys: Any) -> An
     from accord.wiring import engine_factory
 
     metrics = server_metrics()
+    free = available_bytes()
+    cache_mb = options.cache_mb or (None if free is None else free // 2**21)
     load = functools.partial(
         load_policies,
-        engine_factory=engine_factory(options.engine, prefix_cache_mb=options.prefix_cache_mb),
+        engine_factory=engine_factory(
+            options.engine, prefix_cache_mb=options.prefix_cache_mb, cache_mb=cache_mb
+        ),
         metrics=metrics,
         max_batch_size=options.max_batch_size,
         most_waiting=options.queue,

@@ -6,6 +6,7 @@ nothing. Training, scoring and sampling all go through here, so they see the sam
 """
 
 import functools
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,7 @@ class ChatEncoder:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        self._lock = threading.Lock()
         if not tokenizer.chat_template:
             tokenizer.chat_template = PLAIN_TEMPLATE
         self.end_of_turn_id = self._find_end_of_turn()
@@ -60,9 +62,12 @@ class ChatEncoder:
 
     def encode_text(self, text: str) -> list[int]:
         """Ids of untrusted text: nothing in it becomes a special token."""
-        return list(
-            self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        )
+        return self._encoded(text, is_plain=True)
+
+    def encode_start(self) -> list[int]:
+        """What the tokenizer puts before every text; what it would put behind would end it."""
+        with self._lock:
+            return [i for i in self.tokenizer.encode("") if i == self.tokenizer.bos_token_id]
 
     def encode_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Ids of a conversation, up to where the assistant's next words would start."""
@@ -135,6 +140,15 @@ class ChatEncoder:
         """Text of response ids, without special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
+    def _encoded(self, text: str, *, is_plain: bool) -> list[int]:
+        # A tokenizer keeps this choice as a state of its own: another thread would turn it before
+        # the text is read, and an `<|im_end|>` that a user typed would end a turn.
+        with self._lock:
+            found = self.tokenizer.encode(
+                text, add_special_tokens=False, split_special_tokens=is_plain
+            )
+        return list(found)
+
     def _render(
         self, messages: Sequence[Message], *, add_generation_prompt: bool
     ) -> list[str | int]:
@@ -149,8 +163,7 @@ class ChatEncoder:
             if isinstance(segment, int):
                 encoded.append((self.encode_text(messages[segment]["content"]), segment))
             else:
-                ids = self.tokenizer.encode(segment, add_special_tokens=False)
-                encoded.append((list(ids), None))
+                encoded.append((self._encoded(segment, is_plain=False), None))
         return encoded
 
     def _find_end_of_turn(self) -> int:

@@ -25,6 +25,11 @@ def last_number(text: str) -> Fraction | None:
     return _value(found[-1]) if found else None
 
 
+def numbers(text: str) -> list[Fraction]:
+    """All numbers of a text, in their order."""
+    return [number for number in map(_value, _ANY.findall(text)) if number is not None]
+
+
 def _value(number: str) -> Fraction | None:
     """`$1,234.50` is 1234.5: currency, thousands and written precision mean nothing."""
     digits = re.sub(r"[\s$,]", "", number)

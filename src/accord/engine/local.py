@@ -46,6 +46,8 @@ class LocalEngine:
         max_batch_size: rows that run together, at least 1.
         prefix_cache_mb: MiB of keys and values that are kept of prompts and responses, for prompts
             that begin with the same tokens; other weights forget them. 0 keeps none.
+        cache_mb: MiB for keys and values of rows that run, counted by the most tokens they may get;
+            who would not fit waits, and a row alone runs whatever it takes. None: no limit.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class LocalEngine:
         *,
         max_batch_size: int = 128,
         prefix_cache_mb: int = 0,
+        cache_mb: int | None = None,
     ) -> None:
         if max_batch_size < 1:
             raise ValueError(f"max_batch_size must be at least 1, got {max_batch_size}")
@@ -63,6 +66,7 @@ class LocalEngine:
         encoder = tokenizer if isinstance(tokenizer, ChatEncoder) else ChatEncoder(tokenizer)
         self.policy = policy
         self.max_batch_size = max_batch_size
+        self._most_columns = None if cache_mb is None else cache_mb * 2**20 // _column_bytes(policy)
         self._end_of_turn_id = encoder.end_of_turn_id
         self._version = 0
         self._queue: list[CooperativeGeneration] = []
@@ -162,8 +166,9 @@ class LocalEngine:
         """
         rows = self._rows.generations if self._rows else []
         running = [i for i, generation in enumerate(rows) if generation.finish is None]
-        finished, free = len(rows) - len(running), self.max_batch_size - len(running)
-        is_joining = bool(self._queue) and 4 * free >= self.max_batch_size
+        finished = len(rows) - len(running)
+        joining = self._joining([rows[i] for i in running])
+        is_joining = joining > 0
         if self._rows and finished and (is_joining or 4 * finished >= len(rows)):
             if self._prefixes is not None:
                 gone = [i for i, generation in enumerate(rows) if generation.finish is not None]
@@ -173,13 +178,28 @@ class LocalEngine:
             else:
                 self._rows = None
         if is_joining:
-            self._admit(free)
+            self._admit(joining)
         return is_joining
 
-    def _admit(self, free: int) -> None:
-        """Prefill up to `free` queued requests and add them to the running rows."""
+    def _joining(self, running: Sequence[CooperativeGeneration]) -> int:
+        """How many of the queue may join now. All rows have as many columns as the longest."""
+        free = self.max_batch_size - len(running)
+        if 4 * free < self.max_batch_size:
+            return 0
         self._queue = [generation for generation in self._queue if generation.finish is None]
-        for group in _prefill_groups(self._queue[:free]):
+        waiting = self._queue[:free]
+        if self._most_columns is None:
+            return len(waiting)
+        width = max(map(_longest, running), default=0)
+        for count, generation in enumerate(waiting):
+            width, rows = max(width, _longest(generation)), len(running) + count + 1
+            if rows > 1 and rows * width > self._most_columns:
+                return count
+        return len(waiting)
+
+    def _admit(self, count: int) -> None:
+        """Prefill so many queued requests and add them to the running rows."""
+        for group in _prefill_groups(self._queue[:count]):
             joining, hidden = Rows.prefill(
                 self.policy, group, decoder=self._decoder, prefixes=self._prefixes
             )
@@ -252,3 +272,21 @@ def _prefill_groups(
         width = wider
     if group:
         yield group
+
+
+def _longest(generation: CooperativeGeneration) -> int:
+    request = generation.request
+    return len(request.prompt_ids) + request.params.max_new_tokens
+
+
+def _column_bytes(policy: nn.Module) -> int:
+    """Of a row's token, with the room that `Columns` keeps."""
+    base: Any = bare_model(policy)
+    config = base.config.get_text_config()
+    queries = getattr(config, "num_attention_heads", 0)
+    if not queries:
+        return 1  # a state of one size: nothing grows
+    heads = getattr(config, "num_key_value_heads", None) or queries
+    dim = getattr(config, "head_dim", None) or config.hidden_size // queries
+    size = base.get_input_embeddings().weight.element_size()
+    return int(2 * 2 * size * config.num_hidden_layers * heads * dim)

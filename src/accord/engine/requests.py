@@ -15,6 +15,8 @@ from accord.core.types import GeneratedToken, GenerationRequest, GenerationResul
 Finish = Literal["stop", "length", "cancelled"]
 RunUntil = Callable[[Callable[[], bool]], None]
 """An engine's scheduler: runs until the claim it is given holds."""
+COLDEST = 1e-6
+"""The least temperature but 0: logits divided by less leave float32, and one row's NaN ends all."""
 
 
 class CooperativeGeneration:
@@ -50,10 +52,12 @@ class CooperativeGeneration:
     def _wait_for_more_than(self, count: int) -> None:
         self._run_until(lambda: self.finish is not None or len(self.tokens) > count)
 
-    def advance(self, count: int) -> None:
-        """Run the engine until this response has so many tokens or is finished."""
-        if self.finish is None and len(self.tokens) < count:
-            self._wait_for_more_than(count - 1)
+    def advance_any(self, others: "Sequence[CooperativeGeneration]") -> None:
+        """Run the engine until one of these, all its own, has another token or is finished."""
+        before = [(one, len(one.tokens)) for one in others]
+        self._run_until(
+            lambda: any(one.finish is not None or len(one.tokens) > n for one, n in before)
+        )
 
     def cancel(self) -> None:
         """Stop; what was sampled so far is kept. A finished response stays as it is."""
@@ -105,10 +109,10 @@ def refuse_unfit(
                 f"request {index}: needs a prompt and max_new_tokens of at least 1, got a prompt "
                 f"of {len(ids)} tokens and max_new_tokens {params.max_new_tokens}"
             )
-        if not 0 <= params.temperature < math.inf:
+        if params.temperature != 0 and not COLDEST <= params.temperature < math.inf:
             raise DataError(
-                f"request {index}: temperature must be 0 (likeliest token) or more, got "
-                f"{params.temperature}"
+                f"request {index}: temperature must be 0 (likeliest token) or at least {COLDEST}, "
+                f"got {params.temperature}"
             )
         if context is not None and len(ids) + params.max_new_tokens > context:
             raise DataError(

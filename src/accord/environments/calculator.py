@@ -23,6 +23,7 @@ _BINARY: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
 }
 _PLAIN = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*%(?!\s*[\d(.])")
 
 
 def calculator(expression: str) -> str:
@@ -42,7 +43,7 @@ def evaluate(expression: str) -> Fraction:
     text = _THOUSANDS.sub("", expression.strip()).replace("$", "")
     for sign, plain in {"×": "*", "÷": "/", "−": "-", "^": "**"}.items():
         text = text.replace(sign, plain)
-    text = re.sub(r"(\d)\s*%(?!\s*[\d(.])", r"\1/100", text)
+    text = _PERCENT.sub(r"(\1/100)", text)
     if not text or len(text) > LONGEST:
         raise ToolError(f"expected an expression of 1 to {LONGEST} characters, got {len(text)}")
     try:

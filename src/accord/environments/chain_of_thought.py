@@ -7,7 +7,7 @@ from accord.core.episodes import Reply
 from accord.core.interfaces import Fits
 from accord.core.types import Message, PromptRow
 from accord.corpora.final_numbers import final_number
-from accord.environments.answers import is_right
+from accord.environments.answers import as_number, is_right
 from accord.environments.calculator import format_number
 from accord.environments.opening import Exemplar, opening, user
 
@@ -44,6 +44,7 @@ class ChainOfThought:
         self._expected = row.columns.get("answer")
         first, *self._left = self._asks
         self._answer: str | None = None
+        self._words: str | None = None
         last = row.prompt[-1]
         asked = Message(role=last["role"], content=f"{last['content']}\n\n{first}")
         return opening("", self.exemplars, PromptRow((*row.prompt[:-1], asked)), fits)
@@ -51,16 +52,25 @@ class ChainOfThought:
     async def step(self, action: str) -> Reply:
         """The next request, or the end."""
         self._answer = marked_answer(action) or self._answer
+        self._words = marked_words(action) or self._words
         if self._left:
             return Reply((user(self._left.pop(0)),))
-        reward = float(is_right(self._answer, self._expected))
+        # "2 km" is a number in a vote, and words where words are expected.
+        is_number = as_number(str(self._expected)) is not None
+        said = self._answer if is_number else self._words or self._answer
+        reward = float(is_right(said, self._expected))
         return Reply(is_done=True, answer=self._answer, reward=reward)
+
+
+def marked_words(text: str) -> str | None:
+    """What stands after the last `####`."""
+    marked = _MARKED.findall(text)
+    return str(marked[-1]) if marked else None
 
 
 def marked_answer(text: str) -> str | None:
     """What stands after the last mark: a number if there is one, else the words."""
-    marked = _MARKED.findall(text)
-    number = final_number(text)
-    if number is not None:
-        return format_number(number)
-    return str(marked[-1]) if marked else None
+    words = marked_words(text)
+    # Of the last `####` alone: "the answer is 12" may stand on the way to it.
+    number = final_number(text if words is None else f"#### {words}")
+    return words if number is None else format_number(number)

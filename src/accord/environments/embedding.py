@@ -1,13 +1,14 @@
 """Embeddings of texts by a policy's own states."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from accord.core.files import versioned
+from accord.core.files import hash_path
 from accord.corpora.encoding import ChatEncoder
 from accord.models.loading import context_length, evaluating, load_policy, load_tokenizer
 from accord.models.logprobs import hidden_states
@@ -37,7 +38,9 @@ class PooledStates:
     """
 
     def __init__(self, model: str, *, device: torch.device, most_tokens: int = 512) -> None:
-        self.name = f"states of {versioned(model)}"
+        # By its files and not their place: a copy of a model makes the same vectors.
+        place = Path(model)
+        self.name = f"states of {hash_path(place)[:12] if place.exists() else model}"
         self._encoder = ChatEncoder(load_tokenizer(model))
         self._model: Any = load_policy(model, device=device)
         context = context_length(self._model.config)

@@ -7,6 +7,7 @@ nothing of this machine but the arguments of calls.
 
 import contextlib
 import functools
+import itertools
 import json
 import queue
 import subprocess
@@ -20,6 +21,7 @@ from accord.environments.tools import Tool, ToolError
 PROTOCOL = "2025-06-18"
 _START_S = 30.0
 _LONGEST_LINE = 8 << 20
+_MOST_PAGES = 100
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -63,9 +65,10 @@ class McpServer:
             )
         except OSError as error:
             raise ConfigError(f"MCP server {self.name}: does not start ({error})") from error
-        self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._waiting: dict[int, queue.SimpleQueue[dict[str, Any] | None]] = {}
+        self._has_ended = False
         self._lock = threading.Lock()
-        self._last = 0
+        self._numbers = itertools.count(1)
         threading.Thread(target=self._listen, daemon=True).start()
         try:
             about = {"name": "accord", "version": "1"}
@@ -80,17 +83,18 @@ class McpServer:
         """All that it offers; which of them may run is the toolbox's matter.
 
         Raises:
-            ConfigError: it describes none, or a tool without a name.
+            ConfigError: it describes a tool without a name, or its list does not end.
         """
         found: list[Tool] = []
         cursor: str | None = None
-        while True:
+        for _ in range(_MOST_PAGES):
             asked = {} if cursor is None else {"cursor": cursor}
             page = self._request("tools/list", asked, timeout_s=_START_S)
             found += [self._tool(described) for described in page.get("tools", [])]
             cursor = page.get("nextCursor")
             if not cursor:
                 return found
+        raise ConfigError(f"MCP server {self.name}: its list of tools does not end")
 
     def close(self) -> None:
         """End the server."""
@@ -135,21 +139,22 @@ class McpServer:
         return text
 
     def _request(self, method: str, params: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
-        """One at a time; an answer that comes after its time is passed over by its number."""
-        with self._lock:
-            self._last += 1
-            number = self._last
-            self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-            while True:
-                try:
-                    answer = self._answers.get(timeout=timeout_s)
-                except queue.Empty:
-                    raise ToolError(f"{method} got no answer in {timeout_s:g} s") from None
-                if answer is None:
-                    self._answers.put(None)
-                    raise ToolError("the server has ended")
-                if answer.get("id") == number:
-                    break
+        """Several may be under way; an answer that nobody waits for any more is passed over."""
+        number = next(self._numbers)
+        mine: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._waiting[number] = mine
+        try:
+            if self._has_ended:
+                raise ToolError("the server has ended")
+            asked = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            self._send(asked, timeout_s)
+            answer = mine.get(timeout=timeout_s)
+        except queue.Empty:
+            raise ToolError(f"{method} got no answer in {timeout_s:g} s") from None
+        finally:
+            del self._waiting[number]
+        if answer is None:
+            raise ToolError("the server has ended")
         if "error" in answer:
             error = answer["error"]
             said = error.get("message") if isinstance(error, dict) else error
@@ -157,13 +162,18 @@ class McpServer:
         result = answer.get("result")
         return result if isinstance(result, dict) else {}
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any], timeout_s: float = _START_S) -> None:
         assert self._process.stdin
+        # A server that reads nothing fills the pipe: the next ones give up, and nothing is sent.
+        if not self._lock.acquire(timeout=timeout_s):
+            raise ToolError(f"the server read nothing in {timeout_s:g} s")
         try:
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         except (OSError, ValueError) as error:
             raise ToolError("the server has ended") from error
+        finally:
+            self._lock.release()
 
     def _listen(self) -> None:
         assert self._process.stdout
@@ -173,9 +183,17 @@ class McpServer:
                 with contextlib.suppress(ValueError, RecursionError):  # a print, and no message
                     message = json.loads(line)
                     if isinstance(message, dict) and "method" not in message:
-                        self._answers.put(message)
-        self._answers.put(None)
+                        self._answered(message)
+        self._has_ended = True
+        for left in list(self._waiting.values()):
+            left.put(None)
         self._process.stdout.close()
+
+    def _answered(self, message: dict[str, Any]) -> None:
+        number = message.get("id")
+        mine = self._waiting.get(number) if isinstance(number, int) else None
+        if mine is not None:
+            mine.put(message)
 
 
 def _checked(name: str, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

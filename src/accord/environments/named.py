@@ -3,6 +3,7 @@
 import atexit
 import functools
 import os
+import re
 import shlex
 import sqlite3
 import tempfile
@@ -21,7 +22,7 @@ from accord.environments.documents import load_documents, passages_of
 from accord.environments.embedding import Embedder, PooledStates
 from accord.environments.index import Index, build_index, fingerprint, is_index
 from accord.environments.mcp import McpServer
-from accord.environments.opening import load_exemplars
+from accord.environments.opening import Exemplar, load_exemplars
 from accord.environments.program import LIMITS, ProgramAided, program_tool
 from accord.environments.react import ReAct
 from accord.environments.retrieval import Retrieval, SearchTools
@@ -34,6 +35,7 @@ CALCULATING = (
     "Work it out with the calculator, then finish. Write one action a turn:\n{tools}\n"
     "finish[answer]: End with the answer."
 )
+_CALL = re.compile(r"Action: (\w+)\[")
 
 
 @dataclass(frozen=True)
@@ -110,15 +112,19 @@ def _react(settings: Settings) -> EnvironmentFactory:
     )  # fmt: skip
     shared = [_shared_tool(name, settings) for name in names if name not in ("search", "lookup")]
     index = settings.index if {"search", "lookup"} & set(names) else None
-    exemplars = load_exemplars("react")
+    # One that calls what may not run here would teach refused calls.
+    known = [ex for ex in load_exemplars("react") if _called(ex) <= {*names, "finish"}]
 
     def make() -> ReAct:
         searching = SearchTools(index).tools() if index is not None else []
         box = Toolbox([*shared, *(tool for tool in searching if tool.name in names)])
-        known = [ex for ex in exemplars if "search[" not in str(ex) or "search" in names]
         return ReAct(box, exemplars=known, call_reward=settings.call_reward)
 
     return make
+
+
+def _called(exemplar: Exemplar) -> set[str]:
+    return {name for turn in exemplar for name in _CALL.findall(turn["content"])}
 
 
 NAMED: dict[str, Callable[[Settings], EnvironmentFactory]] = {
@@ -162,7 +168,7 @@ def _sandbox(settings: Settings) -> Sandbox:
     if level not in Level.__members__:
         levels = [name.lower() for name in Level.__members__]
         raise ConfigError(f"no sandbox level {describe_choice(settings.sandbox, levels)}")
-    return Sandbox(minimum=Level[level], limits=LIMITS)
+    return Sandbox(minimum=Level[level], limits=LIMITS, workers=os.cpu_count() or 1)
 
 
 def index_of(settings: Settings) -> Index:

@@ -48,10 +48,13 @@ def opening(
     template knows a system's role.
     """
     question_of(row)
+    # Templates that know a system's role know it at the start alone.
+    has_system = len(row.prompt) > 1 and row.prompt[0]["role"] == "system"
+    head, rest = row.prompt[:has_system], row.prompt[has_system:]
     messages: list[Message] = []
     for count in range(len(exemplars), -1, -1):
         shown = [message for exemplar in exemplars[:count] for message in exemplar]
-        messages = [*shown, *row.prompt]
+        messages = [*head, *shown, *rest]
         first = messages[0]
         text = f"{instruction}\n\n{first['content']}" if instruction else first["content"]
         messages[0] = Message(role=first["role"], content=text)

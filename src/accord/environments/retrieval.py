@@ -7,9 +7,10 @@ from typing import Any
 from accord.core.episodes import Reply
 from accord.core.interfaces import Fits
 from accord.core.types import Message, PromptRow
-from accord.environments.answers import as_number, is_right, normalised
+from accord.corpora.final_numbers import numbers
+from accord.environments.answers import NUMBER_TOLERANCE, as_number, is_right, normalised
 from accord.environments.documents import Passage
-from accord.environments.index import Index
+from accord.environments.index import Hit, Index
 from accord.environments.opening import question_of
 from accord.environments.tools import Tool, ToolError, tool_of
 
@@ -23,13 +24,15 @@ _ABSTAINS = re.compile(r"\bI (?:don['’]?t|do not) know\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 ANSWER_SHARE = 0.7
 """Of the reward for a right answer; the rest is for citing a passage that holds it."""
+_MOST_WORDS = 40
+"""Of an answer, beside the expected ones: a copy of the passages holds whatever they hold."""
 
 
 class Retrieval:
     """One answer to a question, with the best passages before it.
 
-    The reward is 1 for a right answer that cites a passage with the answer in it, `ANSWER_SHARE`
-    where no such passage is cited, and 0 for a wrong one. Where the row's `answer` is empty there
+    The reward is 1 for a right answer if at least half of what it cites holds the answer,
+    `ANSWER_SHARE` if less does, and 0 for a wrong one. Where the row's `answer` is empty there
     is none to find: abstaining is worth 1, and elsewhere 0.
 
     Args:
@@ -47,19 +50,22 @@ class Retrieval:
     def reset(self, row: PromptRow, fits: Fits) -> list[Message]:
         """The instruction, the passages, the question; after what was said before."""
         question = question_of(row)
+        self._question = question
         self._is_graded = "answer" in row.columns
         self._expected = row.columns.get("answer")
         hits = self.index.search(question, count=self.count)
         if self.index.coverage(question, hits) < self.min_coverage:
             hits = []
-        messages: list[Message] = []
-        for count in range(len(hits), -1, -1):
-            self._hits = hits[:count]
-            text = asked(question, [hit.passage for hit in self._hits])
-            messages = [*row.prompt[:-1], Message(role=row.prompt[-1]["role"], content=text)]
-            if fits(messages):
-                break
-        return messages
+
+        def shown(hits: Sequence[Hit]) -> list[Message]:
+            text = asked(question, [hit.passage for hit in hits])
+            return [*row.prompt[:-1], Message(role=row.prompt[-1]["role"], content=text)]
+
+        self._hits: list[Hit] = []
+        for hit in hits:  # one that is too long hides none of the others
+            if fits(shown([*self._hits, hit])):
+                self._hits.append(hit)
+        return shown(self._hits)
 
     async def step(self, action: str) -> Reply:
         """The end; the notes say which passages were shown, and which of them were cited."""
@@ -73,17 +79,17 @@ class Retrieval:
             "abstained": abstains,
         }
         answer = None if abstains else _CITED.sub("", action).strip()
-        reward = self._reward(answer, sources) if self._is_graded else 0.0
+        reward = self._reward(answer, sources, len(cited)) if self._is_graded else 0.0
         return Reply(is_done=True, answer=answer, reward=reward, notes=notes)
 
-    def _reward(self, answer: str | None, sources: Sequence[Passage]) -> float:
+    def _reward(self, answer: str | None, sources: Sequence[Passage], cited: int) -> float:
         expected = self._expected
         if expected is None or not str(expected).strip():
             return float(answer is None)
-        if answer is None or not (is_right(answer, expected) or _holds(answer, expected)):
+        if answer is None or not _says(answer, expected, self._question):
             return 0.0
-        is_supported = any(_holds(source.text, expected) for source in sources)
-        return 1.0 if is_supported else ANSWER_SHARE
+        held = sum(_holds(source.text, expected) for source in sources)
+        return 1.0 if held and 2 * held >= cited else ANSWER_SHARE
 
 
 def citations(text: str) -> list[int]:
@@ -99,12 +105,23 @@ def asked(question: str, passages: Sequence[Passage]) -> str:
     return f"{INSTRUCTION}\n\n{shown}\n\nQuestion: {question}"
 
 
+def _says(answer: str, expected: Any, question: str) -> bool:
+    """Whether a short answer holds the expected one, and does not offer it among others."""
+    if len(answer.split()) > _MOST_WORDS + len(str(expected).split()):
+        return False
+    wanted = as_number(str(expected))
+    if wanted is None:
+        return is_right(answer, expected) or _holds(answer, expected)
+    others = {number for number in numbers(answer) if number != wanted} - set(numbers(question))
+    return len(others) <= 1 and _holds(answer, expected)  # one more: a date has a day
+
+
 def _holds(text: str, expected: Any) -> bool:
-    """Whether the expected words stand in the text, as whole words."""
-    wanted = str(expected)
-    if as_number(wanted) is not None:
-        return re.search(rf"(?<![\d.]){re.escape(wanted)}(?![\d]|\.\d)", text) is not None
-    return f" {normalised(wanted)} " in f" {normalised(text)} "
+    """Whether the expected number or words stand in the text, words as whole ones."""
+    wanted = as_number(str(expected))
+    if wanted is not None:
+        return any(abs(number - wanted) < NUMBER_TOLERANCE for number in numbers(text))
+    return f" {normalised(str(expected))} " in f" {normalised(text)} "
 
 
 class SearchTools:

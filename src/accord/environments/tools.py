@@ -158,13 +158,14 @@ class Toolbox:
             # Not `wait_for`: before Python 3.12 it loses a cancellation as the tool returns.
             async with asyncio.timeout(self.timeout_s):
                 value = await _called(tool, checked)
+            text = value if isinstance(value, str) else _json(value)
         except ToolError as error:
             return ToolResult(self._cut(str(error)), True)
         except TimeoutError:
             return ToolResult(f"{name} took longer than {self.timeout_s:g} s", True)
         except Exception as error:  # a user's function may fail in any way, and the loop goes on
             return ToolResult(self._cut(f"{name} failed: {type(error).__name__}: {error}"), True)
-        return ToolResult(self._cut(value if isinstance(value, str) else _json(value)))
+        return ToolResult(self._cut(text))
 
     def describe(self) -> str:
         """A line a tool, for a prompt."""
@@ -172,7 +173,8 @@ class Toolbox:
 
     def _cut(self, text: str) -> str:
         most = self.most_characters
-        return text if len(text) <= most else f"{text[:most]} ... ({len(text) - most} more)"
+        cut = text if len(text) <= most else f"{text[:most]} ... ({len(text) - most} more)"
+        return cut.encode("utf-8", "replace").decode()  # no tokenizer reads half a character
 
 
 def _by_name(tool: Tool, arguments: Mapping[str, Any] | str) -> Mapping[str, Any]:
@@ -193,7 +195,19 @@ def _by_name(tool: Tool, arguments: Mapping[str, Any] | str) -> Mapping[str, Any
     if tool.only_parameter is None:
         names = ", ".join(tool.parameters.get("properties", {}))
         raise ToolError(f"{tool.name}: expected a JSON object with {names}")
-    return {tool.only_parameter: text}
+    return {tool.only_parameter: _as_typed(tool, tool.only_parameter, text)}
+
+
+def _as_typed(tool: Tool, name: str, text: str) -> Any:
+    """`square[5]` calls with a number where one is wanted; the check says what is wrong."""
+    rule = tool.parameters.get("properties", {}).get(name)
+    kind = rule.get("type") if isinstance(rule, dict) else None
+    if kind is None or "string" in kind:
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 async def _called(tool: Tool, arguments: dict[str, Any]) -> Any:

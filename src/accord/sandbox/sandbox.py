@@ -1,5 +1,6 @@
 """A sandbox of a level that was measured; below the level that is asked for, it runs nothing."""
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,7 +30,7 @@ class Sandbox:
 
     Args:
         minimum: the weakest level that will do.
-        workers: programs that run at the same time.
+        workers: programs that run at the same time, whoever calls.
 
     Raises:
         SandboxError: this machine does not reach the minimum; the message says why and what to do.
@@ -53,6 +54,7 @@ class Sandbox:
         self.level = reached.level
         self.limits = limits or Limits()
         self.workers = workers
+        self._places = threading.BoundedSemaphore(workers)
 
     def describe(self) -> str:
         """The level and what it guarantees, for reports."""
@@ -60,7 +62,8 @@ class Sandbox:
 
     def run(self, program: str) -> Outcome:
         """Run Python source; only the standard library can be imported, and stdin is empty."""
-        return run_program(program, self.level, self.limits)
+        with self._places:
+            return run_program(program, self.level, self.limits)
 
     def run_many(self, programs: Sequence[str]) -> list[Outcome]:
         """Outcomes in the order of the programs."""

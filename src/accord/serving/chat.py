@@ -61,8 +61,8 @@ class ChatAnswer(ABC):
         """The pieces of all choices, before the guards have read them."""
 
     def inputs(self) -> list[str]:
-        """What the client says, in his own words."""
-        return [message.text for message in self.asked.messages]
+        """What the client says, as the policy will read it: tools and their calls, too."""
+        return [message["content"] for message in self.messages]
 
     def _pieces(self) -> AsyncGenerator[Piece, None]:
         return self.guards.watched(self.made(), self.count)

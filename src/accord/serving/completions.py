@@ -187,8 +187,5 @@ def _ids_of(served: Served, prompt: str | list[int]) -> tuple[int, ...]:
     if not isinstance(prompt, str):
         return tuple(prompt)
     refuse_vast(served, len(prompt))
-    tokenizer = served.encoder.tokenizer
-    # What the tokenizer puts before every text; what it would put behind would end it.
-    before = [i for i in tokenizer.encode("") if i == tokenizer.bos_token_id]
-    ids = [*before, *served.encoder.encode_text(prompt)]
+    ids = [*served.encoder.encode_start(), *served.encoder.encode_text(prompt)]
     return tuple(ids or [served.encoder.end_of_turn_id])

@@ -23,10 +23,13 @@ from accord.core.types import Answered, Judgement, Message
 from accord.serving.refusals import ApiError
 from accord.store.conversations import SERVED
 from accord.store.replacing import Replaces
+from accord.store.text import check_name
 
 LOG = logging.getLogger("accord.serving")
 MOST_RESPONSES = 20_000
 """Remembered at once; the oldest is forgotten first."""
+MOST_CHARACTERS = 2**27
+"""In all of them."""
 
 
 class Store(Protocol):
@@ -61,6 +64,11 @@ class Response:
         """Who wrote it, as a task names that."""
         return f"{self.arm}@{self.version}"
 
+    @property
+    def characters(self) -> int:
+        """Of the conversation and its answers."""
+        return sum(len(m["content"]) for m in self.prompt) + sum(map(len, self.choices))
+
 
 class Feedback:
     """Remembers responses, and keeps what is said of them.
@@ -85,14 +93,24 @@ class Feedback:
         self.retention_days = retention_days
         self.now = now
         self._responses: OrderedDict[str, Response] = OrderedDict()
+        self._characters = 0
 
     def remember(self, name: str, response: Response) -> None:
         """So that something can be said of it."""
         if self.store is None:
             return
         self._responses[name] = response
-        if len(self._responses) > MOST_RESPONSES:
-            self._responses.popitem(last=False)
+        self._characters += response.characters
+        while self._responses and self._has_too_much():
+            self._forget(next(iter(self._responses)))
+
+    def _has_too_much(self) -> bool:
+        is_old = self.now() - next(iter(self._responses.values())).at > self.keep_s
+        many = len(self._responses) > MOST_RESPONSES
+        return is_old or many or self._characters > MOST_CHARACTERS
+
+    def _forget(self, name: str) -> None:
+        self._characters -= self._responses.pop(name).characters
 
     def recall(self, name: str, choice: int, caller: str) -> tuple[Response, str]:
         """A response of this caller's, and the words of one of its choices.
@@ -102,7 +120,8 @@ class Feedback:
         """
         found = self._responses.get(name)
         if found is None or found.caller != caller or self.now() - found.at > self.keep_s:
-            self._responses.pop(name, None) if found and found.caller == caller else None
+            if found and found.caller == caller:
+                self._forget(name)
             raise ApiError(404, f"no response {name!r} is remembered", param="response_id")
         if not 0 <= choice < len(found.choices):
             raise ApiError(404, f"response {name!r} has no choice {choice}", param="choice")
@@ -194,7 +213,7 @@ def _store(feedback: Feedback) -> Store:
 
 def _annotator(caller: str, user: str) -> str:
     """Of several programs' users, two may have one name."""
-    return f"{caller}:{user}"
+    return check_name(f"{caller}:{user}", "caller and user")
 
 
 def _said(asked: Given, feedback: Feedback, caller: str, annotator: str) -> Answered | Judgement:
@@ -208,6 +227,8 @@ def _said(asked: Given, feedback: Feedback, caller: str, annotator: str) -> Answ
         other, other_words = feedback.recall(asked.other_id, asked.other_choice, caller)
         if other.prompt != response.prompt:
             raise ApiError(422, "the two responses answer different prompts", param="other_id")
+        if words == other_words or not (words.strip() and other_words.strip()):
+            raise ApiError(422, "a vote is on two different responses with words", param="other_id")
         verdict: Any = {"this": "a", "other": "b", "tie": "tie"}[asked.verdict]
         return Judgement(
             annotator,

@@ -109,7 +109,7 @@ class Follower:
     async def _turn(self, name: str, deployment: Deployment) -> None:
         _, before = self._policies.versions(name)
         if deployment.sha256[:DIGITS] == before:
-            await self._policies.rollback(name)
+            await self._policies.rollback(name, to=before)
         else:
             model = await asyncio.to_thread(checked_model, self.path, deployment)
             await self._policies.swap(name, str(model), may_be_new=True)

@@ -66,10 +66,13 @@ State = frozenset[Stack | None]
 """None is the empty stack: the text may end here."""
 
 
+_BYTES = [Bytes(frozenset([byte])) for byte in range(256)]
+
+
 def text(words: str | bytes) -> Expression:
     """Exactly this."""
     encoded = words.encode() if isinstance(words, str) else words
-    return Sequence(tuple(Bytes(frozenset([byte])) for byte in encoded))
+    return Sequence(tuple(_BYTES[byte] for byte in encoded))
 
 
 def optional(part: Expression) -> Expression:
@@ -98,6 +101,9 @@ class Grammar:
             # The same states come again and again: inside a string every letter leads back.
             if len(self._after) >= _MOST_STEPS:
                 self._after.clear()
+                # Nested text makes ever new ones; texts under way keep theirs.
+                self._stacks.clear()
+                self._repeats.clear()
             found = self._after[state, byte] = frozenset(self._stepped(state, byte))
         return found
 

@@ -26,6 +26,7 @@ _KNOWN = {"type", "enum", "const", "properties", "required", "additionalProperti
           "prefixItems", "minItems", "maxItems", "minLength", "maxLength", "anyOf", "oneOf",
           "allOf", "$ref"}  # fmt: skip
 _TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
+_ALONE = ("$ref", "const", "enum", "anyOf", "oneOf", "allOf")
 _MOST_NODES, _DEEPEST = 5000, 64
 _DIGITS = 15
 """Of a number before and after its point: what a double keeps."""
@@ -140,6 +141,7 @@ class _Reader:
         unknown = sorted(set(schema) - _KNOWN - _NOTES)
         if unknown:
             raise DataError(f"{where}: {unknown[0]!r} cannot be promised; known: {sorted(_KNOWN)}")
+        _refuse_beside(schema, where)
         if "$ref" in schema:
             return self._reference(schema["$ref"], where)
         if "const" in schema:
@@ -270,3 +272,14 @@ def _guessed(schema: dict[str, Any]) -> Any:
 
 def _dumped(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _refuse_beside(schema: dict[str, Any], where: str) -> None:
+    """Of these keys one is read, and nothing that stands beside it."""
+    first = next((key for key in _ALONE if key in schema), None)
+    if first is None:
+        return
+    mute = {first, "type"} if first in ("const", "enum") else {first}  # values have their type
+    beside = sorted(set(schema) - _NOTES - mute)
+    if beside:
+        raise DataError(f"{where}: {beside[0]!r} beside {first!r} cannot be promised")

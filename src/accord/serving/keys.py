@@ -73,10 +73,9 @@ def new_key(name: str, *, is_admin: bool = False) -> tuple[str, str]:
     """A fresh key, and its line for the file.
 
     Raises:
-        ConfigError: the name has spaces, or is none.
+        ConfigError: the name has spaces or a colon, or is none.
     """
-    if not name or name.split() != [name]:
-        raise ConfigError(f"a key's name is one word, got {name!r}")
+    _check_name(name)
     key = _PREFIX + secrets.token_urlsafe(32)
     return key, f"{name} {'admin' if is_admin else 'user'} {hash_key(key)}"
 
@@ -98,5 +97,11 @@ def _read_file(path: Path) -> dict[str, Caller]:
             raise ConfigError(
                 f"{path}, line {number}: expected NAME user|admin SHA256 (of the key)"
             )
+        _check_name(words[0])
         found[words[2]] = Caller(words[0], words[1] == "admin")
     return found
+
+
+def _check_name(name: str) -> None:
+    if not name or name.split() != [name] or ":" in name:  # users are known as KEY:USER
+        raise ConfigError(f"a key's name is one word without a colon, got {name!r}")

@@ -6,8 +6,10 @@ who has asked is answered by the old weights, who asks from then on by the new.
 """
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +89,8 @@ class Policies:
         self._before: dict[str, Served] = {}
         self._swaps = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
+        self._asked: Counter[Scheduler] = Counter()
+        self._is_free = asyncio.Event()
         for name, alias in aliases.items():
             self.set_alias(name, alias)
 
@@ -158,15 +162,15 @@ class Policies:
             self._replace(name, found)
             return found
 
-    async def rollback(self, name: str) -> Served:
-        """Back to what was served before the last swap.
+    async def rollback(self, name: str, *, to: str | None = None) -> Served:
+        """Back to what was served before the last swap, if that is the version `to`.
 
         Raises:
             ApiError: there was none.
         """
         async with self._swaps:
             before = self._before.get(name)
-            if before is None:
+            if before is None or to not in (None, before.version):
                 raise ApiError(409, f"{name}: nothing was swapped, or the swap was undone already")
             left, self.models[name] = self.models[name], before
             del self._before[name]
@@ -225,10 +229,28 @@ class Policies:
         if all(served.scheduler is not left.scheduler for served in named):
             self._stop(left.scheduler)
 
+    @contextlib.contextmanager
+    def kept(self, served: Served) -> Iterator[None]:
+        """Who was chosen is not unloaded before this ends: guards may read long before he works."""
+        self._asked[served.scheduler] += 1
+        try:
+            yield
+        finally:
+            self._asked[served.scheduler] -= 1
+            if not self._asked[served.scheduler]:
+                del self._asked[served.scheduler]
+                self._is_free.set()
+
     def _stop(self, scheduler: Scheduler) -> None:
-        task = asyncio.create_task(scheduler.stop())
+        task = asyncio.create_task(self._stopped(scheduler))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    async def _stopped(self, scheduler: Scheduler) -> None:
+        while self._asked[scheduler]:
+            self._is_free.clear()
+            await self._is_free.wait()
+        await scheduler.stop()
 
 
 def pick(arms: tuple[tuple[str, float], ...], key: str) -> str:

@@ -194,6 +194,14 @@ class EmbeddingRequest(_Asked):
     dimensions: int | None = None
     user: str | None = None
 
+    @field_validator("input")
+    @classmethod
+    def _few_inputs(cls, given: Any) -> Any:
+        is_many = isinstance(given, list) and bool(given) and not isinstance(given[0], int)
+        if is_many and len(given) > 256:
+            raise ValueError("at most 256 inputs at once")
+        return given
+
 
 class ScoreRequest(_Asked):
     """`POST /v1/score`: conversations that end with the response to be scored."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import functools
 import json
 import struct
@@ -9,10 +10,10 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from accord.core.errors import AccordError
@@ -103,7 +104,8 @@ async def embeddings(asked: EmbeddingRequest, request: Request, services: Given)
                 code="context_length_exceeded",
                 param="input",
             )
-    found = [await until_left(request.receive, served.embed(ids)) for ids in inputs]
+    with served.places(1):  # its inputs are read one after another
+        found = [await until_left(request.receive, served.embed(ids)) for ids in inputs]
     if asked.dimensions not in (None, len(found[0])):
         raise ApiError(400, f"this model's dimension is {len(found[0])}", param="dimensions")
     total = sum(map(len, inputs))
@@ -127,7 +129,7 @@ def _encoded(vector: list[float], asked: EmbeddingRequest) -> Any:
 
 
 @router.post("/score", response_model=None)
-async def score(asked: ScoreRequest, services: Given) -> dict[str, Any]:
+async def score(asked: ScoreRequest, request: Request, services: Given) -> dict[str, Any]:
     """A reward model's scores of the last turns of conversations, higher is better."""
     served = services.policies.reward(asked.model)
     for place, turns in enumerate(asked.conversations):
@@ -141,7 +143,7 @@ async def score(asked: ScoreRequest, services: Given) -> dict[str, Any]:
         for turns in asked.conversations
     ]
     responses = [turns[-1].text for turns in asked.conversations]
-    found = await run_in_threadpool(served.score, prompts, responses)
+    found = await until_left(request.receive, served.score(prompts, responses))
     data = [
         {
             "object": "score",
@@ -159,9 +161,11 @@ async def _generate(
     asked: Sampling, request: Request, services: Any, kind: Any, prefix: str
 ) -> Response:
     record = Record(request, asked, f"{prefix}-{uuid.uuid4().hex}", services)
+    held = contextlib.ExitStack()
     try:
         # By user if the client names one, else by key: always the same arm.
         chosen = services.policies.choose(asked.model, asked.user or _someone(request))
+        held.enter_context(services.policies.kept(chosen.served))
         record.arm, record.version = chosen.arm, chosen.served.version
         if kind is Chat and chosen.app is not None:
             kind = functools.partial(AppChat, app=chosen.app)
@@ -171,7 +175,7 @@ async def _generate(
         record.job = job
         await services.guards.refuse(job.inputs())
         job.guards = services.guards
-        headers = {ARM: chosen.arm}
+        headers = {ARM: quote(chosen.arm, safe="+.-_:@/ ")}
         if asked.stream:
             events = _recorded(job.chunks(), record)
             # An error before the first token is an answer with its status.
@@ -189,6 +193,8 @@ async def _generate(
     except Exception as error:
         record.end(body_of(error)[0] if isinstance(error, AccordError) else 500)
         raise
+    finally:
+        held.close()  # a stream's rows are in the engine by now, which ends them first
 
 
 def _alone(chosen: Chosen) -> Chosen:

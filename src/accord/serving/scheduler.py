@@ -221,10 +221,9 @@ class Scheduler:
         if not self._rows:
             return
         try:
-            # The oldest is running if anything is, so it has its next token after one step.
-            oldest = self._rows[0].generation
-            count = len(oldest.tokens)
-            oldest.advance(count + 1)
+            # Which of them run is the engine's choice: it may begin with the shortest prompts.
+            running = [row.generation for row in self._rows]
+            running[0].advance_any(running)
         except Exception as error:
             logging.getLogger(__name__).exception("the engine failed")
             failure = EngineFailed(f"the engine failed ({type(error).__name__}: {error})")

@@ -1,11 +1,12 @@
 """A model that is loaded to be served, and what can be asked of it beside responses."""
 
+import asyncio
+import functools
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -20,11 +21,13 @@ from accord.models.loading import context_length, evaluating
 from accord.models.logprobs import bare_model, float32_logits, hidden_states
 from accord.serving.scheduler import Scheduler
 from accord.serving.text import ByteReader, Reader, TokenReader
-from accord.serving.tickets import Ticket, Watch
+from accord.serving.tickets import Busy, Ticket, Watch
 from accord.serving.vocabulary import is_byte_level, token_bytes
 
 _LOGITS = 2**22
 """Logits of a prompt that exist at one time."""
+_MOST_SCORES = 64
+"""Requests that wait for one reward model."""
 
 _T = TypeVar("_T")
 
@@ -50,29 +53,29 @@ class Served:
     adapter: str | None = None
     created: int = field(default_factory=lambda: int(time.time()))
 
-    @cached_property
+    @functools.cached_property
     def context(self) -> int | None:
         """Most tokens of a prompt with its response."""
         base: Any = bare_model(self.policy)
         return context_length(base.config)
 
-    @cached_property
+    @functools.cached_property
     def vocabulary(self) -> int:
         """Number of token ids."""
         base: Any = bare_model(self.policy)
         return int(base.get_input_embeddings().weight.shape[0])
 
-    @cached_property
+    @functools.cached_property
     def bytes_of(self) -> list[bytes | None]:
         """What each token writes; None for special ones."""
         return token_bytes(self.encoder.tokenizer, self.vocabulary)
 
-    @cached_property
+    @functools.cached_property
     def longest_token(self) -> int:
         """Bytes of the longest token."""
         return max((len(b) for b in self.bytes_of if b), default=1)
 
-    @cached_property
+    @functools.cached_property
     def _is_byte_level(self) -> bool:
         tokenizer = self.encoder.tokenizer
         return is_byte_level(tokenizer) and not tokenizer.clean_up_tokenization_spaces
@@ -128,17 +131,31 @@ class ServedReward:
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="accord-reward")
     )
 
-    def score(self, prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> Scores:
-        """Of each response; in any thread."""
+    waiting: int = 0
+
+    async def score(self, prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> Scores:
+        """Of each response.
+
+        Raises:
+            Busy: too many wait.
+        """
+        if self.waiting >= _MOST_SCORES:
+            raise Busy(f"{self.waiting} requests wait for {self.name} already; try again soon")
         nothing: list[tuple[int, ...]] = [()] * len(responses)
-        return self.threads.submit(
+        work = functools.partial(
             self.reward.score,
             prompts,
             responses,
             prompt_ids=nothing,
             response_ids=nothing,
             columns=[{} for _ in responses],
-        ).result()
+        )
+        self.waiting += 1
+        try:
+            # Who leaves before his turn is not scored.
+            return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+        finally:
+            self.waiting -= 1
 
 
 @torch.no_grad()

@@ -22,7 +22,10 @@ from accord.serving.served import Served
 from accord.serving.tools import CLOSE, OPEN
 
 _MOST_STATES = 4096
-"""Remembered of one grammar."""
+_MOST_IDS = 2**22
+"""Remembered of one grammar; a state may allow most of a large vocabulary."""
+_LONGEST = 2**17
+"""A schema, or tools, in characters of JSON: a grammar has an object for every byte."""
 _MOST_STRUCTURES = 32
 """Remembered of one model."""
 
@@ -55,14 +58,18 @@ class Structure:
         self._tree = _tree_of(served)
         self._end = served.encoder.end_of_turn_id
         self._allowed: dict[State, list[int]] = {}
+        self._ids = 0  # in all of them
 
     def allowed(self, state: State) -> list[int]:
         """Ids that may come."""
         found = self._allowed.get(state)
         if found is None:
-            if len(self._allowed) >= _MOST_STATES:
+            found = self._look(state)
+            if len(self._allowed) >= _MOST_STATES or self._ids + len(found) > _MOST_IDS:
                 self._allowed.clear()
-            found = self._allowed[state] = self._look(state)
+                self._ids = 0
+            self._allowed[state] = found
+            self._ids += len(found)
         return found
 
     def _look(self, start: State) -> list[int]:
@@ -145,6 +152,8 @@ def _call_grammar(tools: Sequence[Tool]) -> Grammar:
 def _remembered(served: Served, key: Any, make: Callable[[], Grammar]) -> Structure:
     """One for equal keys; the one that was asked for longest ago is forgotten first."""
     name = json.dumps(key)
+    if len(name) > _LONGEST:
+        raise ApiError(400, f"a schema, or tools, of {len(name)} characters; at most {_LONGEST}")
     with _lock:
         mine = _structures.setdefault(served.encoder, OrderedDict())
         found = mine.pop(name, None)

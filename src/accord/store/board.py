@@ -28,6 +28,7 @@ class SqlTaskBoard(Part):
             ConflictError: the name belongs to an annotator of another kind.
         """
         with self.database.writing() as connection:
+            self.database.chain_alone(connection)  # or two at once would both make him
             row = connection.execute(
                 select(annotators.c.kind).where(annotators.c.name == name)
             ).first()

@@ -147,9 +147,9 @@ class SqlJudgements(Part):
             hashes of the exports that hold some of it: they, and what was trained on them, are for
             whoever asked for the erasure to know of.
         """
-        wanted = self.ids_of(annotator=annotator, ids=ids)
         with self.database.writing() as connection:
             self.database.chain_alone(connection)  # nobody says something of what loses its words
+            wanted = _ids_of(connection, annotator, ids)  # with what was said till now
             if annotator is not None:
                 forget_answers(connection, annotator_id(connection, annotator))
             for start in range(0, len(wanted), _PIECE):
@@ -170,27 +170,8 @@ class SqlJudgements(Part):
         Raises:
             DataError: there is no such annotator, or no such judgement.
         """
-        known: dict[str, None] = {}
         with self.database.reading() as connection:
-            if annotator is not None:
-                who = connection.execute(
-                    select(annotators.c.id).where(annotators.c.name == annotator)
-                ).scalar()
-                if who is None:
-                    raise DataError(f"nobody is known as annotator {annotator!r}")
-                query = select(judgements.c.id).where(judgements.c.annotator_id == who)
-                known |= dict.fromkeys(
-                    connection.execute(query.order_by(judgements.c.sequence)).scalars()
-                )
-            for start in range(0, len(ids), _PIECE):
-                named = select(judgements.c.id).where(
-                    judgements.c.id.in_(ids[start : start + _PIECE])
-                )
-                known |= dict.fromkeys(connection.execute(named).scalars())
-        missing = [name for name in ids if name not in known]
-        if missing:
-            raise DataError(f"there is no judgement {missing[0]!r}")
-        return list(known)
+            return _ids_of(connection, annotator, ids)
 
     def exports_with(self, ids: Sequence[str]) -> list[str]:
         """Hashes of the exports that hold some of these judgements."""
@@ -268,3 +249,22 @@ class _TaskColumns:
 
     def __getattr__(self, name: str) -> Any:
         return self._said[tasks.c[name]]
+
+
+def _ids_of(connection: Connection, annotator: str | None, ids: Sequence[str]) -> list[str]:
+    known: dict[str, None] = {}
+    if annotator is not None:
+        who = connection.execute(
+            select(annotators.c.id).where(annotators.c.name == annotator)
+        ).scalar()
+        if who is None:
+            raise DataError(f"nobody is known as annotator {annotator!r}")
+        query = select(judgements.c.id).where(judgements.c.annotator_id == who)
+        known |= dict.fromkeys(connection.execute(query.order_by(judgements.c.sequence)).scalars())
+    for start in range(0, len(ids), _PIECE):
+        named = select(judgements.c.id).where(judgements.c.id.in_(ids[start : start + _PIECE]))
+        known |= dict.fromkeys(connection.execute(named).scalars())
+    missing = [name for name in ids if name not in known]
+    if missing:
+        raise DataError(f"there is no judgement {missing[0]!r}")
+    return list(known)
