@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from accord.models import linear as module
 from accord.models.linear import FastLinear, linear, use_fast_linear
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["onednn", "blas"])
+def _whatever_the_processor(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_IS_FASTER", request.param and module._IS_THERE)
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (2, 4, 3), (0, 3), (1, 3)])

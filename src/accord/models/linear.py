@@ -1,10 +1,13 @@
-"""Float32 matrix products by oneDNN on CPUs.
+"""Float32 matrix products by oneDNN on CPUs that are not Intel's.
 
-PyTorch multiplies float32 matrices by its BLAS, which on some processors runs at half the rate of
-oneDNN or less; oneDNN ships with PyTorch and is used for bfloat16 anyway. Same precision, same
-weights, same names: only the order of the sums differs.
+PyTorch multiplies float32 matrices by its BLAS, which is Intel's and runs at half the rate of
+oneDNN or less on the processors of others; oneDNN ships with PyTorch and is used for bfloat16
+anyway. On Intel's own it is the faster one, by a third for gradients of weights. Same precision,
+same weights, same names: only the order of the sums differs.
 """
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +30,16 @@ def _onednn(states: Tensor, weight: Tensor) -> Tensor:
     return product
 
 
+def _is_blas_at_home() -> bool:
+    """Told by the processor's name and not by a clock: equal machines add in equal order."""
+    with contextlib.suppress(OSError):
+        maker = "GenuineIntel" in Path("/proc/cpuinfo").read_text()
+        return maker and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    return False
+
+
 _IS_THERE = _has_onednn()
+_IS_FASTER = _IS_THERE and not _is_blas_at_home()
 
 
 class _Product(torch.autograd.Function):
@@ -60,7 +72,7 @@ def weight_gradient(gradient: Tensor, states: Tensor) -> Tensor:
 
 
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """states weight^T + bias, as `torch.nn.functional.linear`, which it is where oneDNN is not.
+    """states weight^T + bias, as `torch.nn.functional.linear`, which it is unless oneDNN is faster.
 
     Args:
         states: (..., K).
@@ -71,7 +83,7 @@ def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
         (..., N), with gradients.
     """
     is_ours = (
-        _IS_THERE
+        _IS_FASTER
         and states.dtype == weight.dtype == torch.float32
         and states.device.type == "cpu"
         and states.numel() > 0
