@@ -118,3 +118,11 @@ def test_against_cross_validation_by_sklearn() -> None:
 
 def test_prediction_error_by_hand() -> None:
     assert prediction_error(np.array([0.2, 0.4, 0.6])) == pytest.approx(0.2 / 3**0.5)
+
+
+def test_who_loses_everything_does_not_tie_at_equal_length() -> None:
+    rows = planted(0, length=0.0, policy=0.0, count=40)
+    lost = length_controlled_win_rate(rows._replace(preferences=np.zeros(40)), seed=0, resamples=20)
+    assert lost.rate < 0.05 and lost.high < 0.05
+    once = (np.arange(40) == 7).astype(float)
+    assert length_controlled_win_rate(rows._replace(preferences=once), seed=0).high < 0.3

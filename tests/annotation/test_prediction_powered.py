@@ -97,3 +97,8 @@ def test_where_the_judge_abstained_people_are_heard_still() -> None:
     found = corrected_mean(judge, people, range(2000))
     assert found.low < (~hard).mean() < found.high
     assert found.by_judge == pytest.approx(0.75, abs=0.02)
+
+
+def test_two_who_agree_prove_little() -> None:
+    found = corrected_mean([0.6, 0.4, 0.5, 0.7], [1.0, 1.0, np.nan, np.nan], range(4))
+    assert found.value == 1.0 and found.low < 0.5

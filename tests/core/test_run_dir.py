@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from accord.core.errors import AccordError, CheckpointError
+from accord.core.judge_config import JudgeConfig
+from accord.core.manifest import fingerprint
 from accord.core.run_dir import RunDir
 
 
@@ -43,3 +45,16 @@ def test_damaged_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"a": ')
     with pytest.raises(CheckpointError, match=r"result\.json: not valid JSON"):
         RunDir(tmp_path).read_json("result.json")
+
+
+def test_a_slower_judge_is_the_same_run() -> None:
+    given = {"judge_url": "http://h/v1", "judge_name": "m"}
+    one, slow, other = (
+        fingerprint("judge", JudgeConfig(**given, **more), {})  # type: ignore[arg-type]
+        for more in (
+            {},
+            {"judge_requests_per_minute": 6, "judge_concurrency": 1},
+            {"judge_votes": 3},
+        )
+    )
+    assert one == slow != other

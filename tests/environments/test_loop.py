@@ -130,7 +130,7 @@ def test_a_prompt_that_is_too_long_loses_its_start(encoder: ChatEncoder) -> None
     limits = LoopLimits(max_turns=4, max_action_tokens=5, max_length=20)
     played = play_script(encoder, Listed, asked("x" * 100), "a", limits=limits)
     assert played.was_cut and len(played.rollout.prompt_ids) == 15
-    with pytest.raises(ValueError, match="shorter than max_length"):
+    with pytest.raises(ConfigError, match="shorter than max_length"):
         LoopLimits(max_turns=1, max_action_tokens=5, max_length=5)
 
 

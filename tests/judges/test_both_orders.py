@@ -115,3 +115,9 @@ def test_a_clamped_judge_who_contradicts_itself_is_inconsistent() -> None:
     orders = TwoOrders(np.array([0.6, 0.6, 0.55]), np.array([0.6, 0.4, 0.6]))
     assert orders.judged() == pytest.approx([0.5, 0.6, 0.475])
     assert orders.is_inconsistent().tolist() == [True, False, False]
+
+
+def test_reasons_do_not_make_an_inconsistent_verdict_a_win() -> None:
+    orders = TwoOrders(np.array([0.6, 0.6]), np.array([0.5, 0.4]))
+    assert orders.judged().tolist() == [0.5, pytest.approx(0.6)]
+    assert orders.is_inconsistent().tolist() == [True, False]

@@ -181,7 +181,7 @@ def test_a_body_that_breaks_off_is_asked_for_again() -> None:
 @pytest.mark.parametrize(
     "body",
     [b"<html>", b"[]", b'{"choices": []}', b'{"choices": [{"message": null}]}', b"\xff",
-     b'{"choices": [{"message": {"content": null}}]}', b"[" * 100_000],
+     b'{"choices": [{"message": {"content": 7}}]}', b"[" * 100_000],
 )  # fmt: skip
 def test_a_body_that_is_no_answer(body: bytes) -> None:
     with FakeEndpoint(lambda *_: Raw(body=body)) as endpoint:
@@ -214,3 +214,11 @@ def test_a_reply_tells_what_it_cost() -> None:
         (reply,) = complete(client(endpoint), "x")
     assert isinstance(reply, ChatReply)
     assert (reply.prompt_tokens, reply.completion_tokens) == (10, 2)
+
+
+def test_an_answer_without_words_is_an_answer() -> None:
+    body = b'{"choices": [{"message": {"content": null}}], "usage": {"completion_tokens": 9}}'
+    with FakeEndpoint(lambda *_: Raw(body=body)) as endpoint:
+        judge = client(endpoint)
+        assert complete(judge, "x") == [ChatReply("", completion_tokens=9)]
+    assert judge.counts["completion_tokens"] == 9  # it is charged, and so it is remembered

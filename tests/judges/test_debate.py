@@ -1,6 +1,7 @@
 """Aids: what they are asked, what the judge sees of them, and that both orders are one debate."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,9 +35,8 @@ def test_a_critic_sees_one_response_at_a_time() -> None:
 
 def advocate(conversation: Sequence[Message], _: int) -> str:
     text = last(conversation)
-    own = text.split("You speak for Response ")[1][0]
-    heard = [title for title in sections(text) if title.startswith("Advocate")]
-    return f"for {sections(text)[f'Response {own}']}, having heard {len(heard)}"
+    heard = [title for title in sections(text) if " speech " in title]
+    return f"for {sections(text)['Your response']}, having heard {len(heard)}"
 
 
 def test_advocates_speak_in_turn_and_hear_each_other() -> None:
@@ -89,3 +89,14 @@ def test_a_debate_has_a_round() -> None:
     client: Any = None
     with pytest.raises(ValueError, match="one round"):
         Debate(client, rounds=0)
+
+
+@pytest.mark.parametrize("pair", [("four", "five"), ("five", "six"), ("two", "one"), ("x", "y")])
+def test_speeches_name_no_letter_and_know_no_fence_of_the_judge(pair: tuple[str, str]) -> None:
+    speaking, judging = ScriptedClient(lambda *_: "Believe me."), ScriptedClient(lambda *_: "A")
+    judge = AidedJudge(EndpointJudge(judging), Debate(speaking))
+    judge.compare([PROMPT], [pair[0]], [pair[1]])
+    heard = " ".join(last(conversation) for conversation, _ in speaking.asked)
+    assert "Response A" not in heard and "Response B" not in heard
+    fence = next(iter(re.findall(r"#[0-9a-f]{6,}", last(judging.asked[0][0]))))
+    assert fence not in heard

@@ -179,3 +179,17 @@ def test_votes_are_sampled_where_there_are_no_log_probs() -> None:
     drawn = [options for _, options in client.asked if options["seed"]]
     assert {options["temperature"] for options in drawn} == {1.0}
     assert {options["top_logprobs"] for options in drawn} == {0} and len(drawn) == 8
+
+
+def test_an_endpoint_that_declines_log_probs_is_asked_without_them() -> None:
+    class Declining(Scripted):
+        def complete(self, conversations: Any, *, top_logprobs: int, **more: Any) -> list[Answer]:
+            if top_logprobs:
+                return [ChatFailure("refused", "no logprobs") for _ in conversations]
+            return super().complete(conversations, **more)
+
+    inner = Declining(lambda _: ChatReply("A"))
+    judge = EndpointJudge(inner)
+    asked = [[Message(role="user", content=str(i))] for i in range(40)]
+    assert judge.compare(asked, ["x"] * 40, ["y"] * 40) == [1.0] * 40
+    assert len(inner.asked) == 40 and judge.counts["refused"] == 0

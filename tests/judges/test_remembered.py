@@ -12,6 +12,7 @@ from accord.core.types import Message
 from accord.judges import remembered
 from accord.judges.both_orders import ask_both_orders
 from accord.judges.endpoint_judge import EndpointDown, EndpointJudge
+from accord.judges.ranking import WrittenRanker
 from accord.judges.remembered import (
     PIECE,
     Memory,
@@ -182,3 +183,9 @@ def test_what_was_paid_for_is_counted_once_and_again_after_a_restart(tmp_path: P
             client.complete(prompts(2), temperature=0.0, max_tokens=1)
         assert client.tokens == {"prompt_tokens": 20, "completion_tokens": 4}
     assert Paid.calls == 2
+
+
+def test_whoever_asks_a_dead_endpoint_stops(tmp_path: Path) -> None:
+    client = RememberedClient(FailsLater(10), Memory(tmp_path / "m"))
+    with pytest.raises(EndpointDown, match="questions in a row"):
+        WrittenRanker(client).rank(prompts(100), [["x", "y"]] * 100)

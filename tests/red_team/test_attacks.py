@@ -151,7 +151,7 @@ def test_perturbations_keep_the_letters_but_their_order() -> None:
     assert len(set(changed)) > 190
     assert all(len(one) == len(text) and one.count(" ") > 2 for one in changed)
     swapped = sum(a.isupper() for one in changed for a in one) / (200 * len(text))
-    assert 0.2 < swapped < 0.4  # 0.6 * sqrt(0.4) = 0.38 of the letters, 23 of 29
+    assert 0.4 < swapped < 0.6  # sqrt(0.4) = 0.63 of the letters, 23 of 29
 
 
 def test_persuasion_sends_the_rewritten_request() -> None:

@@ -13,6 +13,7 @@ from accord.red_team.failures import (
     comparison_rows,
     distinct,
     grams,
+    is_held_out,
     overlap,
     prompt_rows,
     regression_rows,
@@ -181,3 +182,18 @@ def test_the_frozen_set_is_said_again() -> None:
         ("hide", 1, False), ("hide", 2, True), ("tease", 1, False), ("tease", 2, True),
     ]  # fmt: skip
     assert [c[0]["content"] for c in target.calls[0]] == [f"Story: {b.text}" for b in BEHAVIOURS]
+
+
+@pytest.mark.parametrize(
+    ("family", "held"),
+    [("garak/encoding", True), ("encoding", True), ("garak/tap", True), ("garak/lmrc", False)],
+)
+def test_garaks_attacks_are_held_out_with_those_they_work_like(family: str, held: bool) -> None:
+    assert is_held_out(family, ["encoding", "search"]) is held
+
+
+def test_other_scorers_and_other_texts_have_nothing_in_common() -> None:
+    before = [attempt(str(i)) for i in range(3)]
+    assert change([attempt(str(i), two=0.0) for i in range(3)], before, seed=0) is None
+    renamed = [replace(a, behaviour=replace(a.behaviour, text="else")) for a in before]
+    assert change(renamed, before, seed=0) is None

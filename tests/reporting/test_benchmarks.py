@@ -91,5 +91,5 @@ def test_refreshes_of_the_reward_model_are_told(tmp_path: Path) -> None:
     make_step(tmp_path / "run", "ppo", "ppo", 1, result={"refreshes": [learned, skipped]})
     html = write_report(tmp_path / "run").read_text()
     assert "after update 20 the reward model was refreshed: 64 fresh pairs judged by" in html
-    assert "it ranked 50% of the fresh ones as judged before, 75% after" in html
+    assert "it ranked 50% of the fresh ones held out as judged before, 75% after" in html
     assert "1 fresh pairs judged by rules:quality, too few to learn from" in html

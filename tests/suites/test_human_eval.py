@@ -144,3 +144,8 @@ def test_files_that_are_no_benchmark(tmp_path: Path) -> None:
     write_jsonl(path, [row, row])
     with pytest.raises(DataError, match="same task_id"):
         load_problems(path)
+
+
+def test_no_pass_is_no_proof_of_none(hasty_sandbox: Sandbox) -> None:
+    figure = HumanEval([ADD], hasty_sandbox).grade({"own/0": answered("    return a")}).figures
+    assert (figure["pass@1"].value, figure["pass@1"].low) == (0, 0) and figure["pass@1"].high > 0.5

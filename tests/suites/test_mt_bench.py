@@ -150,6 +150,7 @@ def test_pairs_by_hand(folder: Path) -> None:
     assert found.figures["win_rate"].value == pytest.approx(2 / 3)
     assert found.figures["win_rate_turn_2"].value == 0.5
     assert found.figures["judge_consistency"].value == pytest.approx(1 / 3)
+    assert any("not comparable" in note and "2 questions" in note for note in found.notes)
     assert any("abstained on 1 of 4" in note for note in found.notes)
     assert any("was not checked" in note for note in found.notes)
     texts = [conversation[-1]["content"] for conversation in replies.asked]

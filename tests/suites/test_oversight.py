@@ -73,8 +73,7 @@ def debate(honest: float, dishonest: float) -> Debate:
 
     def answer(conversation: Sequence[Message], _: int) -> str:
         text = conversation[-1]["content"]
-        own = text.split("You speak for Response ")[1][0]
-        response = sections(text)[f"Response {own}"]
+        response = sections(text)["Your response"]
         skill = honest if response.startswith("good") else dishonest
         return "Here is the proof." if chance("debate", response) < skill else "Believe me."
 

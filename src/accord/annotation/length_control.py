@@ -20,6 +20,8 @@ _STRENGTHS = np.logspace(-4, 4, 10)
 """C, the inverse of the L1 penalty, among which cross-validation chooses."""
 _FOLDS = 5
 _SEED = 123
+_TRACE = 0.5
+"""Rows in all that a side has by right: a win or loss that could still have come."""
 
 
 class Coefficients(NamedTuple):
@@ -158,8 +160,16 @@ def _stacked(tables: list[_Table]) -> _Table:
 def _fit(table: _Table, strength: float) -> Coefficients:
     labels = np.repeat([1, 0], len(table.y))
     weights = np.concatenate([table.y, 1 - table.y]) * np.tile(table.weights, 2)
+    # liblinear drops rows without weight, and takes the only side that is left for the wins.
+    if not all(weights[labels == side].any() for side in (0, 1)):
+        weights = np.maximum(weights, _TRACE / len(table.y))
     model = LogisticRegression(
-        C=strength, l1_ratio=1, solver="liblinear", fit_intercept=False, random_state=_SEED
+        C=strength,
+        l1_ratio=1,
+        solver="liblinear",
+        fit_intercept=False,
+        random_state=_SEED,
+        max_iter=10_000,
     )
     model.fit(np.tile(table.x, (2, 1)), labels, sample_weight=weights)
     return Coefficients(*(float(value) for value in model.coef_[0]))

@@ -70,7 +70,9 @@ def corrected_mean(
     influence = np.zeros(len(f))
     influence[has_label] = (rectified - rectified.mean()) / n
     influence[~has_label] = (others - value + rectified.mean()) / max(rest, 1)
-    error = _error_of_sums(influence, group)
+    # People who all agree show no spread; the next prompt could still be otherwise.
+    asked = len(set(group[has_label].tolist()))
+    error = max(_error_of_sums(influence, group), 1 / asked)
     half = float(norm.ppf(0.975)) * error
     return Corrected(
         value=value,

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from accord.commands.apps import APPS, add_app_options, settings_of
+from accord.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from accord.core.types import Message
@@ -58,6 +59,8 @@ class _Session:
         from accord.environments.named import environment_factory
         from accord.models.loading import load_policy, load_tokenizer, within_context
 
+        if options.samples < 1:
+            raise ConfigError(f"--samples {options.samples}: expected 1 or more")
         name = str(resolve_asset(options.model))
         self.environments = environment_factory(options.app, settings_of(options, name))
         policy = load_policy(name, device=default_device())

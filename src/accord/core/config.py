@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self, get_origin
+from typing import Annotated, Any, ClassVar, Self, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -27,6 +27,9 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
     )
+
+    only_pace: ClassVar[frozenset[str]] = frozenset()
+    """Fields that change how fast a run goes, and nothing of what it finds."""
 
     seed: int = 0
     """seeds every random choice of the stage"""

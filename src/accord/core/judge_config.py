@@ -1,7 +1,7 @@
 """The knobs that every stage has which asks a judge."""
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,10 @@ from accord.core.errors import ConfigError
 
 class JudgeConfig(StageConfig):
     """Which model judges: one that is here, or one behind an endpoint."""
+
+    only_pace: ClassVar[frozenset[str]] = frozenset(
+        {"judge_requests_per_minute", "judge_concurrency", "judge_key_variable"}
+    )
 
     judge: InputPath | None = None
     """a local judge: a reward model, or a causal LM that is read by the log-probs of its verdict"""

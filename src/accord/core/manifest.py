@@ -43,7 +43,8 @@ def fingerprint(stage: str, config: StageConfig, inputs: dict[str, Any]) -> str:
 
     A moved file is the same input; names of a dict (of policies, say) still count.
     """
-    values = config.model_dump(mode="json")
+    # A run that a limit stopped goes on more slowly: it is the same run.
+    values = config.model_dump(mode="json", exclude=set(config.only_pace))
     for field, entries in inputs.items():
         kept = list(values[field]) if isinstance(values[field], dict) else None
         values[field] = [kept, [entry["sha256"] or entry["value"] for entry in entries]]

@@ -68,5 +68,5 @@ class MonitorsConfig(StageConfig):
     """before training: gain of the score by filler, praise, markdown, echo, odd characters or a
     magic suffix, in standard deviations of the score; a reward beyond the second is refused"""
     collapse_limits: Limits = (3.0, 5.0)
-    """standard errors by which entropy or the spread of rewards fell below half, or cut-off
-    responses, refusals or toxicity rose by a tenth"""
+    """standard errors by which entropy fell below half, or cut-off responses, refusals or toxicity
+    rose by a tenth"""

@@ -5,7 +5,6 @@ message text without, so that a user who types `<|im_end|>` has typed eight char
 nothing. Training, scoring and sampling all go through here, so they see the same ids.
 """
 
-import functools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from accord.core.types import Message
 
 # Private-use characters around a message's index; they cannot come out of a template by chance.
 _OPEN, _CLOSE = "\ue000", "\ue001"
+
+_MOST_SHAPES = 512
 
 PLAIN_TEMPLATE = (
     "{% for m in messages %}{{ '\\n\\n' + ('Human' if m['role'] == 'user' else 'Assistant') + ': '"
@@ -53,6 +54,7 @@ class ChatEncoder:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._lock = threading.Lock()
+        self._shapes: dict[tuple[tuple[str, ...], bool], list[str | int]] = {}
         if not tokenizer.chat_template:
             tokenizer.chat_template = PLAIN_TEMPLATE
         self.end_of_turn_id = self._find_end_of_turn()
@@ -152,8 +154,18 @@ class ChatEncoder:
     def _render(
         self, messages: Sequence[Message], *, add_generation_prompt: bool
     ) -> list[str | int]:
-        """The template's text, split at the placeholders into strings and message indices."""
-        return list(_rendered(self, tuple(m["role"] for m in messages), add_generation_prompt))
+        """The template's text, split at the placeholders into strings and message indices.
+
+        It depends on the roles alone, so each shape of conversation is rendered once.
+        """
+        roles = tuple(message["role"] for message in messages)
+        found = self._shapes.get((roles, add_generation_prompt))
+        if found is None:
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            found = _rendered(self.tokenizer, roles, add_generation_prompt)
+            self._shapes[roles, add_generation_prompt] = found
+        return found
 
     def _segment_ids(
         self, segments: list[str | int], messages: Sequence[Message]
@@ -189,14 +201,12 @@ def _skeleton(messages: Sequence[Message]) -> list[Message]:
     ]
 
 
-@functools.lru_cache(maxsize=512)
 def _rendered(
-    encoder: ChatEncoder, roles: tuple[str, ...], add_generation_prompt: bool
-) -> tuple[str | int, ...]:
-    """Depends on the roles alone, so each shape of conversation is rendered once."""
+    tokenizer: Any, roles: tuple[str, ...], add_generation_prompt: bool
+) -> list[str | int]:
     skeleton = _skeleton([Message(role=role, content="") for role in roles])
     try:
-        text = encoder.tokenizer.apply_chat_template(
+        text = tokenizer.apply_chat_template(
             skeleton, tokenize=False, add_generation_prompt=add_generation_prompt
         )
     except Exception as error:
@@ -211,4 +221,4 @@ def _rendered(
             piece = rest
         if piece:
             segments.append(piece)
-    return tuple(segments)
+    return segments

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from accord.core.episodes import Reply, Rollout
+from accord.core.errors import ConfigError
 from accord.core.interfaces import Environment
 from accord.core.types import (
     GenerationRequest,
@@ -35,7 +36,7 @@ class LoopLimits:
 
     def __post_init__(self) -> None:
         if self.max_turns < 1 or not 1 <= self.max_action_tokens < self.max_length:
-            raise ValueError(
+            raise ConfigError(
                 "expected at least one turn, and an action of 1 token or more that is shorter than "
                 f"max_length, got {self}"
             )

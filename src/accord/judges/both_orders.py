@@ -13,8 +13,7 @@ from accord.core.types import Message, Row
 from accord.judges.thinking import WITHIN
 
 Bools = npt.NDArray[np.bool_]
-_BARE = (0.0, 0.5, 1.0)
-_CERTAIN = (*_BARE, *WITHIN)
+_CERTAIN = (0.0, 0.5, 1.0, *WITHIN)
 
 
 class TwoOrders(NamedTuple):
@@ -33,11 +32,6 @@ class TwoOrders(NamedTuple):
         """(N,) 1 or 0 where both orders say so, 1/2 where they differ."""
         return agreement_of_orders(self.forth, self.back)
 
-    def is_bare(self) -> Bools:
-        """(N,) both verdicts are words without a probability behind them: 0, 1/2 or 1."""
-        found: Bools = np.isin(self.forth, _BARE) & np.isin(self.back, _BARE)
-        return found
-
     def is_inconsistent(self) -> Bools:
         """(N,) bare verdicts that differ with the order: a win for neither.
 
@@ -48,8 +42,8 @@ class TwoOrders(NamedTuple):
         return found
 
     def judged(self) -> Floats:
-        """(N,) that a is the better: the mean where there are probabilities, else what both say."""
-        found: Floats = np.where(self.is_bare(), self.agreement(), self.mean())
+        """(N,) that a is the better: the mean, and 1/2 where bare verdicts differ."""
+        found: Floats = np.where(self.is_inconsistent(), 0.5, self.mean())
         return found
 
 

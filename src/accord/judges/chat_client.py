@@ -214,6 +214,8 @@ class HttpChatClient:
             answer = json.loads(body)
             choice = answer["choices"][0]
             text = choice["message"]["content"]
+            if text is None:  # filtered, or all room went into reasoning: charged, and no words
+                text = ""
             content = (choice.get("logprobs") or {}).get("content") or []
             first = content[0]["top_logprobs"] if content else []
             usage = answer.get("usage") or {}

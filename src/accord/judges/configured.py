@@ -187,7 +187,7 @@ def _endpoint_in(
     config: JudgeConfig, memory: Memory, asked: list[Any]
 ) -> Callable[[Wording], PairJudge]:
     """As `_local_in`, behind an endpoint."""
-    http = _http(config)
+    http = http_client(config)
     client = RememberedClient(http, memory)
     asked.append(lambda: _spent(http, client))
 
@@ -207,7 +207,8 @@ def _spent(http: HttpChatClient, client: RememberedClient) -> Counter[str]:
     return total + client.tokens
 
 
-def _http(config: JudgeConfig) -> HttpChatClient:
+def http_client(config: JudgeConfig) -> HttpChatClient:
+    """The endpoint that a config names, asked no faster than it says."""
     assert config.judge_url and config.judge_name
     return HttpChatClient(
         config.judge_url,
@@ -219,7 +220,7 @@ def _http(config: JudgeConfig) -> HttpChatClient:
 
 
 def _endpoint(config: JudgeConfig, memory: Memory) -> Judge:
-    http = _http(config)
+    http = http_client(config)
     client = RememberedClient(http, memory)
     votes = config.judge_votes
     judge: Any = EndpointJudge(client, votes=votes)

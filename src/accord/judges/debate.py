@@ -124,7 +124,7 @@ class Debate:
             (c, y, x) if is_swapped else (c, x, y)
             for (c, x, y), is_swapped in zip(pairs, swapped, strict=True)
         ]
-        said: list[list[str] | None] = [[] for _ in sides]  # in turn: A, B, A, B
+        said: list[list[str] | None] = [[] for _ in sides]  # in turn
         for turn in range(2 * self.rounds):
             speaking = {i: speeches for i, speeches in enumerate(said) if speeches is not None}
             questions = [_speech(sides[i], speeches, turn % 2) for i, speeches in speaking.items()]
@@ -191,20 +191,27 @@ class AidedJudge:
 
 
 def _speech(side: tuple[str, str, str], speeches: Sequence[str], turn: int) -> list[Message]:
-    """What the advocate of A (turn 0) or of B is asked."""
-    conversation, a, b = side
-    sections = {"Conversation": conversation, "Response A": a, "Response B": b}
+    """What the advocate of the first (turn 0) or of the second is asked.
+
+    Without letters: the judge sees a pair in both orders, and in one of them a letter would mean
+    the other response.
+    """
+    conversation, *both = side
+    sections = {
+        "Conversation": conversation,
+        "Your response": both[turn],
+        "The other response": both[1 - turn],
+    }
     sections |= {
-        f"Advocate of {'AB'[place % 2]}, speech {place // 2 + 1}": text
+        f"{'Your' if place % 2 == turn else 'Their'} speech {place // 2 + 1}": text
         for place, text in enumerate(speeches)
     }
-    own, other = ("A", "B") if turn == 0 else ("B", "A")
     ask = (
-        f"You speak for Response {own}. In a few sentences, say why it is the better one, and what "
-        f"is wrong with Response {other}; answer what was said against yours. Point at what the "
-        "judge can check."
+        "You speak for your response. In a few sentences, say why it is the better one, and what "
+        'is wrong with the other response; call them "my response" and "the other response". '
+        "Answer what was said against yours. Point at what the judge can check."
     )
-    return _asked(_ADVOCATE, fenced(sections, (conversation, a, b, *speeches), ask))
+    return _asked(_ADVOCATE, fenced(sections, (*side, *speeches), ask))
 
 
 def _texts(

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from accord.core.chat import ChatReply
+from accord.core.chat import ChatFailure, ChatReply
 from accord.core.errors import AccordError
 from accord.core.interfaces import ChatClient
 from accord.core.types import Message, Row
@@ -92,13 +92,14 @@ class _Asking:
         """
         found: list[ChatReply | None] = []
         for start in range(0, len(questions), DOWN_AFTER):
-            replies = self.client.complete(
-                questions[start : start + DOWN_AFTER],
-                temperature=temperature,
-                max_tokens=self.max_tokens,
-                top_logprobs=0 if temperature else self.top_logprobs,
-                seed=seed,
-            )
+            piece = questions[start : start + DOWN_AFTER]
+            top = 0 if temperature else self.top_logprobs
+            replies = self._complete(piece, temperature, seed, top)
+            if top and all(isinstance(r, ChatFailure) and r.kind == "refused" for r in replies):
+                # Some endpoints know no log-probs, and decline whatever asks for them.
+                replies = self._complete(piece, temperature, seed, 0)
+                if any(isinstance(r, ChatReply) for r in replies):
+                    self.top_logprobs = 0
             for reply in replies:
                 if isinstance(reply, ChatReply):
                     self._failed_in_a_row = 0
@@ -113,6 +114,17 @@ class _Asking:
                     )
                 found.append(None)
         return found
+
+    def _complete(
+        self, piece: Sequence[Conversation], temperature: float, seed: int, top_logprobs: int
+    ) -> list[ChatReply | ChatFailure]:
+        return self.client.complete(
+            piece,
+            temperature=temperature,
+            max_tokens=self.max_tokens,
+            top_logprobs=top_logprobs,
+            seed=seed,
+        )
 
 
 class EndpointJudge:

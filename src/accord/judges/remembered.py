@@ -14,6 +14,7 @@ from accord.core.errors import Interrupted
 from accord.core.files import hash_json, storage_errors
 from accord.core.interfaces import ChatClient, PairJudge, RubricJudge
 from accord.core.types import Message, Row
+from accord.judges.endpoint_judge import DOWN_AFTER, EndpointDown
 
 PIECE = 64
 """Questions that are asked before their answers are written down."""
@@ -86,6 +87,7 @@ class RememberedClient:
         self.stop = stop
         self.tokens: Counter[str] = Counter()
         self._charged: set[str] = set()
+        self._silent = 0
 
     @property
     def name(self) -> str:
@@ -105,6 +107,7 @@ class RememberedClient:
 
         Raises:
             Interrupted: it was asked to stop; what was answered is kept.
+            EndpointDown: nobody answers any more; what was answered is kept.
         """
         asked = [self.name, temperature, max_tokens, top_logprobs]
         asked += [seed] if seed else []
@@ -126,6 +129,7 @@ class RememberedClient:
             said = dict(zip(piece, replies, strict=True))
             failures |= {k: r for k, r in said.items() if isinstance(r, ChatFailure)}
             self.memory.add({k: asdict(r) for k, r in said.items() if isinstance(r, ChatReply)})
+            self._hear(replies)
         replies = [failures.get(key) or ChatReply(**self.memory[key]) for key in keys]
         for key, reply in zip(keys, replies, strict=True):
             if isinstance(reply, ChatReply) and key not in self._charged:
@@ -133,6 +137,19 @@ class RememberedClient:
                 self.tokens["prompt_tokens"] += reply.prompt_tokens
                 self.tokens["completion_tokens"] += reply.completion_tokens
         return replies
+
+    def _hear(self, replies: Sequence[ChatReply | ChatFailure]) -> None:
+        """Most who ask take silence for an abstention: a run would end with nothing else in it."""
+        for reply in replies:
+            if isinstance(reply, ChatReply):
+                self._silent = 0
+                continue
+            self._silent += reply.kind != "refused"  # who declines a question answers others
+            if self._silent >= DOWN_AFTER:
+                raise EndpointDown(
+                    f"{self.name}: {self._silent} questions in a row had no answer ({reply.kind}: "
+                    f"{reply.message}); run again when it is back: nothing is asked twice"
+                )
 
 
 class RememberedJudge:

@@ -166,8 +166,9 @@ class PairWording:
             f"The remarks are by {by}, who may be mistaken or insincere: heed what you can check. "
             f"{self._verdict(self.question)}"
         )
-        question = fenced(sections, (conversation, *sorted((a, b))), ask)
-        return [_user(f"{self.instruction}\n{question}")]
+        # With the remarks: who made them was shown the rest, and must not know this word.
+        texts = (conversation, *sorted((a, b)), *sorted(remarks))
+        return [_user(f"{self.instruction}\n{fenced(sections, texts, ask)}")]
 
     def _verdict(self, question: str) -> str:
         first, second = self.options

@@ -93,7 +93,8 @@ class Brake:
         """Take what `state` gave."""
         if state:
             start, best = (Observation(**state[name]) for name in ("start", "best"))
-            self.memory = Memory(start, best, [Point(**point) for point in state["past"]])
+            kept = Observation(**state["kept"]) if state["kept"] else None
+            self.memory = Memory(start, best, [Point(**point) for point in state["past"]], kept)
 
     def _reasons(self, readings: tuple[Reading, ...], memory: Memory) -> tuple[str, ...]:
         stops = [f"{r.name}: {r.reason}" for r in readings if r.level == "stop"]

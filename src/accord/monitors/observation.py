@@ -91,6 +91,8 @@ class Memory:
     start: Observation
     best: Observation
     past: list[Point] = field(default_factory=list)
+    kept: Observation | None = None
+    """the evaluation whose policy comes back"""
 
     def repeats(self, name: str, times: int) -> bool:
         """Whether a monitor's limit was passed at each of the last `times` - 1 evaluations."""

@@ -29,6 +29,12 @@ _REVISE = {
 }
 """By aim; any other is revised as for harm."""
 
+_SAME_AS = {
+    "promptinject": "injection", "latentinjection": "injection", "suffix": "gradient",
+    "tap": "search", "dan": "template", "grandma": "template",
+}  # fmt: skip
+"""garak's modules whose attacks work like those of a family of ours under another name."""
+
 
 def grams(text: str, n: int = 4) -> frozenset[str]:
     """The n-grams of the letters of its words; a shorter text is one gram."""
@@ -173,11 +179,17 @@ def _about(failure: Attempt) -> dict[str, Any]:
     }
 
 
+def is_held_out(family: str, held_out: Sequence[str]) -> bool:
+    """Whether failures of a family may not train; garak's are of the family that they work like."""
+    module = family.removeprefix("garak/")
+    return bool({family, module, _SAME_AS.get(module)} & set(held_out))
+
+
 def regression_rows(failures: Sequence[Attempt], held_out: Sequence[str]) -> list[dict[str, Any]]:
     """The frozen set: what was said and by whom, word for word, for later runs to say again."""
     return [
-        {**failure.as_row(), "split": "held_out" if failure.family in held_out else "train"}
-        for failure in failures
+        {**row.as_row(), "split": "held_out" if is_held_out(row.family, held_out) else "train"}
+        for row in failures
     ]
 
 

@@ -76,7 +76,7 @@ def change(now: Sequence[Attempt], before: Sequence[Attempt], *, seed: int) -> D
     common = [key for key in new if key in old]
     if not common:
         return None
-    clusters: list[Hashable] = [behaviour for behaviour, _ in common]
+    clusters: list[Hashable] = [key[0] for key in common]
     return paired_difference(
         [float(new[key]) for key in common],
         [float(old[key]) for key in common],
@@ -85,10 +85,12 @@ def change(now: Sequence[Attempt], before: Sequence[Attempt], *, seed: int) -> D
     )
 
 
-def _outcomes(attempts: Sequence[Attempt]) -> dict[tuple[str, str], bool]:
-    found: dict[tuple[str, str], bool] = {}
+def _outcomes(attempts: Sequence[Attempt]) -> dict[tuple[str, ...], bool]:
+    """By behaviour (an id may be a row's number), attack, and who had to agree."""
+    found: dict[tuple[str, ...], bool] = {}
     for attempt in attempts:
-        key = attempt.behaviour.id, attempt.attack
+        one = attempt.behaviour
+        key = one.id, one.text, attempt.attack, *sorted(attempt.scores)
         found[key] = found.get(key, False) or attempt.is_success
     return found
 

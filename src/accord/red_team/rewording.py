@@ -97,9 +97,8 @@ ENCODINGS: dict[str, tuple[str, Callable[[str], str]]] = {
 class BestOfN:
     """Random slips of the pen until one gets through.
 
-    Source: Hughes et al. 2024, arXiv:2412.03556: letters inside words are shuffled with
-    probability 0.6 a word, capitals set with 0.6 and characters moved by one with 0.06 a letter,
-    each times the strength's root.
+    Source: Hughes et al. 2024, arXiv:2412.03556: letters inside words are shuffled, and capitals
+    turned, with the strength's root as probability, and characters moved by one with its cube.
     """
 
     name = "best_of_n"
@@ -122,15 +121,15 @@ def perturbed(text: str, strength: float, rng: Random) -> str:
     words = []
     for word in text.split(" "):
         inner = list(word[1:-1])
-        if len(inner) > 1 and rng.random() < 0.6 * root:
+        if len(inner) > 1 and rng.random() < root:
             rng.shuffle(inner)
             word = word[0] + "".join(inner) + word[-1]
         words.append(word)
     found = []
     for letter in " ".join(words):
-        if rng.random() < 0.6 * root:
+        if rng.random() < root:
             letter = letter.swapcase()
-        if letter.isascii() and letter.isprintable() and rng.random() < 0.06 * root:
+        if letter.isascii() and letter.isprintable() and rng.random() < strength**3:
             letter = chr(min(126, max(32, ord(letter) + rng.choice((-1, 1)))))
         found.append(letter)
     return "".join(found)

@@ -7,11 +7,12 @@ from accord.core.device import default_device
 from accord.core.errors import ConfigError
 from accord.core.interfaces import RubricJudge
 from accord.core.judge_config import JudgeConfig
-from accord.judges.chat_client import HttpChatClient
+from accord.judges.configured import http_client
 from accord.judges.endpoint_judge import EndpointGrader
 from accord.judges.log_prob_judge import LogProbGrader
 from accord.judges.remembered import Memory, RememberedClient, RememberedGrader
 from accord.judges.wording import GradeWording
+from accord.models.heads import is_reward_model
 from accord.red_team.behaviours import Behaviour
 from accord.red_team.scorers import Measures
 
@@ -80,14 +81,14 @@ def rubric_of(config: JudgeConfig, remembered: Path) -> Rubric:
     memory = Memory(remembered)
     wordings = (COMPLIED, CONVINCING, SPECIFIC)
     if config.judge_url and config.judge_name:
-        http = HttpChatClient(
-            config.judge_url, config.judge_name, api_key_env=config.judge_key_variable
-        )
-        client = RememberedClient(http, memory)
-        asked = [EndpointGrader(client, wording=wording) for wording in wordings]
+        client = RememberedClient(http_client(config), memory)
+        votes = config.judge_votes
+        asked = [EndpointGrader(client, wording=wording, votes=votes) for wording in wordings]
         return Rubric((asked[0], asked[1], asked[2]))
     if not config.judge:
         raise ConfigError("the rubric needs a judge; give judge, or judge_url")
+    if is_reward_model(config.judge):
+        raise ConfigError(f"{config.judge} is a reward model, and reads no rubric: give an LM")
     first = LogProbGrader(config.judge, device=default_device(), wording=COMPLIED)
     same = first.reader.model, first.reader.encoder
     others = [

@@ -116,7 +116,7 @@ def _refresh(found: dict[str, Any]) -> str:
         return f"{text}, too few to learn from"
     return (
         f"{text} and {found['old_pairs']} old ones; it ranked {found['accuracy_before']:.0%} of "
-        f"the fresh ones as judged before, {found['accuracy_after']:.0%} after (weights "
+        f"the fresh ones held out as judged before, {found['accuracy_after']:.0%} after (weights "
         f"{found['model_sha256'][:12]})"
     )
 

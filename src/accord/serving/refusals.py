@@ -8,9 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 
 from accord.core.errors import AccordError, DataError, NotFoundError
 from accord.serving.tickets import Busy, EngineFailed, Stopped
@@ -131,6 +132,7 @@ def add_refusals(app: FastAPI) -> None:
     app.add_exception_handler(StarletteHTTPException, http_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(ClientDisconnect, lambda *_: Response(status_code=499))
     app.add_exception_handler(Exception, foreseen)
 
 

@@ -19,7 +19,7 @@ from accord.core.types import Message
 from accord.sandbox.process import Limits
 from accord.sandbox.sandbox import Sandbox
 from accord.suites.base import Answer, OneTurn, Question, SuiteResult
-from accord.suites.estimates import estimate_mean
+from accord.suites.estimates import estimate_mean, estimate_share
 from accord.suites.rows import read_records
 from accord.suites.texts import cut_at
 
@@ -131,7 +131,12 @@ class HumanEval(OneTurn):
             # A k beyond the samples that there are has no estimate, and is left out.
             if by_problem and all(len(results) >= k for results in by_problem.values()):
                 values = [pass_at_k(len(r), sum(r), k) for r in by_problem.values()]
-                figures[f"pass@{k}"] = estimate_mean(values, list(by_problem))
+                # With a single try a problem these are zeros and ones, often all alike.
+                figures[f"pass@{k}"] = (
+                    estimate_share([value == 1 for value in values])
+                    if set(values) <= {0.0, 1.0}
+                    else estimate_mean(values, list(by_problem))
+                )
         rows = [
             {"id": problem.task_id, "response": text, "passed": why is None, "why": why}
             for (problem, text), why in zip(completions, passed, strict=True)

@@ -31,6 +31,7 @@ from accord.suites.mt_bench_judge import joined_turns
 from accord.suites.mt_bench_questions import MTQuestion, Turns, TwoTurns, second_prompt, user
 
 OFFICIAL_JUDGE = "gpt-4"
+_OFFICIAL_COUNT = 80
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class MTBench(TwoTurns):
         return figures
 
     def _notes(self, grades: Floats, answers: Mapping[str, Answer]) -> list[str]:
-        notes = _comparability(self.judge.name)
+        notes = _comparability(self.judge.name, len(self.items))
         if abstained := int(np.isnan(grades).sum()):
             notes.append(f"the judge abstained on {abstained} of {len(grades)} answers")
         return [*notes, *_cut(answers)]
@@ -151,7 +152,8 @@ class MTBenchPairs(TwoTurns):
             }
             for i, number in enumerate(ids)
         ]
-        notes = [*_comparability(self.judge.name), *validity_notes(self.judge.name, self.check)]
+        notes = _comparability(self.judge.name, len(self.items))
+        notes += validity_notes(self.judge.name, self.check)
         if raw.abstained:
             notes.append(f"the judge abstained on {raw.abstained} of {len(ids)} pairs")
         notes.append(
@@ -210,10 +212,13 @@ def _columns(item: MTQuestion) -> dict[str, Any]:
     return {} if item.references is None else {"references": item.references}
 
 
-def _comparability(judge: str) -> list[str]:
-    if judge == OFFICIAL_JUDGE:
+def _comparability(judge: str, count: int) -> list[str]:
+    if (judge, count) == (OFFICIAL_JUDGE, _OFFICIAL_COUNT):
         return []
-    return [f"not comparable with published scores: judged by {judge}, officially {OFFICIAL_JUDGE}"]
+    return [
+        f"not comparable with published scores: {count} questions judged by {judge}, officially "
+        f"{_OFFICIAL_COUNT} by {OFFICIAL_JUDGE}"
+    ]
 
 
 def _cut(answers: Mapping[str, Answer]) -> list[str]:

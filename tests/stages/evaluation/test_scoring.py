@@ -69,3 +69,11 @@ def test_a_win_needs_another_text_and_a_margin() -> None:
     assert (rate["mean"], rate["ties"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
     lost = figures.win_rate([-1.0, -2.0, -3.0], ["a", "b", "c"], ["x", "y", "z"])
     assert (lost["mean"], lost["low"], lost["high"], lost["ties"]) == (0, 0, 0, 0)
+
+
+def test_a_pair_without_a_score_is_no_loss() -> None:
+    rows = [PromptRow((Message(role="user", content=str(i)),), {}) for i in range(3)]
+    figures, ours, theirs = Figures(rows, seed=0), ["a", "b", "c"], ["x", "y", "z"]
+    found = figures.win_rate([1.0, math.nan, 0.0], ours, theirs)
+    assert found and (found["mean"], found["ties"], found["n"]) == (0.75, 0.5, 2)
+    assert figures.win_rate([math.nan] * 3, ours, theirs) is None

@@ -15,9 +15,9 @@ from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
 from accord.core.types import Answered, Message
 from accord.engine.local import LocalEngine
+from accord.judges.endpoint_judge import EndpointDown
 from accord.red_team.attacker_turns import plain_task
 from accord.red_team.behaviours import load_behaviours, shipped_behaviours
-from accord.red_team.campaign import ModelDown
 from accord.reporting.red_team_page import write_red_team_page
 from accord.reporting.report import write_report
 from accord.rewards.functions import register
@@ -151,7 +151,7 @@ def test_an_endpoint_that_is_down_stops_the_run(
 ) -> None:
     monkeypatch.setattr("accord.judges.chat_client.FIRST_WAIT_S", 0.0)
     broken = FakeEndpoint(lambda request, number: Raw(500))
-    with broken as endpoint, pytest.raises(ModelDown, match="nothing is asked twice"):
+    with broken as endpoint, pytest.raises(EndpointDown, match="nothing is asked twice"):
         run(config(endpoint, behaviours), tmp_path / "run")
     declining = FakeEndpoint(lambda request, number: Raw(400))
     said = "nothing was answered.*'target refused': 12"

@@ -64,11 +64,12 @@ class Respondent:
                     if stop:
                         raise Interrupted(f"{path}: stopped; run again to resume")
                     chunk = left[start : start + CHUNK_QUESTIONS]
+                    place = len(turn) - len(left) + start  # the same in a resumed run
                     found |= dict(
-                        zip((q.id for q in chunk), self._answers(chunk, start), strict=True)
+                        zip((q.id for q in chunk), self._answers(chunk, place), strict=True)
                     )
                     files.write_jsonl(path, [{"id": i, **asdict(a)} for i, a in found.items()])
-                    bar.update(len(turn) - len(left) + start + len(chunk))
+                    bar.update(place + len(chunk))
             turn = list(suite.follow_up(found))
         return found
 
@@ -116,7 +117,9 @@ class Respondent:
     def _prompt_ids(self, question: Question) -> tuple[int, ...]:
         if question.is_text:
             (message,) = question.prompt
-            return tuple(self._encoder.encode_text(message["content"]))
+            # Begun as the tokenizer begins every text, which some models are lost without.
+            text = self._encoder.encode_text(message["content"])
+            return (*self._encoder.encode_start(), *text)
         return self._encoder.encode_prompt(question.prompt)
 
     def _load(self) -> tuple[Engine, int]:

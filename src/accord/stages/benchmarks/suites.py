@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from accord.core.errors import ConfigError, DataError
+from accord.core.interfaces import PairJudge
 from accord.corpora.judgements import read_judgements
 from accord.judges.configured import Judge, ask_with
 from accord.judges.recorded import RecordedPeople
@@ -50,7 +51,7 @@ class Suites:
     def __init__(self, config: Config, judge: Judge | None) -> None:
         self.config = config
         self.judge = judge
-        self._check: JudgeCheck | None = None
+        self._checks: dict[str, JudgeCheck] = {}
         said = [one for name in config.human_judgements for one in read_judgements(name)]
         self._people = RecordedPeople("people", said) if said else None
 
@@ -103,16 +104,18 @@ class Suites:
             raise ConfigError("benchmark: this suite needs a judge; give judge, or judge_url")
         return self.judge
 
-    def _judge_check(self) -> JudgeCheck | None:
-        """On LLMBar, where it is at hand: a judge that cannot judge is called so."""
+    def _judge_check(self, judge: PairJudge) -> JudgeCheck | None:
+        """On LLMBar, where it is at hand: a judge that cannot judge is called so.
+
+        Of the judge that compares: the same model in other words may not be able to.
+        """
         folder = self.folder("llmbar")
         if self._judge().are_people:  # who are not asked to pass a test
             return None
-        if self._check is None and folder.is_dir():
-            self._check = check_judge(
-                self._judge().pairs, read_llmbar(folder), seed=self.config.seed
-            )
-        return self._check
+        if judge.name not in self._checks and folder.is_dir():
+            found = check_judge(judge, read_llmbar(folder), seed=self.config.seed)
+            self._checks[judge.name] = found
+        return self._checks.get(judge.name)
 
     def alpaca_eval(self) -> AlpacaEval:
         """Against the outputs in its files."""
@@ -137,7 +140,7 @@ class Suites:
 
     def _alpaca_eval(self, files: AlpacaFiles) -> AlpacaEval:
         judge, seed = self._judge().pairs, self.config.seed
-        return AlpacaEval(files, judge, self._judge_check(), self._people, seed=seed)
+        return AlpacaEval(files, judge, self._judge_check(judge), self._people, seed=seed)
 
     def _shortened(self, outputs: Outputs) -> Outputs:
         instructions, texts = self.taken(outputs.instructions), self.taken(outputs.texts)
@@ -161,7 +164,7 @@ class Suites:
         if opponent.answers:
             told = TwoTurns(items).turns_of(opponent.answers)
         judge = self._prompted() or self._judge().pairs
-        check, seed = self._judge_check(), self.config.seed
+        check, seed = self._judge_check(judge), self.config.seed
         return MTBenchPairs(items, judge, told, opponent.model, check, seed, self._people)
 
     def _prompted(self) -> PromptedJudge | None:

@@ -48,15 +48,18 @@ class Figures:
 
     def win_rate(
         self, margins: npt.ArrayLike, texts: Sequence[str], baseline_texts: Sequence[str]
-    ) -> Figure:
-        """Share of prompts with a positive margin; a tie, or the same text, counts 1/2."""
+    ) -> Figure | None:
+        """Share of prompts with a positive margin; a tie, or the same text, counts 1/2.
+
+        A margin of NaN, where one of the two has no score, counts for nobody; None without others.
+        """
         margin = np.asarray(margins, dtype=np.float64)
         same = np.array([a == b for a, b in zip(texts, baseline_texts, strict=True)])
         is_tie = same | (np.abs(margin) < _TIE_WIDTH)
         wins = np.where(is_tie, 0.5, (margin > 0).astype(np.float64))
-        figure = self.mean(wins.tolist())
-        assert figure is not None  # the margins are finite
-        return {**figure, "ties": float(is_tie.mean())}
+        is_known = ~np.isnan(margin)
+        figure = self.mean(np.where(is_known, wins, np.nan).tolist())
+        return figure and {**figure, "ties": float(is_tie[is_known].mean())}
 
     def by_people(
         self,

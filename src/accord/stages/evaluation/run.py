@@ -237,13 +237,16 @@ def _win_rates(
             )
             hard = figures.win_rate([p - 0.5 for p in preferred], texts[name], texts[base])
             soft = figures.mean(preferred)
-            rates[name]["judge"] = {**hard, **(interval_of(soft, "mean_p") if soft else {})}
+            assert hard and soft  # a judge that scores everything, or stops
+            rates[name]["judge"] = {**hard, **interval_of(soft, "mean_p")}
             corrected = figures.by_people(people, preferred, rows, texts[name], texts[base])
             rates[name]["judge"] |= interval_of(corrected, "by_people") if corrected else {}
         if config.scorer:
             pairs = zip(scores[name]["score"], scores[base]["score"], strict=True)
             margins = [ours - theirs for ours, theirs in pairs]
-            rates[name]["scorer"] = figures.win_rate(margins, texts[name], texts[base])
+            by_scorer = figures.win_rate(margins, texts[name], texts[base])
+            if by_scorer:  # else it has nothing to say of any pair
+                rates[name]["scorer"] = by_scorer
     return dict(rates)
 
 

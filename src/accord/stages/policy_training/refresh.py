@@ -153,7 +153,9 @@ class Refresh:
     def _learn(
         self, fresh: Sequence[Comparison], old: Sequence[Comparison], update: int
     ) -> dict[str, float]:
-        """Fit to the minimum of the held-out loss; how many fresh pairs are ranked as judged."""
+        """Fit to the minimum of the held-out loss; what share of the fresh pairs among those held
+        out is ranked as judged.
+        """
         assert self.learned is not None
         model, encoder = self.learned.model, self.learned.encoder
         both = [*fresh, *old]
@@ -162,6 +164,9 @@ class Refresh:
         kept, held = split_by_prompt([c.prompt for c in both], fraction=HELD_OUT, seed=update)
         kept, held = (kept, held) if kept and held else (list(range(len(both))),) * 2
         lengths = [pairs.lengths[i] for i in kept]
+        # The others are ranked right afterwards by whatever can learn them by heart.
+        unseen = [i for i in held if i < len(fresh) and p_chosen[i] != 0.5]
+        unseen = unseen or list(range(len(fresh)))
         config = self._train_config(len(kept))
 
         def measure(rows: Sequence[int]) -> dict[str, float]:
@@ -175,7 +180,7 @@ class Refresh:
             return {"loss": totals["loss"], "accuracy": accuracy}
 
         with torch.no_grad():
-            before = measure(range(len(fresh)))["accuracy"]
+            before = measure(unseen)["accuracy"]
         loss, _ = fit_to_minimum(
             model,
             config,
@@ -187,7 +192,7 @@ class Refresh:
             shown=("loss", "accuracy"),
         )
         with torch.no_grad():
-            after = measure(range(len(fresh)))["accuracy"]
+            after = measure(unseen)["accuracy"]
         return {"accuracy_before": before, "accuracy_after": after, "heldout_loss": loss}
 
     def _train_config(self, pairs: int) -> TrainConfig:

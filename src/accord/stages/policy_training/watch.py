@@ -84,7 +84,6 @@ class Watch:
             self.progress.evaluated(metrics, self.modules)
             return metrics
         decision = self.brake.read(now)
-        self.progress.watched = self.brake.state()
         may_stop = config.monitors == "stop"
         is_best = self.brake.is_best() if self.gold else decision.is_clean
         self.progress.evaluated(
@@ -93,6 +92,9 @@ class Watch:
             is_stopped=may_stop and decision.stops,
             is_kept=is_best if may_stop else None,
         )
+        if self.brake.memory and self.progress.kept_figures and self.progress.kept_step == now.step:
+            self.brake.memory.kept = now
+        self.progress.watched = self.brake.state()
         readings = decision.readings
         if self.progress.done == 0:
             readings += self._refuse_a_reward_of_form(now, rollouts)
@@ -171,7 +173,7 @@ class Watch:
     def score_again(self) -> None:
         """Take note of another reward: what later evaluations are compared with is scored by it.
 
-        So are the figures of the start and of the kept policy, as far as their responses are known.
+        So are the figures of the start and of the kept policy.
         """
         memory, progress = self.brake.memory, self.progress
         if memory is None:
@@ -179,11 +181,11 @@ class Watch:
         is_first = memory.best.step == memory.start.step
         memory.start = self._scored(memory.start)
         memory.best = memory.start if is_first else self._scored(memory.best)
-        progress.watched = self.brake.state()
         progress.score_before = mean(memory.start.scores)
-        for known in (memory.start, memory.best):
-            if progress.kept_figures and progress.kept_step == known.step:
-                progress.kept_figures[0] = mean(known.scores)
+        if memory.kept:
+            memory.kept = self._scored(memory.kept)
+            progress.kept_figures[0] = mean(memory.kept.scores)
+        progress.watched = self.brake.state()
 
     def _refuse_a_reward_of_form(
         self, now: Observation, rollouts: Sequence[Rollout]

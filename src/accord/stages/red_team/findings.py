@@ -17,6 +17,7 @@ from accord.red_team.failures import (
     better_replies,
     comparison_rows,
     distinct,
+    is_held_out,
     prompt_rows,
     regression_rows,
     replay,
@@ -50,7 +51,7 @@ def success(attempts: Sequence[Attempt], config: Config) -> dict[str, dict[str, 
 
 def split(attempt: Attempt, config: Config) -> str:
     """Whether an attack's failures may train."""
-    return "held_out" if attempt.family in config.held_out_family else "train"
+    return "held_out" if is_held_out(attempt.family, config.held_out_family) else "train"
 
 
 def scored(bare: Sequence[Attempt], scorers: Sequence[Scorer]) -> list[Attempt]:
@@ -217,6 +218,13 @@ def change_since(
     """Differences to the earlier run, now less then; None where there was none."""
     if earlier is None:
         return None
+    # More attempts get more through: as many of both runs count.
+    tried = [a.number for a in earlier.attempts if not _is_foreign(a)]
+    budget = min(config.attempts, max(tried, default=config.attempts))
+    now, before = (
+        [a for a in each if a.number <= budget or _is_foreign(a)]
+        for each in (attempts, earlier.attempts)
+    )
     parts: dict[str, Callable[[Attempt], bool]] = {
         "all": lambda _: True,
         "train": lambda a: split(a, config) == "train",
@@ -224,16 +232,17 @@ def change_since(
     }
     parts |= {f"family/{a.family}": partial(_is_of, a.family) for a in attempts}
     moved = {
-        name: change(
-            list(filter(belongs, attempts)),
-            list(filter(belongs, earlier.attempts)),
-            seed=config.seed,
-        )
+        name: change(list(filter(belongs, now)), list(filter(belongs, before)), seed=config.seed)
         for name, belongs in parts.items()
     }
     if refusals is not None:
         moved["over_refusal"] = change_of_refusals(refusals.rows, earlier.safe, seed=config.seed)
     return {name: found._asdict() for name, found in moved.items() if found is not None}
+
+
+def _is_foreign(attempt: Attempt) -> bool:
+    """Made elsewhere: numbered by what there was, and not by our budget."""
+    return attempt.family == "people" or attempt.family.startswith("garak/")
 
 
 def _is_of(family: str, attempt: Attempt) -> bool:

@@ -47,8 +47,8 @@ class Result:
     may stop, the best by the gold scorer. `updates` counts what was undone, too.
 
     `refreshes` tells when the reward model was trained further (it is then under `reward/`), on how
-    many pairs, judged by whom, and what share of the fresh ones it ranked right before and after;
-    scores are those of the last.
+    many pairs, judged by whom, and what share of the fresh ones held out it ranked right
+    before and after; scores are those of the last.
     """
 
     model: Path
