@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from accord.core.episodes import Reply
-from accord.core.errors import DataError
+from accord.core.errors import ConfigError, DataError
 from accord.core.types import Message, PromptRow
 from accord.corpora.encoding import PLAIN_TEMPLATE, ChatEncoder, Encoded
 from accord.engine.local import LocalEngine
