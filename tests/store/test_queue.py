@@ -1,6 +1,7 @@
 """Tasks, leases and judgements: the contract, under clocks that jump and many hands at once."""
 
 import dataclasses
+import math
 import random
 import threading
 import uuid
@@ -8,14 +9,16 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from accord.core.errors import ConflictError, DataError
 from accord.core.types import Lease, Message, Submission, Task
+from accord.store.answers import finite_seconds
 from accord.store.database import Database
+from accord.store.exporting import comparisons
 from accord.store.judgements import SqlJudgements
 from accord.store.queue import SqlTaskQueue
-from accord.store.schema import judgements, slots
+from accord.store.schema import annotators, judgements, slots
 
 
 class Clock:
@@ -425,3 +428,40 @@ def asked_at_once(queue: SqlTaskQueue, beside: str | None) -> set[str]:
         thread.join()
     assert len(found) == 8
     return set(found)
+
+
+@pytest.mark.parametrize("reason", ["a\0", "x" * 200_001])
+def test_what_no_database_should_keep_is_refused(queue: SqlTaskQueue, reason: str) -> None:
+    queue.add([task()])
+    lease = queue.lease("ann")
+    assert lease is not None
+    with pytest.raises(DataError):
+        queue.submit(lease, Submission("k", {"verdict": "a", "reason": reason}))
+    assert queue.progress(lease.task.project)["done"] == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [(12, 12.0), (-1, None), (math.nan, None), (math.inf, None), (1e300, None), (86_401, None)],
+)
+def test_a_clock_that_is_wrong_tells_nothing(told: float, kept: float | None) -> None:
+    assert finite_seconds(told) == kept
+
+
+def test_an_export_of_what_was_erased_meanwhile_is_refused(
+    queue: SqlTaskQueue, log: SqlJudgements
+) -> None:
+    queue.add([task()])
+    queue.submit(leased(queue, "ann"), says())
+    made = comparisons(log.current("p"), aggregation="majority")
+    assert log.erase(annotator="ann") == []
+    with pytest.raises(ConflictError, match="erased meanwhile"):
+        log.record_export(made.rows, made.judgement_ids, {"project": "p"})
+
+
+def test_a_reader_sees_one_moment(queue: SqlTaskQueue, database: Database) -> None:
+    count = select(func.count()).select_from(annotators)
+    with database.reading() as connection:
+        before = connection.execute(count).scalar_one()
+        queue.register("late")
+        assert connection.execute(count).scalar_one() == before

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from accord.core.device import random_state, restore_random_state
 from accord.core.errors import StorageError
 from accord.core.run_dir import RunDir
 from accord.training.interrupt import StopRequest
@@ -87,3 +88,14 @@ def test_a_checkpoint_names_what_the_run_started_from(tmp_path: Path) -> None:
     run_dir.write_json("manifest.json", {"inputs": inputs})
     path = save_checkpoint(run_dir, 1, modules={"m": nn.Linear(2, 1)}, optimizations={}, loop={})
     assert seal_of(path)["inputs"] == inputs
+
+
+def test_the_random_state_of_more_gpus_is_restored_on_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = {**random_state(), "cuda": [torch.zeros(16, dtype=torch.uint8)] * 8}
+    given: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", given.extend)
+    restore_random_state(state)
+    assert len(given) == 1

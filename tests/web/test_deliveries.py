@@ -1,5 +1,7 @@
 """Webhooks: signed, told again also after a crash, and never inside this network uninvited."""
 
+import contextlib
+import http.client
 import http.server
 import itertools
 import json
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -249,3 +252,22 @@ def test_what_nobody_takes_is_switched_off_where_a_lead_sees_it(
     assert lead.post("/lead/project/webhook", data={**asked, "change": "on"}).is_redirect
     assert services.deliveries.tell_due() == 1
     assert services.webhooks.of("chat")[0].last_error is None
+
+
+def test_who_answers_a_byte_at_a_time_is_hung_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accord.web.deliveries._TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            one, _ = listening.accept()
+            with one, contextlib.suppress(OSError):
+                while True:
+                    one.sendall(b"H")
+                    time.sleep(0.1)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        hook = Webhook(1, "p", f"http://127.0.0.1:{listening.getsockname()[1]}/", (), 0.0, "s")
+        with pytest.raises((OSError, http.client.HTTPException)):
+            Deliveries(None, allow_private=True).post(hook, b"{}")  # type: ignore[arg-type]
+        dripping.join()

@@ -1,16 +1,20 @@
 """What a valid answer is, by kind of task; wrong ones are refused before anything is stored."""
 
-import math
+import json
 from collections.abc import Callable
 from typing import Any
 
 from accord.core.errors import DataError
 from accord.core.types import Row, Submission, Task
 from accord.store.hints import RECORDS, Critique, Suggestion, read_critique, read_suggestion
+from accord.store.text import check_storable
 
 VERDICTS = ("a", "b", "tie", "both_bad")
 STRENGTHS = (1, 2, 3, 4)
 LIKERT = (1, 7)
+MAX_ANSWER = 200_000
+"""Characters of an answer as JSON: the log never shrinks, so one person must not fill the disk."""
+_DAY_S = 86_400.0
 
 
 def check_task(task: Task) -> None:
@@ -75,6 +79,10 @@ def check_answer(task: Task, submission: Submission) -> None:
     answer, where = submission.answer, f"task {task.id!r}, a {task.kind} task"
     if submission.action == "undo":
         raise DataError(f"{where}: a judgement is taken back by its id, not by an answer")
+    # Here, not at one door: PostgreSQL takes a NUL in JSON, and then fails whoever looks into it.
+    check_storable(dict(answer), where)
+    if len(json.dumps(dict(answer))) > MAX_ANSWER:
+        raise DataError(f"{where}: an answer has at most {MAX_ANSWER} characters")
     if not all(isinstance(answer.get(name, {}), dict) for name in RECORDS):
         raise DataError(f"{where}: {' and '.join(RECORDS)} are objects in an answer")
     if submission.action == "judge":
@@ -158,6 +166,7 @@ _CHECKS: dict[str, Callable[[Task, Row, str], None]] = {
 
 def finite_seconds(value: Any) -> float | None:
     """A time on task, or None where a client's clock gave nonsense."""
-    if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
+    # Nobody is at one task for a day; one such figure would be the project's whole cost.
+    if isinstance(value, int | float) and 0 <= value <= _DAY_S:
         return float(value)
     return None

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from accord.core.errors import DataError
 from accord.core.types import Lease, Submission, Task
-from accord.store.answers import critique_of, suggestion_of
+from accord.store.answers import check_answer, critique_of, suggestion_of
 from accord.store.database import Database
 from accord.store.hints import RECORDS, Suggestion, follows
 from accord.store.schema import annotators, judgements, projects
@@ -96,6 +96,7 @@ class SqlAssistance:
             raise DataError(f"an answer says nothing of {' or '.join(RECORDS)}: the server does")
         if submission.action != "judge":
             return submission
+        check_answer(lease.task, submission)  # it is compared with what was suggested
         with self.database.reading() as connection:
             stored = _stored(connection, submission.key, lease)
             if stored is None:

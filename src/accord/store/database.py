@@ -84,6 +84,8 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A transaction that only looks, and waits for nobody."""
         connection = self.engine.connect().execution_options(accord_reads=True)
+        if not self.is_sqlite:  # what several queries find is of one moment, as it is in SQLite
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
         with connection, connection.begin():
             yield connection
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from accord.core import files
-from accord.core.errors import ConfigError, DataError
+from accord.core.errors import ConfigError, ConflictError, DataError
 from accord.core.types import Aggregation
 from accord.store import exporting, foreign
 from accord.store.database import Database
@@ -59,7 +59,11 @@ def export_file(
     }
     # The file first: what is recorded exists.
     writer(output, exported.rows)
-    sha256 = log.record_export(exported.rows, exported.judgement_ids, query)
+    try:
+        sha256 = log.record_export(exported.rows, exported.judgement_ids, query)
+    except ConflictError:
+        output.unlink(missing_ok=True)  # it holds what was erased
+        raise
     files.write_json(
         output.with_name(f"{output.name}.export.json"),
         {

@@ -196,7 +196,8 @@ def first_vote_rows(votes: Sequence[FirstVote]) -> Exported:
         }
         for v, row in zip(said, judgement_rows([v.first for v in said]), strict=True)
     ]
-    return Exported(rows, [s.id for v in said for s in (v.first, v.after) if s is not None])
+    told = (s for v in said for s in (v.first, v.after) if s is not None)
+    return Exported(rows, [s.id for s in told if s.answer is not None])
 
 
 def _by_task(standing: Sequence[Standing]) -> dict[str, list[Standing]]:

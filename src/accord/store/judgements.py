@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, true, update
 
-from accord.core.errors import DataError
+from accord.core.errors import ConflictError, DataError
 from accord.core.files import hash_json
 from accord.core.types import Action, Task
 from accord.store.attempts import forget_answers
@@ -71,17 +71,24 @@ class SqlJudgements(Part):
             rows: what was exported.
             judgement_ids: of all judgements that are in it.
             query: what was asked for (project, aggregation, rule, seed), as JSON.
+
+        Raises:
+            ConflictError: some of it was erased after it was read.
         """
+        ids = list(dict.fromkeys(judgement_ids))
         digest = hash_json([dict(row) for row in rows])
         values = {"sha256": digest, "query": dict(query), "rows": len(rows)}
         told = {"sha256": digest, "rows": len(rows)}
         with self.database.writing() as connection:
             self.database.chain_alone(connection)
+            # Whoever erased it was told of the exports that there were, and not of this one.
+            if _erased(connection, ids):
+                raise ConflictError("some of this was erased meanwhile; export again")
             values["created_at"] = now = self.now()
             made = connection.execute(exports.insert().values(**values))
             assert made.inserted_primary_key is not None
             (number,) = made.inserted_primary_key
-            links = [{"export_id": number, "judgement_id": i} for i in dict.fromkeys(judgement_ids)]
+            links = [{"export_id": number, "judgement_id": i} for i in ids]
             if links:
                 connection.execute(exported_judgements.insert(), links)
             tell(connection, query.get("project", ""), "export.created", told, now=now)
@@ -124,15 +131,8 @@ class SqlJudgements(Part):
 
     def erased_among(self, ids: Sequence[str]) -> int:
         """How many of some judgements have been erased."""
-        total = 0
         with self.database.reading() as connection:
-            for start in range(0, len(ids), _PIECE):
-                piece = ids[start : start + _PIECE]
-                query = select(func.count()).where(
-                    judgements.c.id.in_(piece), judgements.c.erased_at.is_not(None)
-                )
-                total += int(connection.execute(query).scalar_one())
-        return total
+            return _erased(connection, ids)
 
     def erase(self, *, annotator: str | None = None, ids: Sequence[str] = ()) -> list[str]:
         """Delete what was said, and leave that something was: answers go, events and hashes stay.
@@ -268,3 +268,13 @@ def _ids_of(connection: Connection, annotator: str | None, ids: Sequence[str]) -
     if missing:
         raise DataError(f"there is no judgement {missing[0]!r}")
     return list(known)
+
+
+def _erased(connection: Connection, ids: Sequence[str]) -> int:
+    total = 0
+    for start in range(0, len(ids), _PIECE):
+        query = select(func.count()).where(
+            judgements.c.id.in_(ids[start : start + _PIECE]), judgements.c.erased_at.is_not(None)
+        )
+        total += int(connection.execute(query).scalar_one())
+    return total

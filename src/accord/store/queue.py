@@ -136,6 +136,8 @@ class SqlTaskQueue(SqlTaskBoard):
             if known is not None:
                 return known
             who = annotator_id(connection, lease.annotator)
+            # His next lease may be of another slot of this task, and two of one task are too many.
+            self.database.lease_alone(connection, who)
             refuse_stranger(connection, who, lease.task.project)
             judged = judged_tasks(who).where(judgements.c.task_id == lease.task.id)
             if connection.execute(judged).first() is not None:

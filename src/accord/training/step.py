@@ -179,8 +179,13 @@ def adamw(
 
 def constant_rate(model: nn.Module, config: TrainConfig, *, dump_dir: Path) -> Optimization:
     """AdamW with linear warm-up and then a constant rate, for what learns from its own samples."""
+    optimizer = adamw(
+        model.named_parameters(),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+    )
     return Optimization(
-        [adamw(model.named_parameters(), learning_rate=config.learning_rate)],
+        [optimizer],
         schedule=constant_after_warmup(warmup_steps=config.warmup_steps),
         max_grad_norm=config.max_grad_norm,
         dump_dir=dump_dir,

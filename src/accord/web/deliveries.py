@@ -1,5 +1,6 @@
 """Webhooks: signed messages to other servers, from the background, never into this network."""
 
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -136,10 +137,14 @@ class Deliveries:
             "Accord-Signature": f"t={at},v1={signature(hook.secret, at, body)}",
         }
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        # The timeout is of one read: who answers a byte at a time would hold up all the others.
+        alarm = threading.Timer(_TIMEOUT_S, _hang_up, [connection])
         try:
+            alarm.start()
             connection.request("POST", path, body, headers)
             return connection.getresponse().status
         finally:
+            alarm.cancel()
             connection.close()
 
     def _public_address(self, host: str, port: int) -> tuple[str, int]:
@@ -153,6 +158,11 @@ class Deliveries:
             if self.allow_private or (inner.is_global and not inner.is_multicast):
                 return str(place[0]), port
         raise DataError(f"{host} lies inside this network; webhooks go outside only")
+
+
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # it is over, or was never open
+        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def signature(secret: str, at: int, body: bytes) -> str:

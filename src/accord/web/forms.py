@@ -25,6 +25,17 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _CHOICE = re.compile(r"([AB])([1-4])")
 
 
+def check_key(key: str) -> str:
+    """A key that a page made.
+
+    Raises:
+        DataError: it is none.
+    """
+    if not _KEY.fullmatch(key):
+        raise DataError("the form has no key of its own; load the page again")
+    return key
+
+
 @dataclass(frozen=True)
 class Form:
     """A task as it was displayed: enough to read what comes back, and to fill it in again."""
@@ -46,9 +57,7 @@ class Form:
         Raises:
             DataError: it says nothing, or what cannot be; the message says what was expected.
         """
-        key = fields.get("key", "")
-        if not _KEY.fullmatch(key):
-            raise DataError("the form has no key of its own; load the page again")
+        key = check_key(fields.get("key", ""))
         action = fields.get("action", "judge")
         if action not in _ACTIONS:
             raise DataError(f"expected one of {', '.join(_ACTIONS)}, got {action!r:.40}")

@@ -11,6 +11,7 @@ from accord.core.chat import ChatFailure
 from accord.core.errors import ConflictError, DataError, NotFoundError
 from accord.core.interfaces import ChatClient
 from accord.core.types import Message, Task
+from accord.store.text import check_storable
 
 CATEGORY = "red_team"
 """What such tasks are marked with: who opted out of it is shown neither them nor the chat."""
@@ -115,7 +116,9 @@ class RedTeamDesk:
                 self._waiting.discard(who)
         if isinstance(reply, ChatFailure):
             raise DataError(f"the model gave no answer ({reply.kind}); say it again later")
-        turns = (*asked, Message(role="assistant", content=reply.text))
+        # A model may say NUL, which no database keeps.
+        said = reply.text.replace("\0", "\ufffd")
+        turns = (*asked, Message(role="assistant", content=said))
         grown = replace(chat, turns=turns, touched_at=self.now())
         with self._lock:
             current = self._chats.get(who)
@@ -158,6 +161,7 @@ class RedTeamDesk:
 
 def _text(text: str, what: str) -> str:
     plain = text.replace("\r\n", "\n").strip()
+    check_storable(plain, what)
     if not plain:
         raise DataError(f"write {what} first")
     if len(plain) > MOST_CHARACTERS:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
+from sqlalchemy.exc import DataError as UnstorableError
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
@@ -60,6 +61,9 @@ def add_refusals(app: FastAPI) -> None:
         logging.getLogger(__name__).error("the database refused: %s", error.orig)
         return refuse(request, 503, "the database is busy; nothing was stored, try again soon")
 
+    def unstorable(request: Request, _: Any) -> Response:
+        return refuse(request, 400, "this holds what no database keeps, such as NUL")
+
     def left(_: Request, __: Any) -> Response:
         return Response(status_code=400)  # nobody is there to read it, and nothing was done
 
@@ -71,5 +75,6 @@ def add_refusals(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(OperationalError, database_error)
+    app.add_exception_handler(UnstorableError, unstorable)
     app.add_exception_handler(ClientDisconnect, left)
     app.add_exception_handler(Exception, unforeseen)

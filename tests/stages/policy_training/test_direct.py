@@ -144,16 +144,26 @@ def test_kto_reads_labels(tiny_model_dir: Path, tmp_path: Path) -> None:
     assert result.heldout_margin > 0.1
 
 
-def test_kto_s_reference_point_is_of_other_prompts(tiny_model_dir: Path, tmp_path: Path) -> None:
-    """Also where the two sides of a pair are neighbours."""
+def test_kto_s_reference_point_is_of_both_kinds(tiny_model_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
-    write_jsonl(path, rows()[:6])
+    pairs = [
+        {"prompt": f"user asks {i}", "chosen": f"know {i}", "rejected": f"said {i}"}
+        for i in range(40)
+    ]
+    write_jsonl(path, pairs)
     encoder = ChatEncoder(load_tokenizer(str(tiny_model_dir)))
     opinions = Opinions.encode(load_opinions(str(path)), encoder, max_length=64)
-    for i, row in enumerate(opinions.mismatched):
-        assert row.prompt_ids == opinions.rows[i].prompt_ids
-        donor = (i // 2 * 2 + 2) % 12
-        assert row.response_ids == opinions.rows[donor].response_ids
+    own = {row.response_ids: i for i, row in enumerate(opinions.rows)}
+    donors = [own[row.response_ids] for row in opinions.mismatched]
+    for row, other in zip(opinions.rows, opinions.mismatched, strict=True):
+        assert row.prompt_ids == other.prompt_ids
+    assert all(donor // 2 != i // 2 for i, donor in enumerate(donors))
+    assert 0.3 < opinions.is_desirable[donors].float().mean() < 0.7
+
+
+def test_kto_refuses_to_hold_nothing_out(tiny_model_dir: Path, pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="0 held out"):
+        run("kto", tiny_model_dir, pairs, tmp_path / "out", eval_fraction=1e-9)
 
 
 def test_pairs_are_two_opinions(tmp_path: Path) -> None:
@@ -219,7 +229,7 @@ def test_bad_settings_are_refused(tiny_model_dir: Path, pairs: Path, tmp_path: P
         with pytest.raises(ConfigError, match=message):
             run(method, tiny_model_dir, pairs, tmp_path / "out", **values)
     write_jsonl(pairs, rows()[:1])
-    with pytest.raises(DataError, match="expected at least two prompts"):
+    with pytest.raises(DataError, match="0 labelled responses to train on"):
         run("kto", tiny_model_dir, pairs, tmp_path / "out")
 
 

@@ -268,3 +268,24 @@ def test_best_of_n_keeps_the_best_for_sft(
     assert 0 < fewer.kept < 24
     with pytest.raises(DataError, match="lower min_score"):
         best(tmp_path / "none", min_score=1.0)
+
+
+@pytest.mark.parametrize("method", ["grpo", "online_dpo"])
+def test_weights_decay(method: str, tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> None:
+    def norm(decay: float) -> float:
+        out = run(method, tiny_model_dir, prompts, tmp_path / str(decay), max_steps=2,
+                  weight_decay=decay).model  # fmt: skip
+        weights = load_file(out / "model.safetensors").values()
+        return sum(float(w.float().square().sum()) for w in weights if w.ndim == 2)
+
+    assert norm(5.0) < norm(0.0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_prompts_are_cut_to_the_models_context(
+    method: str, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.jsonl"
+    write_jsonl(path, [{"prompt": f"{i} " + "and " * 1000} for i in range(24)])
+    result = run(method, tiny_model_dir, path, tmp_path / "out", max_steps=1, max_length=100_000)
+    assert result.cut_prompts > 0

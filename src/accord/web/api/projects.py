@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
 from accord.store.exporting import (
@@ -75,7 +75,10 @@ def change_project(name: str, body: ProjectChange, _: Lead, services: Given) -> 
 
 @router.get("/{name}/guidelines")
 def get_guidelines(
-    name: str, who: Anyone, services: Given, version: int | None = None
+    name: str,
+    who: Anyone,
+    services: Given,
+    version: Annotated[int | None, Query(ge=1, le=10**6)] = None,
 ) -> dict[str, Any]:
     """The newest guidelines, or those of a version."""
     services.membership.check(who.name, name)

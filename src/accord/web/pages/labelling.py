@@ -14,7 +14,7 @@ from accord.store.answers import LIKERT
 from accord.store.categories import warning_of
 from accord.store.judgements import Standing
 from accord.store.revising import Pending
-from accord.web.forms import LETTERS, Form
+from accord.web.forms import LETTERS, Form, check_key
 from accord.web.identity import Identity, only
 from accord.web.pages import assisting
 from accord.web.services import Given, Services
@@ -147,7 +147,7 @@ def undo(request: Request, who: Person, services: Given, posted: Posted) -> Resp
     wanted = posted.get("judgement", "")
     try:
         taken = next((s for s in _last(services, who) if s.id == wanted), None)
-        lease = services.queue.undo(who.name, wanted, key=posted.get("key", ""))
+        lease = services.queue.undo(who.name, wanted, key=check_key(posted.get("key", "")))
     except AccordError as error:
         return _refuse(request, error)
     if not is_part(request):

@@ -20,7 +20,7 @@ from accord.core.types import GenerationResult, PromptRow, SamplingParams
 from accord.corpora.encoding import ChatEncoder
 from accord.corpora.prompts import load_prompts
 from accord.engine.generate import generate
-from accord.models.loading import load_policy, load_tokenizer
+from accord.models.loading import load_policy, load_tokenizer, within_context
 from accord.rewards.mixed import load_reward
 from accord.stages.policy_training.best_of_n.config import Config
 
@@ -50,6 +50,8 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     tokenizer = load_tokenizer(config.model_name_or_path)
     encoder = ChatEncoder(tokenizer)
     policy = load_policy(config.model_name_or_path, device=device)
+    longest = within_context(config.max_length, policy.config)
+    config = config.model_copy(update={"max_length": longest})
     reward = load_reward(
         config, device=device, max_length=config.max_length, policy_encoder=encoder
     )

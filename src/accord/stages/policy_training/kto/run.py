@@ -31,7 +31,7 @@ from accord.stages.policy_training.direct import (
     response_logprobs,
 )
 from accord.stages.policy_training.kto.config import Config
-from accord.training.batches import micro_batches
+from accord.training.batches import epoch_order, micro_batches
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Result:
 
 
 class Opinions(NamedTuple):
-    """Responses with their labels (N,), and each prompt with a response to the next other one."""
+    """Responses with their labels (N,), and each prompt with a response to another one."""
 
     rows: list[Encoded]
     is_desirable: Tensor
@@ -74,18 +74,22 @@ class Opinions(NamedTuple):
             except DataError as error:
                 raise DataError(f"{opinion.where}: {error}") from None
         mismatched = []
+        # Shuffled: in a file's order both sides of a pair would be given the next pair's chosen
+        # one, and undesirable responses would have no part in the reference point.
+        order = epoch_order(len(rows), seed=0, epoch=0)
+        donors = {row: _next_prompt(rows, order, place) for place, row in enumerate(order)}
         for i, row in enumerate(rows):
-            other = rows[_next_prompt(rows, i)]
+            other = rows[donors[i]]
             cut = max(0, len(row.prompt_ids) + len(other.response_ids) - max_length)
             mismatched.append(Encoded(row.prompt_ids[cut:], other.response_ids, cut))
         return cls(rows, torch.tensor([o.is_desirable for o in opinions]), mismatched)
 
 
-def _next_prompt(rows: Sequence[Encoded], i: int) -> int:
-    """The next row, cyclically, that has another prompt."""
+def _next_prompt(rows: Sequence[Encoded], order: Sequence[int], place: int) -> int:
+    """The next row in an order, cyclically, that has another prompt than the row at `place`."""
     for step in range(1, len(rows)):
-        j = (i + step) % len(rows)
-        if rows[j].prompt_ids != rows[i].prompt_ids:
+        j = order[(place + step) % len(order)]
+        if rows[j].prompt_ids != rows[order[place]].prompt_ids:
             return j
     raise DataError(
         "kto: all rows of a side have one prompt; expected at least two prompts to learn on, and "
@@ -139,6 +143,11 @@ def _read(config: Config) -> tuple[list[Opinion], list[Opinion]]:
             [opinion.prompt for opinion in train], fraction=config.eval_fraction, seed=config.seed
         )
         train, held_out = [train[i] for i in kept], [train[i] for i in held]
+    if not train or not held_out:
+        raise DataError(
+            f"kto: {len(train)} labelled responses to train on and {len(held_out)} held out; add "
+            "data (ties do not count), raise eval_fraction, or name eval_dataset_name"
+        )
     return train, held_out
 
 

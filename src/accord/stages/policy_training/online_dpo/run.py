@@ -28,6 +28,7 @@ from accord.stages.policy_training.rollouts import (
     count_cut,
     split_prompts,
     total_updates,
+    within_policy,
 )
 from accord.stages.policy_training.watch import Watch
 from accord.training.batches import TokenBatch
@@ -60,6 +61,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     """Train a policy against a reward and save it under `model/`."""
     seed_everything(config.seed)
     policy = Policy(config, default_device())
+    config = within_policy(config, policy)
     reward = configured_reward(config, policy)
     train, heldout = split_prompts(config)
     prompts = prompts_an_update(config, config.num_generations)

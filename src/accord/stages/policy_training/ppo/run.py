@@ -147,13 +147,14 @@ def _result(
 
 def _optimizations(policy: ActorCritic, config: Config, run_dir: RunDir) -> dict[str, Optimization]:
     """One for the policy, one for the value: neither's gradients are clipped for the other's."""
+    decay = config.weight_decay
     rates = {
         "policy": config.learning_rate,
         "value": config.value_learning_rate or config.learning_rate,
     }
     return {
         name: Optimization(
-            [adamw(module.named_parameters(), learning_rate=rates[name])],
+            [adamw(module.named_parameters(), learning_rate=rates[name], weight_decay=decay)],
             schedule=constant_after_warmup(warmup_steps=config.warmup_steps),
             max_grad_norm=config.max_grad_norm,
             dump_dir=run_dir.path,
