@@ -222,3 +222,7 @@ def test_an_answer_without_words_is_an_answer() -> None:
         judge = client(endpoint)
         assert complete(judge, "x") == [ChatReply("", completion_tokens=9)]
     assert judge.counts["completion_tokens"] == 9  # it is charged, and so it is remembered
+
+
+def test_a_text_is_one_that_every_store_takes() -> None:
+    assert ChatReply("a\0b\ud83d").text == "a\ufffdb?"

@@ -9,6 +9,7 @@ from typing import Literal
 class ChatReply:
     """One answer. `top_logprobs` (nats) are of its first token, by the token's text, where the
     endpoint tells them; `finish` is "length" where the answer was cut off. Tokens are as charged.
+    What no store takes, NUL and half a surrogate pair, is replaced in the text.
     """
 
     text: str
@@ -16,6 +17,10 @@ class ChatReply:
     top_logprobs: Mapping[str, float] = field(default_factory=dict)
     prompt_tokens: int = field(default=0, compare=False)
     completion_tokens: int = field(default=0, compare=False)
+
+    def __post_init__(self) -> None:
+        text = self.text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        object.__setattr__(self, "text", text)
 
 
 @dataclass(frozen=True)

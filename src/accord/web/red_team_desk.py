@@ -116,9 +116,7 @@ class RedTeamDesk:
                 self._waiting.discard(who)
         if isinstance(reply, ChatFailure):
             raise DataError(f"the model gave no answer ({reply.kind}); say it again later")
-        # A model may say NUL, which no database keeps.
-        said = reply.text.replace("\0", "\ufffd")
-        turns = (*asked, Message(role="assistant", content=said))
+        turns = (*asked, Message(role="assistant", content=reply.text))
         grown = replace(chat, turns=turns, touched_at=self.now())
         with self._lock:
             current = self._chats.get(who)
