@@ -50,7 +50,7 @@ clients: $(VENV)/.installed-dev $(CLIENTS)/.installed  ## clients of others, unc
 
 $(CLIENTS)/.installed: $(VENV)/.created tests/serving/clients/requirements.txt
 	$(BIN)/python -m venv --clear $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip --disable-pip-version-check install --no-deps -r tests/serving/clients/requirements.txt
+	$(CLIENTS)/bin/python -m pip --disable-pip-version-check install -r tests/serving/clients/requirements.txt
 	touch $@
 
 # The peers have environments of their own. ACCORD_DATA names the folder of real rows. Some works only:
