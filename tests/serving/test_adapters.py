@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from accord.models.loading import load_policy, load_tokenizer
 from accord.models.lora import add_lora
 from accord.serving.app import build_app
 from accord.serving.keys import Keys
+from accord.serving.loading import load_policies
 from accord.serving.metrics import server_metrics
 from accord.serving.policies import Policies
 from accord.serving.served import Served
+from accord.wiring import engine_factory
 from serving.served_parts import LOCAL, client_of, loaded
 
 CPU = torch.device("cpu")
@@ -199,3 +202,16 @@ def test_adapters_that_are_not_finite_are_refused(save: Save, tiny_model_dir: Pa
     bad = save("bad", seed=1, r=2, alpha=float("inf"))
     with pytest.raises(ModelError, match="not finite"):
         loaded({"base": tiny_model_dir, "bad": bad}, server_metrics())
+
+
+def test_what_loads_leaves_no_thread(tiny_model_dir: Path) -> None:
+    """See `in_passing_thread`: its helpers would slow down the engine's."""
+    threads: list[threading.Thread] = []
+
+    def factory(*args: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread())
+        return engine_factory("local")(*args, **options)
+
+    paths = {"tiny": str(tiny_model_dir)}
+    load_policies(paths, factory, server_metrics(), max_batch_size=2, most_waiting=2)
+    assert threads and not any(thread.is_alive() for thread in threads)

@@ -62,6 +62,12 @@ async def ids_of(ticket: Ticket) -> list[int]:
     return [token.token_id async for tokens in ticket for token in tokens]
 
 
+async def pieces_of(ticket: Ticket) -> tuple[list[int], list[int]]:
+    """Tokens of each piece, and all of them."""
+    pieces = [tokens async for tokens in ticket]
+    return [len(p) for p in pieces], [token.token_id for p in pieces for token in p]
+
+
 @running
 async def test_many_clients_get_their_own_and_run_together() -> None:
     engine = Gate(closes_at=2)
@@ -230,6 +236,36 @@ async def test_the_watch_is_told_of_every_token() -> None:
     assert names == ["started", "first_token", "next_token", "next_token", "ended"]
     assert told.said[-1] == ("ended", "length", 1, 0, 3)
     assert all(value > 0 for _, value in told.said[:-1])
+    await scheduler.stop()
+
+
+@running
+async def test_tokens_of_many_rows_come_several_at_a_time() -> None:
+    """A clock by which no pieces are due after the first: only first tokens and ends are given."""
+    scheduler = Scheduler(Gate(), now=lambda: 0.0)
+    tickets = scheduler.submit([request_of(i) for i in range(1, 5)])
+    found = await asyncio.gather(*map(pieces_of, tickets))
+    assert found == [([1, 20], [*counting(request_of(i)), END]) for i in range(1, 5)]
+    await scheduler.stop()
+
+
+@running
+async def test_tokens_of_few_rows_come_one_by_one() -> None:
+    clock = iter(range(1000))
+    scheduler = Scheduler(Gate(), now=lambda: float(next(clock)))
+    (ticket,) = scheduler.submit([request_of(1)])
+    assert await pieces_of(ticket) == ([1] * 21, [*counting(request_of(1)), END])
+    await scheduler.stop()
+
+
+@running
+async def test_the_watch_is_told_of_tokens_that_come_together() -> None:
+    told = Told()
+    scheduler = Scheduler(Gate(), now=lambda: 0.0)
+    (ticket,) = scheduler.submit([request_of(1, most=3)], watch=told)
+    await ids_of(ticket)
+    names = [said[0] for said in told.said]
+    assert names == ["started", "first_token", "next_token", "next_token", "ended"]
     await scheduler.stop()
 
 

@@ -1,7 +1,8 @@
 """Models from directories, ready to be served; those that stand on one base share its weights."""
 
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from transformers import AutoConfig, PreTrainedModel
 from accord.core.device import default_device
 from accord.core.files import versioned
 from accord.core.interfaces import EngineFactory
+from accord.core.passing_thread import in_passing_thread
 from accord.corpora.encoding import ChatEncoder
 from accord.models.adapter_files import base_of, is_adapter, is_plain
 from accord.models.adapters import add_adapters
@@ -54,8 +56,14 @@ def load_policies(
     encoders = {name: ChatEncoder(load_tokenizer(model)) for name, model in models.items()}
     found: dict[str, Served] = {}
     for group in _groups(models, encoders, shares_bases=shares_bases):
-        policy, adapters = _load_group({name: models[name] for name in group}, dtype)
-        engine: Any = engine_factory(policy, encoders[group[0]], max_batch_size=max_batch_size)
+        work = functools.partial(
+            _load_group,
+            {name: models[name] for name in group},
+            functools.partial(engine_factory, max_batch_size=max_batch_size),
+            encoders[group[0]],
+            dtype,
+        )
+        policy, adapters, engine = in_passing_thread(work)
         scheduler = Scheduler(engine, name="+".join(group), most_waiting=most_waiting)
         for name in group:
             found[name] = Served(
@@ -82,15 +90,20 @@ def _groups(
     return list(found.values())
 
 
-def _load_group(models: Mapping[str, str], dtype: torch.dtype) -> tuple[PreTrainedModel, set[str]]:
-    """One policy for all of them, and the names of those that are adapters on it."""
+def _load_group(
+    models: Mapping[str, str],
+    engine_factory: Callable[..., Any],
+    encoder: ChatEncoder,
+    dtype: torch.dtype,
+) -> tuple[PreTrainedModel, set[str], Any]:
+    """One policy for all of them, the names of those that are adapters on it, and its engine."""
     first, is_one = next(iter(models.values())), len(models) == 1
     trunk = first if is_one else _trunk_of(first)
     policy = load_policy(trunk, device=default_device(), dtype=dtype)
     adapters = {n: model for n, model in models.items() if not is_one and _adds_to_trunk(model)}
     if adapters:
         add_adapters(policy, adapters)
-    return policy, set(adapters)
+    return policy, set(adapters), engine_factory(policy, encoder)
 
 
 def _trunk_of(model: str) -> str:
@@ -128,5 +141,5 @@ def load_reward(name: str, model: str) -> ServedReward:
     """
     with named_errors(model):
         most = context_length(AutoConfig.from_pretrained(model)) or _REWARD_TOKENS
-    reward = LearnedReward(model, device=default_device(), max_length=most)
-    return ServedReward(name, _version(model), reward)
+    load = functools.partial(LearnedReward, model, device=default_device(), max_length=most)
+    return ServedReward(name, _version(model), in_passing_thread(load))
