@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.over_optimisation import recorded
 from benchmarks.over_optimisation.__main__ import main
 from benchmarks.over_optimisation.quickstart import (
     agreement,
@@ -144,6 +145,32 @@ def test_the_best_in_hindsight_flatters_itself_and_the_best_elsewhere_does_not()
     assert abs(np.mean(fair)) < 3 * error < 0.06
     better = np.vstack([scores, own + 1.0])  # where one is better by 1 at every prompt, both say so
     assert less_best_elsewhere(own, better, seed=0) == pytest.approx(-1.0)
+
+
+def test_recorded_responses_say_what_the_page_says(accord_data: Path) -> None:
+    """docs/over-optimisation.md: the naive reward has learnt length, the disentangled has not."""
+    text, paths, _ = recorded.measure(accord_data, 0)
+    gold = {name: way.gold[-1] for name, way in paths.items()}
+    assert gold["naive"] == pytest.approx(0.196, abs=0.005)
+    assert gold["length-disentangled"] == pytest.approx(0.105, abs=0.005)
+    shown = {row.split(" | ")[0].removeprefix("| "): row for row in text.splitlines()}
+    assert "x 2.15" in shown["naive"] and "x 1.18" in shown["length-disentangled"]
+    assert "0.693" in shown["longest"]
+
+
+def test_seeds_are_runs_that_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def accord(arguments: list[str]) -> int:
+        asked.append(arguments)
+        return 3 if len(asked) < 2 else 1  # a gate that is closed is a run; an error is none
+
+    monkeypatch.setattr("benchmarks.over_optimisation.__main__.accord", accord)
+    with pytest.raises(SystemExit, match="quickstart-5: the quickstart failed"):
+        main(["quickstart", "--seeds", "4", "5", "--output", str(tmp_path)])
+    assert [a[1:5] for a in asked] == [
+        ["--seed", seed, "--output_dir", str(tmp_path / f"quickstart-{seed}")] for seed in "45"
+    ]
 
 
 TINY = Settings(updates=6, eval_steps=2, batch=4, probes=4, members=2, fresh=8, pool_prompts=2,

@@ -1,5 +1,7 @@
 """The judge of a config, by a constitution: local or behind an endpoint, asked once."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from accord.core.errors import ConfigError
 from accord.core.judge_config import JudgeConfig
 from accord.core.types import Message
 from accord.judges.both_orders import ask_both_orders
-from accord.judges.configured import Judge, judge_of
+from accord.judges.configured import Judge, http_client, judge_of
 from judges.fake_endpoint import FakeEndpoint, completion
 
 PRINCIPLE = """
@@ -96,3 +98,20 @@ def test_a_reward_model_reads_no_constitution(
     monkeypatch.setattr("accord.judges.configured.AutoConfig.from_pretrained", lambda *_: Scorer())
     with pytest.raises(ConfigError, match="reads no constitution"):
         judge(tmp_path, judge=str(tiny_model_dir), constitution=constitution)
+
+
+def test_a_slow_endpoint_is_given_time() -> None:
+    values = {"judge_url": "http://127.0.0.1:1/v1", "judge_name": "m", "judge_timeout_s": 300}
+    assert http_client(JudgeConfig.parse(values, where="here")).timeout_s == 300
+
+
+@pytest.mark.parametrize(("least", "abstained"), [(0.0, 0), (1.0, 40)])
+def test_a_local_judge_abstains_where_it_would_say_something_else(
+    tiny_model_dir: Path, tmp_path: Path, least: float, abstained: int
+) -> None:
+    wide = shutil.copytree(tiny_model_dir, tmp_path / "wide")  # has room for the question
+    described = json.loads((wide / "config.json").read_text())
+    (wide / "config.json").write_text(json.dumps({**described, "max_position_embeddings": 4096}))
+    found = judge(tmp_path, judge=str(wide), judge_least_mass=least)
+    ask_both_orders(found.pairs, PROMPTS, A, B)
+    assert found.counts().get("abstained", 0) == abstained

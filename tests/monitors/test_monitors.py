@@ -47,6 +47,13 @@ def shifted(values: Any, by: float, *, seed: int = 1) -> list[float]:
     return (np.asarray(values, dtype=float) + by + noise - noise.mean()).tolist()
 
 
+def test_no_monitor_is_left_out() -> None:
+    assert {*MONITORS} == {
+        "gold_gap", "kl_budget", "kl_peak", "disagreement", "length", "repetition", "echo",
+        "flattery", "independence", "boilerplate", "collapse",
+    }  # fmt: skip
+
+
 def test_nothing_new_is_nothing_to_read() -> None:
     brake = Brake(CONFIG)
     for step in range(8):

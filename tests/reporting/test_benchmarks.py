@@ -93,3 +93,37 @@ def test_refreshes_of_the_reward_model_are_told(tmp_path: Path) -> None:
     assert "after update 20 the reward model was refreshed: 64 fresh pairs judged by" in html
     assert "it ranked 50% of the fresh ones held out as judged before, 75% after" in html
     assert "1 fresh pairs judged by rules:quality, too few to learn from" in html
+
+
+def evaluation(run: Path) -> Path:
+    figure = {"mean": 0.4, "low": 0.3, "high": 0.5, "n": 50}
+    policies = {"sft": {"score": figure}, "ppo": {"score": {**figure, "mean": 0.5}}}
+    return make_step(
+        run, "evaluate", "evaluate", 1, config={"judge_model": "runs/j/model", "seed": 0},
+        result={
+            "policies": policies, "baseline": "sft", "warnings": ["win rates are not valid: it"],
+            "win_rates": {"ppo": {"judge": {**figure, "ties": 0.1}}},
+        },
+    )  # fmt: skip
+
+
+def test_policies_of_several_runs_stand_beside_each_other(tmp_path: Path) -> None:
+    for name in "ab":
+        evaluation(tmp_path / name)
+    page = write_comparison([tmp_path / "a", tmp_path / "b"], tmp_path / "page.html").read_text()
+    shown = rows(page)
+    head = next(row for row in shown if row.startswith("Figure"))
+    assert head == "Figure a/evaluate/sft a/evaluate/ppo b/evaluate/sft b/evaluate/ppo"
+    score = next(row for row in shown if row.startswith("score "))
+    assert score.split()[1:3] == ["0.4", "0.3"] and "0.5 0.3 to 0.5, n = 50" in score
+    won = next(row for row in shown if row.startswith("win_rate_by_judge"))
+    assert won.count("–") == 2 and won.count("0.4 ") == 2
+    assert page.count("win rates are not valid: it") == 4 and "runs/j/model" in page
+
+
+def test_a_suite_without_figures_is_a_page(tmp_path: Path) -> None:
+    step = make_step(
+        tmp_path / "run", "bench", "benchmark", 1, config={"model_name_or_path": "m", "seed": 0},
+        result={"suites": {"human_eval": {"figures": {}, "notes": []}}, "judge": None},
+    )  # fmt: skip
+    assert "human_eval" in write_comparison([step], tmp_path / "page.html").read_text()

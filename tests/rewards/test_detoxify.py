@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from accord.core.errors import ConfigError
+from accord.rewards import detoxify
 from accord.rewards.detoxify import DetoxifyReward
+from accord.rewards.functions import FunctionReward
 
 
 class Fake:
@@ -26,15 +28,23 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "detoxify", package)
 
 
-def score(reward: DetoxifyReward, texts: list[str]) -> Any:
+def score(reward: Any, texts: list[str]) -> Any:
     none: list[Any] = [[]] * len(texts)
-    return reward.score(none, texts, prompt_ids=none, response_ids=none, columns=none)
+    rows: list[Any] = [{}] * len(texts)
+    return reward.score(none, texts, prompt_ids=none, response_ids=none, columns=rows)
 
 
 def test_absence_is_rewarded(installed: None) -> None:
     scores = score(DetoxifyReward(), ["bad", "good"])
     assert scores.values == [0.75, 1.0] and scores.parts["insult"] == [0.5, 0.5]
     assert score(DetoxifyReward(), []).values == []
+
+
+def test_it_is_a_reward_function(installed: None) -> None:
+    detoxify._original.cache_clear()
+    reward: Any = FunctionReward("accord.rewards.detoxify:harmless")
+    assert list(score(reward, ["bad", "good"]).values) == [0.75, 1.0]
+    detoxify._original.cache_clear()
 
 
 def test_errors(installed: None) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from accord.annotation.classification import macro_f1
 from accord.core.errors import ConfigError, DataError, ModelError
 from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
@@ -19,7 +20,7 @@ from accord.models.loading import load_tokenizer
 from accord.rewards.classifier import Classifier, ClassifierReward
 from accord.stages.classification import run as classification
 from accord.stages.classification.config import Config
-from accord.stages.classification.figures import balanced_quality, tfidf_probabilities
+from accord.stages.classification.figures import class_weights, tfidf_probabilities
 
 CPU = torch.device("cpu")
 WORDS = {"rude": "said", "kind": "know", "plain": "user"}
@@ -203,6 +204,19 @@ def test_parquet_of_label_names(tmp_path: Path) -> None:
     assert label_names(rows) == ("x", "y") and rows[0].labels == {"x": 1.0, "y": 0.0}
 
 
+def test_what_is_saved_names_classes_as_readily_as_was_measured(
+    classes: Any, tmp_path: Path
+) -> None:
+    classifier = Classifier(str(classes.model), device=CPU, max_length=64)
+    rows = class_rows()[:30]
+    said = classifier.classify([()] * len(rows), [row["text"] for row in rows])
+    assert sum(a == row["label"] for a, row in zip(said, rows, strict=True)) >= 28
+    # Of a class that weighs nearly nothing every text is one.
+    weights = tuple(1e-9 if name == "plain" else 1.0 for name in classifier.labels)
+    classifier.form = classifier.form.model_copy(update={"weights": weights})
+    assert set(classifier.classify([()] * 5, ["a b c"] * 5)) == {"plain"}
+
+
 def test_a_reward_model_is_no_classifier(tiny_model_dir: Path) -> None:
     with pytest.raises(ModelError, match="has no classifier.json"):
         Classifier(str(tiny_model_dir), device=CPU, max_length=64)
@@ -214,9 +228,11 @@ def test_a_rare_class_is_named_where_that_pays() -> None:
     p = rng.choice([0.02, 0.4], size=4000, p=[0.8, 0.2])
     given = np.stack([1 - p, p], axis=-1)
     truth = np.eye(2)[(rng.random(4000) < p).astype(int)]
-    found = balanced_quality(given, truth, fitted_on=(given, truth))
-    assert 0 < found["balance"] < 1
-    assert found["macro_f1"] > 0.65 and found["accuracy"] < truth[:, 0].mean()
+    balance, weights = class_weights(given, truth)
+    said, right = (given / weights).argmax(-1), truth.argmax(-1)
+    assert 0 < balance < 1 and weights[0] > weights[1] > 0
+    assert macro_f1(said, right, classes=2) > 0.65
+    assert (said == right).mean() < truth[:, 0].mean()
 
 
 def test_tfidf_of_labels_without_variation() -> None:

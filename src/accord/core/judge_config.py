@@ -13,7 +13,7 @@ class JudgeConfig(StageConfig):
     """Which model judges: one that is here, or one behind an endpoint."""
 
     only_pace: ClassVar[frozenset[str]] = frozenset(
-        {"judge_requests_per_minute", "judge_concurrency", "judge_key_variable"}
+        {"judge_requests_per_minute", "judge_concurrency", "judge_key_variable", "judge_timeout_s"}
     )
 
     judge: InputPath | None = None
@@ -28,6 +28,10 @@ class JudgeConfig(StageConfig):
     """most requests to the endpoint, evenly spaced"""
     judge_concurrency: int = Field(default=8, ge=1)
     """requests to the endpoint at one time"""
+    judge_timeout_s: float = Field(default=60, gt=0)
+    """seconds within which the endpoint has to answer whole; then it is asked again"""
+    judge_least_mass: float = Field(default=0, ge=0, le=1)
+    """a local LM abstains where its verdicts together have less probability than this"""
     judge_price_in: float = Field(default=0, ge=0)
     """what the endpoint charges for a million tokens of questions, in any currency"""
     judge_price_out: float = Field(default=0, ge=0)

@@ -24,6 +24,9 @@ class MonitorsConfig(StageConfig):
     """reward models that only watch: the policy is never trained on them"""
     gold_funcs: list[str] = Field(default=[])
     """dotted names of functions that only watch, written as reward_funcs"""
+    monitor_responses: int = Field(default=1, ge=1)
+    """responses to each held-out prompt; from two on, collapse also reads how far their rewards
+    differ, which costs as many more responses an evaluation"""
     monitor_patience: int = Field(default=3, ge=1)
     """evaluations in a row with two warnings that stop, also for limits that must be passed
     repeatedly (gold gap, disagreement)"""

@@ -118,11 +118,12 @@ def _reward(config: JudgeConfig, memory: Memory, max_length: int) -> Judge:
 def _local(config: JudgeConfig, memory: Memory, engine_factory: EngineFactory | None) -> Judge:
     assert config.judge
     device = default_device()
-    judge = LogProbJudge(config.judge, device=device, name=versioned(config.judge))
+    name, least = versioned(config.judge), config.judge_least_mass
+    judge = LogProbJudge(config.judge, device=device, name=name, least_mass=least)
     same = judge.reader.model, judge.reader.encoder
 
     def grader(wording: GradeWording) -> LogProbGrader:
-        return LogProbGrader(same, device=device, wording=wording, name=judge.reader.name)
+        return LogProbGrader(same, device=device, wording=wording, name=name, least_mass=least)
 
     thinks = _thinker(config, engine_factory, memory)
     return _with_roles(config, thinks(judge), grader, memory=memory)
@@ -176,7 +177,9 @@ def _local_in(
     model, name = (load_policy(config.judge, device=device), encoder), versioned(config.judge)
 
     def judge_in(wording: Wording) -> PairJudge:
-        judge = LogProbJudge(model, device=device, wording=wording, name=name)
+        judge = LogProbJudge(
+            model, device=device, wording=wording, name=name, least_mass=config.judge_least_mass
+        )
         asked.append(lambda: judge.counts)
         return RememberedJudge(thinks(judge), memory)
 
@@ -216,6 +219,7 @@ def http_client(config: JudgeConfig) -> HttpChatClient:
         api_key_env=config.judge_key_variable,
         concurrency=config.judge_concurrency,
         requests_per_minute=config.judge_requests_per_minute,
+        timeout_s=config.judge_timeout_s,
     )
 
 

@@ -1,7 +1,7 @@
 """Benchmark steps as tables and plots: each suite's figures a column a run, and its rankings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,36 @@ def benchmark_steps(steps: Sequence[StepFiles]) -> list[StepFiles]:
     return [step for step in steps if step.stage == STAGE and step.result is not None]
 
 
+def evaluated_policies(steps: Sequence[StepFiles]) -> list[StepFiles]:
+    """Policies of evaluations on held-out prompts, each as a benchmark of one suite."""
+    finished = (step for step in steps if step.stage == "evaluate" and step.result is not None)
+    return [_as_benchmark(step, name) for step in finished for name in step.outputs["policies"]]
+
+
+def _as_benchmark(step: StepFiles, policy: str) -> StepFiles:
+    wins = step.outputs.get("win_rates", {}).get(policy, {})
+    measured = {f"win_rate_by_{by}": rate for by, rate in wins.items()}
+    measured |= step.outputs["policies"][policy]
+    figures = {
+        name: {"value": f["mean"], "low": f["low"], "high": f["high"], "n": f["n"]}
+        for name, f in measured.items()
+    }
+    suite = {"figures": figures, "notes": list(step.outputs.get("warnings", []))}
+    judge = {"name": step.config.get("judge_model") or "–"}
+    return replace(
+        step,
+        path=step.path / policy,
+        config={**step.config, "model_name_or_path": str(step.path / policy)},
+        result={"suites": {"held_out_prompts": suite}, "judge": judge},
+    )
+
+
 def run_labels(steps: Sequence[StepFiles]) -> list[str]:
     """The steps' names, or their models', whichever tells them apart."""
     short = short_names([str(step.config["model_name_or_path"]) for step in steps])
     if len(set(short)) == len(short):
         return short
-    return [f"{step.path.parent.name}/{step.path.name}" for step in steps]
+    return short_names([str(step.path) for step in steps])
 
 
 def short_names(models: Sequence[str]) -> list[str]:
@@ -100,17 +124,18 @@ def _table(suite: str, labels: Sequence[str], steps: Sequence[StepFiles]) -> Sui
         FigureRow(name, [_cell(one["figures"].get(name)) if one else None for one in found])
         for name in names
     ]
+    first = names[0] if names else ""
     whiskers = [
         Whisker(label, figure["value"], figure["low"], figure["high"])
         for label, one in zip(labels, found, strict=True)
-        if one and (figure := one["figures"].get(names[0])) and figure["value"] is not None
+        if one and (figure := one["figures"].get(first)) and figure["value"] is not None
     ]
     plot = whisker_svg(
         whiskers,
         key=f"suite-{suite}",
         title=suite,
-        x_label=names[0],
-        is_win_rate="win_rate" in names[0],
+        x_label=first,
+        is_win_rate="win_rate" in first,
     )
     notes = [
         (label, note)

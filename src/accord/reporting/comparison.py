@@ -5,17 +5,23 @@ from pathlib import Path
 
 from accord.core import files
 from accord.core.errors import AccordError
-from accord.reporting.benchmarks import benchmark_steps, judge_text, run_labels, suite_tables
+from accord.reporting.benchmarks import (
+    benchmark_steps,
+    evaluated_policies,
+    judge_text,
+    run_labels,
+    suite_tables,
+)
 from accord.reporting.page import render_template
 from accord.reporting.promotion import gate_tables
 from accord.reporting.run_files import StepFiles, read_run, read_step
 
 
 def write_comparison(directories: Sequence[Path], path: Path) -> Path:
-    """Write the page of benchmark steps, alone or inside pipelines, in the order given.
+    """Write the page of evaluations, alone or inside pipelines, in the order given.
 
     Raises:
-        AccordError: a directory has no finished benchmark.
+        AccordError: a directory has no finished one.
     """
     steps = [step for directory in directories for step in _steps(directory)]
     labels = run_labels(steps)
@@ -41,9 +47,9 @@ def _steps(directory: Path) -> list[StepFiles]:
         found = [read_step(directory.parent, directory)]
     else:
         found = read_run(directory).steps
-    found = benchmark_steps(found)
+    found = [*benchmark_steps(found), *evaluated_policies(found)]
     if not found:
         raise AccordError(
-            f"{directory}: no finished benchmark in it; `accord evaluate MODEL --suite` makes one"
+            f"{directory}: no finished evaluation in it; `accord evaluate MODEL --suite` makes one"
         )
     return found

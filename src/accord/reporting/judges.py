@@ -8,6 +8,7 @@ from accord.reporting.tables import finite, percent
 _SHARES = {
     "consistency": "Same verdict in both orders",
     "first_share": "Verdicts for what was shown first (50% is no bias)",
+    "longer_share": "Verdicts for the longer response, which may be the better one",
 }
 
 

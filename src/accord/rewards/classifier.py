@@ -44,6 +44,7 @@ class Classifier:
             raise ModelError(
                 f"{model}: has no classifier.json; expected what `accord classifier` left in model/"
             )
+        self.path = model
         self.form = form
         self.labels = form.labels
         self.model = load_labelled_classifier(model, device=device)
@@ -57,6 +58,20 @@ class Classifier:
         self, prompts: Sequence[Sequence[Message]], responses: Sequence[str]
     ) -> Tensor:
         """(N, labels) float64, calibrated; an empty prompt is for a text that answers nothing."""
+        return self.form.probabilities(self._logits(prompts, responses))
+
+    def classify(self, prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> list[str]:
+        """The class of each, rare ones named as readily as its training found best.
+
+        Raises:
+            ConfigError: its labels do not exclude each other.
+        """
+        if not self.form.exclusive:
+            raise ConfigError(f"{self.path}: its labels do not exclude each other")
+        named = self.form.named(self._logits(prompts, responses))
+        return [self.labels[place] for place in named.tolist()]
+
+    def _logits(self, prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> Tensor:
         rows = [
             encode_labelled(prompt, text, self.encoder, max_length=self.max_length)
             for prompt, text in zip(prompts, responses, strict=True)
@@ -68,7 +83,7 @@ class Classifier:
             for batch in processes.share(batches):
                 ids = [rows[index].input_ids for index in batch]
                 found[batch] = self._read_batch(ids)
-        return self.form.probabilities(processes.summed_tensor(found))
+        return processes.summed_tensor(found)
 
     def _read_batch(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """(n, labels) logits, on the CPU."""

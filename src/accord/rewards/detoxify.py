@@ -1,8 +1,10 @@
 """Detoxify's toxicity as a reward, where that package is installed; ours is `rewards.classifier`.
 
-Its weights come from the network, when it is first built.
+Its weights come from the network, when it is first built. As a function:
+`--reward_funcs accord.rewards.detoxify:harmless`.
 """
 
+import functools
 import importlib
 from collections.abc import Sequence
 from typing import Any
@@ -64,3 +66,16 @@ class DetoxifyReward:
             raise ConfigError(f"Detoxify has no label {self.label!r}; it has {', '.join(given)}")
         parts = {name: [float(p) for p in values] for name, values in given.items()}
         return Scores([1 - p for p in parts[self.label]], parts=parts)
+
+
+def harmless(completions: Sequence[Any], **_: Any) -> list[float]:
+    """1 - P(toxic) of each completion, by the original model: a reward function."""
+    texts = [c if isinstance(c, str) else str(c[0]["content"]) for c in completions]
+    none: list[Any] = [()] * len(texts)
+    scores = _original().score(none, texts, prompt_ids=none, response_ids=none, columns=none)
+    return list(scores.values)
+
+
+@functools.cache
+def _original() -> DetoxifyReward:
+    return DetoxifyReward()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from accord.annotation.judge_bias import JudgeBias, judge_bias
 from accord.annotation.tables import Floats
@@ -170,7 +171,8 @@ def validity_notes(judge: str, check: JudgeCheck | None) -> list[str]:
     """What a reader has to know of the judge before he believes its win rates."""
     if check is None:
         return [f"judge {judge} was not checked against pairs of known quality"]
-    return [] if check.is_valid else [f"win rates are not valid: {check.reason}"]
+    said = check.reason if check.is_valid else f"win rates are not valid: {check.reason}"
+    return [said, *_tastes(check.bias)]
 
 
 def right_verdicts(probabilities: Floats, is_first_better: Flags) -> Floats:
@@ -178,6 +180,20 @@ def right_verdicts(probabilities: Floats, is_first_better: Flags) -> Floats:
     p = np.where(is_first_better, probabilities, 1 - probabilities)
     found: Floats = np.where(np.isnan(p), 0.0, (1 + np.sign(p - 0.5)) / 2)
     return found
+
+
+def _tastes(bias: JudgeBias | None) -> list[str]:
+    """What decides between responses of equal quality; half the time is no taste."""
+    if bias is None:
+        return []
+    tastes = {"what is shown first": bias.position, "the longer": bias.length, "its own": bias.own}
+    said = [
+        f"{name} {taste.share:.0%} ({expit(taste.low):.0%} to {expit(taste.high):.0%})"
+        for name, taste in tastes.items()
+        if taste is not None
+    ]
+    unknown = "" if bias.own else "; whether its own is not known, for these pairs name no authors"
+    return [f"of responses of equal quality the judge takes {', '.join(said)}{unknown}"]
 
 
 def _longest(pairs: Sequence[GoldPair], is_first: Flags) -> Floats:

@@ -115,6 +115,7 @@ def test_probabilities_are_averaged_stored_and_exported(tmp_path: Path, pairs: s
     assert all("reason" not in (s.answer or {}) for s in said)
     assert result.opinions == {
         "pairs": 40, "abstained": 0, "inconsistent": 0, "consistency": 1.0, "first_share": 0.5,
+        "longer_share": 1.0,
     }  # fmt: skip
     assert result.spent == {"prompt_tokens": 800, "completion_tokens": 160, "price": 800.0}
     assert result.judgements_by_kind == {"model": 40}

@@ -361,6 +361,7 @@ def test_people_judge_and_the_stage_goes_on(
     result = json.loads((out / "result.json").read_text())
     figures = result["suites"]["alpaca_eval"]["figures"]
     assert figures["win_rate"]["value"] == 1.0
+    assert not {"judge_consistency", "judge_first_share"} & figures.keys()
     assert (
         result["judge"]["name"] == "people of eval" and result["judge"]["counts"]["pairs"] == done
     )

@@ -15,7 +15,13 @@ from transformers import AutoModelForCausalLM
 from accord.core.errors import AccordError
 from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
-from accord.core.types import GeneratedToken, GenerationRequest, GenerationResult, Message
+from accord.core.types import (
+    GeneratedToken,
+    GenerationRequest,
+    GenerationResult,
+    Message,
+    PromptRow,
+)
 from accord.corpora.encoding import ChatEncoder, Encoded
 from accord.engine.local import LocalEngine
 from accord.judges.reward_judge import RewardJudge
@@ -24,6 +30,7 @@ from accord.models.loading import load_tokenizer, save_model
 from accord.stages.evaluation import responses as sampling
 from accord.stages.evaluation import run as stage
 from accord.stages.evaluation.config import Config
+from accord.stages.evaluation.figures import Figures
 from accord.stages.evaluation.responses import response_logprobs
 from accord.stages.evaluation.scoring import load_learned
 
@@ -429,3 +436,39 @@ def test_responses_of_other_prompts_are_not_mixed_in(
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:5]))
     with pytest.raises(AccordError, match="has 5 responses to 8 prompts"):
         run(made, tmp_path / "run")
+
+
+def test_the_judge_is_checked_or_called_unchecked(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    judge = init_reward_model(str(tiny_model_dir), device=CPU, seed=0)
+    save_model(judge, load_tokenizer(str(tiny_model_dir)), tmp_path / "judge")
+    rng = np.random.default_rng(0)
+    sides = [rng.permutation(["aa", "bbbb"]).tolist() for _ in range(40)]
+    pairs = [
+        {"prompt": f"user asks {n}", "chosen": f"{a}{n}", "rejected": f"{b}{n}"}
+        for n, (a, b) in enumerate(sides)
+    ]
+    write_jsonl(tmp_path / "gold.jsonl", pairs)
+    for values, warning in (
+        ({}, "judge model was not checked against pairs of known quality"),
+        ({"judge_comparisons": [str(tmp_path / "gold.jsonl")]}, "win rates are not valid: judge"),
+    ):
+        made = config(tiny_model_dir, prompts, judge_model=str(tmp_path / "judge"), **values)
+        out = tmp_path / f"out-{len(values)}"
+        result = stage.run(made, RunDir(out), engine_factory=Scripted(*[["a b"] * 8] * 2))
+        assert result.warnings[0].startswith(warning)
+        assert result.win_rates["ppo"]["judge"]["minimum_detectable_effect"] == 0.0
+
+
+def test_what_a_win_rate_cannot_show() -> None:
+    rows = [PromptRow([Message(role="user", content=f"{n}")], {}) for n in range(8)]
+    figures = Figures(rows, seed=0)
+    margins = [1.0] * 5 + [-1.0] + [0.0] * 2
+    found = figures.win_rate(margins, ["a"] * 8, ["b"] * 8)
+    outcomes = [1.0] * 5 + [0.0] + [0.5] * 2
+    error = np.std(outcomes, ddof=1) / math.sqrt(8)
+    assert found is not None
+    # 1.96 for a two-sided test at 5%, 0.84 for a power of 80%.
+    expected = (1.959964 + 0.841621) * error
+    assert found["minimum_detectable_effect"] == pytest.approx(expected, rel=1e-5)

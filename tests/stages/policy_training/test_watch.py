@@ -13,6 +13,7 @@ from accord.core.errors import ConfigError, TrainingError
 from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
 from accord.engine.local import LocalEngine
+from accord.monitors.brake import Brake
 from accord.wiring import stage_config
 
 METHODS = ["ppo", "grpo", "online_dpo"]
@@ -134,3 +135,36 @@ def test_a_gold_scorer_that_is_the_reward_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="also the reward"):
         run("grpo", tiny_model_dir, prompts, tmp_path, gold_funcs=f"{__name__}:prefer_short")
+
+
+def same_for_all(completions: list[Any], **_: Any) -> list[float]:
+    """Varied at first, then the same for everybody: told by a file that a test makes."""
+    return [0.0 if EQUAL else float(len(text(c)) % 5) for c in completions]
+
+
+EQUAL: list[bool] = []
+
+
+def test_several_responses_a_probe_show_that_rewards_become_alike(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    read = Brake.read
+
+    def noted(self: Brake, now: Any) -> Any:
+        seen.append(now)
+        decision = read(self, now)
+        EQUAL.append(True)
+        return decision
+
+    monkeypatch.setattr(Brake, "read", noted)
+    run("grpo", tiny_model_dir, prompts, tmp_path / "out", monitors="warn", max_steps=1,
+        monitor_responses=4, reward_funcs=f"{__name__}:same_for_all", gold_funcs=[])  # fmt: skip
+    EQUAL.clear()
+    before, after = seen[:2]
+    assert before.group_size == after.group_size == 4
+    groups = [before.prompts[n : n + 4] for n in range(0, len(before.prompts), 4)]
+    assert len(groups) > 20 and all(len(set(group)) == 1 for group in groups)
+    assert len(set(before.responses[:4])) > 1
+    rows = RunDir(tmp_path / "out").metrics()
+    assert rows[0]["monitor/collapse"] == 0.0 < rows[-1]["monitor/collapse"]

@@ -35,18 +35,22 @@ class Opinions:
         """(N,) that a task's first response is the better; NaN where it abstained."""
         return self.orders.judged()
 
-    def figures(self) -> dict[str, Any]:
-        """Counts, and how much the place decided."""
+    def figures(self, tasks: Sequence[Task]) -> dict[str, Any]:
+        """Counts, and how much place and length decided."""
         forth, back = verdicts(self.orders.forth), verdicts(self.orders.back)
         known = ~np.isnan(forth + back)
         same = (forth == 1 - back)[known]
         first = ((forth + back) / 2)[known]
+        gaps = np.array([float(len(t.responses[0]) - len(t.responses[1])) for t in tasks])
+        is_first = ((forth + 1 - back) / 2)[known & (gaps != 0)]
+        longer = np.where(gaps[known & (gaps != 0)] > 0, is_first, 1 - is_first)
         return {
             "pairs": len(forth),
             "abstained": int((~known).sum()),
             "inconsistent": int(self.orders.is_inconsistent().sum()),
             "consistency": float(same.mean()) if len(same) else None,
             "first_share": float(first.mean()) if len(first) else None,
+            "longer_share": float(longer.mean()) if len(longer) else None,
         }
 
 

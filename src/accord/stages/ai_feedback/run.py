@@ -158,7 +158,7 @@ def _compared(
     by_task = {t.id: float(x) for t, x in zip(tasks, p, strict=True) if not math.isnan(x)}
     return _Told(
         judge.name,
-        opinions.figures(),
+        opinions.figures(tasks),
         _rows(judge, tasks, opinions, p, routed),
         {} if mapped is None else by_task,
         described(mapped, config.calibration),

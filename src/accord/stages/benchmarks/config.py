@@ -48,6 +48,11 @@ class Config(SamplingConfig, JudgeConfig):
     human_judgements: list[InputPath] = Field(default=[])
     """files of people's judgements (prompt, response_a, response_b, verdict) of some of the pairs
     that the judge compares, drawn at random: they correct its win rates"""
+    gold_comparisons: list[InputPath] = Field(default=[])
+    """held-out comparisons of the same task, on which the judge is checked in LLMBar's place;
+    columns chosen_model and rejected_model may say who wrote the two responses"""
+    judge_author: str | None = None
+    """the judge's own model as those columns call it: does it prefer what it wrote?"""
     judge_project: str | None = None
     """people as the judge: a project of the annotation store, where what is to be judged is put up;
     the stage ends with status 75 until they have done it (accord label), then goes on"""
@@ -92,6 +97,8 @@ class Config(SamplingConfig, JudgeConfig):
             raise ConfigError("benchmark: one judge; give judge, judge_url or judge_project")
         if self.human_judgements and not judged:
             raise ConfigError("benchmark: human_judgements are for suites that a judge grades")
+        if self.judge_author and not self.gold_comparisons:
+            raise ConfigError("benchmark: judge_author wrote some of gold_comparisons; give these")
         if self.against and not judged:
             raise ConfigError("benchmark: against is for suites that a judge grades")
         if len(set(self.against)) < len(self.against):

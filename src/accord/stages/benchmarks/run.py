@@ -114,12 +114,15 @@ def _graded(
     """A suite's figures; its rows go to their file."""
     own, *theirs = answers
     if not theirs:
-        return _described(suite.grade(own), own, run_dir, name)
+        return _described(suites.known(suite.grade(own)), own, run_dir, name)
     # All pairs first: people are to have all of their tasks at once.
     others = other_outcomes(name, suites, answers, config)
     comparing = suites.comparing(name, Opponent(config.against[0], theirs[0]))
     graded = comparing.grade(own)
-    found = _described(graded, own, run_dir, name)
+    found = _described(suites.known(graded), own, run_dir, name)
+    for model, said in zip(config.against, theirs, strict=True):
+        if cut := _cut(said):
+            found["notes"].append(f"{cut} prompts were cut to the context of {model}")
     if len(theirs) > 1:
         models = [config.model_name_or_path, *config.against]
         outcomes = {(0, 1): graded.outcomes, **others}
@@ -183,16 +186,23 @@ def _told(judge: Judge, config: Config) -> dict[str, Any]:
 def _described(graded: SuiteResult, answers: Answers, run_dir: RunDir, name: str) -> dict[str, Any]:
     files.write_jsonl(run_dir.path / f"{name}.jsonl", list(graded.rows))
     said = [finish for answer in answers.values() for finish in answer.finishes]
+    cut, notes = _cut(answers), list(graded.notes)
+    if cut and not any("cut to the model's context" in note for note in notes):
+        notes.append(f"{cut} prompts were cut to the model's context")
     return {
         "figures": {
             name: {k: _finite(v) for k, v in asdict(figure).items()}
             for name, figure in graded.figures.items()
         },
-        "notes": list(graded.notes),
+        "notes": notes,
         "questions": len(answers),
-        "cut_prompts": sum(answer.was_cut for answer in answers.values()),
+        "cut_prompts": cut,
         "unfinished_responses": said.count("length"),
     }
+
+
+def _cut(answers: Answers) -> int:
+    return sum(answer.was_cut for answer in answers.values())
 
 
 def _finite(value: Any) -> Any:

@@ -1,13 +1,14 @@
 """Suites by name, made from the files and the judge of a config."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from accord.core.errors import ConfigError, DataError
 from accord.core.interfaces import PairJudge
 from accord.corpora.judgements import read_judgements
+from accord.corpora.pairs import load_comparisons
 from accord.judges.configured import Judge, ask_with
 from accord.judges.recorded import RecordedPeople
 from accord.sandbox.levels import Level
@@ -22,7 +23,7 @@ from accord.suites.gsm8k import GSM8K, load_word_problems
 from accord.suites.human_eval import LIMITS, HumanEval, load_problems
 from accord.suites.instruction_following import InstructionFollowing
 from accord.suites.instruction_prompts import make_prompts
-from accord.suites.llmbar import JudgeCheck, check_judge, read_llmbar
+from accord.suites.llmbar import GoldPair, JudgeCheck, check_judge, gold_pairs, read_llmbar
 from accord.suites.mt_bench import MTBench, MTBenchPairs
 from accord.suites.mt_bench_judge import PromptedJudge, read_templates
 from accord.suites.mt_bench_questions import TwoTurns, read_mt_bench
@@ -105,17 +106,32 @@ class Suites:
         return self.judge
 
     def _judge_check(self, judge: PairJudge) -> JudgeCheck | None:
-        """On LLMBar, where it is at hand: a judge that cannot judge is called so.
+        """On pairs of known quality, where there are any: a judge that cannot judge is called so.
 
         Of the judge that compares: the same model in other words may not be able to.
         """
-        folder = self.folder("llmbar")
         if self._judge().are_people:  # who are not asked to pass a test
             return None
-        if judge.name not in self._checks and folder.is_dir():
-            found = check_judge(judge, read_llmbar(folder), seed=self.config.seed)
-            self._checks[judge.name] = found
+        if judge.name not in self._checks and (pairs := self._known_pairs()):
+            own, seed = self.config.judge_author or "", self.config.seed
+            self._checks[judge.name] = check_judge(judge, pairs, model=own, seed=seed)
         return self._checks.get(judge.name)
+
+    def _known_pairs(self) -> list[GoldPair]:
+        """Of the same task where there are such, else LLMBar's."""
+        if self.config.gold_comparisons:
+            held_out = load_comparisons(self.config.gold_comparisons)
+            return gold_pairs(held_out, seed=self.config.seed)
+        folder = self.folder("llmbar")
+        return read_llmbar(folder) if folder.is_dir() else []
+
+    def known(self, graded: SuiteResult) -> SuiteResult:
+        """Without what people's judgements cannot tell: they saw each pair in one order."""
+        if self.judge is None or not self.judge.are_people:
+            return graded
+        of_orders = ("judge_consistency", "judge_first_share")
+        figures = {k: v for k, v in graded.figures.items() if k not in of_orders}
+        return replace(graded, figures=figures)
 
     def alpaca_eval(self) -> AlpacaEval:
         """Against the outputs in its files."""

@@ -12,7 +12,6 @@ from torch import Tensor
 from accord.annotation.calibration import Floats, calibration_error, reliability
 from accord.annotation.classification import (
     Bools,
-    Integers,
     auroc,
     fpr_at_tpr,
     macro_f1,
@@ -88,39 +87,29 @@ def quality(given: Floats, targets: Floats, *, exclusive: bool) -> dict[str, flo
     }
 
 
-def balanced_quality(
-    given: Floats, targets: Floats, *, fitted_on: tuple[Floats, Floats]
-) -> dict[str, float]:
-    """Accuracy and macro F1 where rare classes are named more readily than by their probability.
+def class_weights(given: Floats, targets: Floats) -> tuple[float, Floats]:
+    """What probabilities are divided by, so that rare classes are named more readily.
 
     The class with the highest p / (its share of the rows)^balance is named. 0 names the likeliest,
     1 takes all classes to be equally common; the balance is the one with the best sum of accuracy
-    and macro F1 on the rows that it is fitted on (macro F1 alone buys rare classes at any price).
+    and macro F1 on these rows (macro F1 alone buys rare classes at any price).
 
     Args:
-        given: (N, K) probabilities of classes that exclude each other.
+        given: (N, K) probabilities of classes that exclude each other, of rows not tested on.
         targets: (N, K).
-        fitted_on: probabilities and targets of other rows.
-    """
-    known, wanted = fitted_on
-    shares = np.maximum(wanted.mean(0), 1 / len(wanted))
-    count = targets.shape[1]
 
-    def named(probabilities: Floats, balance: float) -> Integers:
-        found: Integers = (probabilities / shares**balance).argmax(-1)
-        return found
+    Returns:
+        the balance, and (K,) shares to its power.
+    """
+    shares = np.maximum(targets.mean(0), 1 / len(targets))
+    truth, count = targets.argmax(-1), targets.shape[1]
 
     def quality(balance: float) -> float:
-        said, truth = named(known, balance), wanted.argmax(-1)
+        said = (given / shares**balance).argmax(-1)
         return float((said == truth).mean()) + macro_f1(said, truth, classes=count)
 
     best = max(np.linspace(0, 1, 21).tolist(), key=quality)
-    said, truth = named(given, best), targets.argmax(-1)
-    return {
-        "balance": best,
-        "accuracy": float((said == truth).mean()),
-        "macro_f1": macro_f1(said, truth, classes=count),
-    }
+    return best, shares**best
 
 
 def tfidf_probabilities(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from accord.annotation.calibration import fit_temperature
-from accord.annotation.classification import fit_class_temperature
+from accord.annotation.classification import fit_class_temperature, macro_f1
 from accord.core import processes
 from accord.core.device import default_device, seed_everything
 from accord.core.errors import DataError
@@ -33,7 +33,7 @@ from accord.models.sharding import whole
 from accord.objectives.classification import label_loss
 from accord.stages.classification.config import Config
 from accord.stages.classification.figures import (
-    balanced_quality,
+    class_weights,
     figures,
     quality,
     tfidf_probabilities,
@@ -109,6 +109,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
     model, steps = _fit(adapted(fresh, config), train, validation, form, encoder, config, run_dir)
     chosen_by, logits = (_all_logits(model, side, encoder, config) for side in (validation, test))
     form = _calibrated(form, chosen_by, validation.targets)
+    balance, form = _weighted(form, chosen_by, validation.targets)
     save_scored_model(
         model,
         tokenizer,
@@ -124,7 +125,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
         model=run_dir.model_path,
         measured_on="test" if config.test_dataset_name else "validation",
         labels=names,
-        balanced=_balanced(form, chosen_by, validation.targets, logits, test.targets),
+        balanced=_balanced(form, balance, logits, test.targets) if form.exclusive else None,
         **figures(logits, wanted, form, test_texts, config.subgroup_terms),
         tfidf=quality(plain, wanted, exclusive=form.exclusive),
         heldout_loss=label_loss(logits, test.targets, exclusive=form.exclusive).loss.item(),
@@ -228,14 +229,27 @@ def _all_logits(model: nn.Module, data: Labelled, encoder: ChatEncoder, config: 
     return processes.summed_tensor(found)
 
 
-def _balanced(
-    form: ClassifierFormat, chosen_by: Tensor, labels: Tensor, logits: Tensor, targets: Tensor
-) -> dict[str, float] | None:
+def _weighted(
+    form: ClassifierFormat, logits: Tensor, targets: Tensor
+) -> tuple[float, ClassifierFormat]:
+    """The balance of rare classes that the validation rows ask for, and the form with it."""
     if not form.exclusive:
-        return None
-    known, given = (form.probabilities(z.double()).numpy() for z in (chosen_by, logits))
-    fitted_on = (known, labels.double().numpy())
-    return balanced_quality(given, targets.double().numpy(), fitted_on=fitted_on)
+        return 0.0, form
+    given = form.probabilities(logits.double()).numpy()
+    balance, weights = class_weights(given, targets.double().numpy())
+    return balance, form.model_copy(update={"weights": tuple(weights.tolist())})
+
+
+def _balanced(
+    form: ClassifierFormat, balance: float, logits: Tensor, targets: Tensor
+) -> dict[str, float]:
+    """How good the classes are that the form names."""
+    said, truth = form.named(logits.double()).numpy(), targets.argmax(-1).numpy()
+    return {
+        "balance": balance,
+        "accuracy": float((said == truth).mean()),
+        "macro_f1": macro_f1(said, truth, classes=len(form.labels)),
+    }
 
 
 def _calibrated(form: ClassifierFormat, logits: Tensor, targets: Tensor) -> ClassifierFormat:

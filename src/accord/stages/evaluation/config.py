@@ -34,6 +34,9 @@ class Config(SamplingConfig):
     """the reward model that policies were trained on: the held-out reward"""
     judge_model: InputPath | None = None
     """a reward model that trained no policy: win rates"""
+    judge_comparisons: list[InputPath] = Field(default=[])
+    """held-out comparisons on which judge_model has to beat "longest", "first" and "random", or its
+    win rates are called not valid"""
     human_judgements: list[InputPath] = Field(default=[])
     """files of people's judgements (prompt, response_a, response_b, verdict) of some of the pairs,
     drawn at random: they correct the judge's win rates"""
@@ -59,6 +62,8 @@ class Config(SamplingConfig):
             )
         if self.human_judgements and not self.judge_model:
             raise ConfigError("evaluate: human_judgements correct a judge; give judge_model")
+        if self.judge_comparisons and not self.judge_model:
+            raise ConfigError("evaluate: judge_comparisons check a judge; give judge_model")
         if self.score_by and not self.scorer:
             raise ConfigError("evaluate: score_by splits the scorer's scores; give a scorer")
         others = [name for name in self.policies if name != self.baseline]

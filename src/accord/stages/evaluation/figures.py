@@ -9,6 +9,7 @@ import torch
 
 from accord.annotation.intervals import cluster_bootstrap, wilson_interval
 from accord.annotation.prediction_powered import corrected_mean
+from accord.annotation.win_rates import clustered_standard_error, minimum_detectable_effect
 from accord.core.files import hash_json
 from accord.core.interfaces import PairJudge
 from accord.core.types import PromptRow
@@ -51,6 +52,9 @@ class Figures:
     ) -> Figure | None:
         """Share of prompts with a positive margin; a tie, or the same text, counts 1/2.
 
+        `minimum_detectable_effect` is the difference from 1/2 that as many prompts would show four
+        times in five.
+
         A margin of NaN, where one of the two has no score, counts for nobody; None without others.
         """
         margin = np.asarray(margins, dtype=np.float64)
@@ -59,7 +63,13 @@ class Figures:
         wins = np.where(is_tie, 0.5, (margin > 0).astype(np.float64))
         is_known = ~np.isnan(margin)
         figure = self.mean(np.where(is_known, wins, np.nan).tolist())
-        return figure and {**figure, "ties": float(is_tie[is_known].mean())}
+        if figure is None:
+            return None
+        kept = [cluster for cluster, keep in zip(self.clusters, is_known, strict=True) if keep]
+        error = clustered_standard_error(wins[is_known], kept)
+        unseen = minimum_detectable_effect(error) if len(set(kept)) > 1 else 0.5
+        ties = float(is_tie[is_known].mean())
+        return {**figure, "ties": ties, "minimum_detectable_effect": min(unseen, 0.5)}
 
     def by_people(
         self,

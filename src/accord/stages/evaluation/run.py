@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from accord.stages.evaluation.figures import Figures, interval_of, summarize
 from accord.stages.evaluation.responses import Response, collect_responses, reference_logprobs
 from accord.stages.evaluation.scoring import (
     Remembered,
+    judge_warnings,
     load_behaviours,
     load_learned,
     measure_behaviours,
@@ -45,7 +46,7 @@ class Result:
     to the baseline's score, paired by prompt. A win rate counts a tie as half a win and has
     `ties`, their share; the judge's has `mean_p` too, the mean probability, and `by_people`, the
     same put right by people's judgements of some of the pairs. `gate` is what
-    `promotion.gate.verdict` gave.
+    `promotion.gate.verdict` gave; `warnings` say whether the judge can judge.
     """
 
     policies: dict[str, dict[str, Any]]
@@ -56,6 +57,7 @@ class Result:
     cut_prompts: int
     samples: Path
     gate: dict[str, Any] | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Result:
@@ -102,6 +104,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         prompts=len(rows),
         cut_prompts=sum(r.was_cut for answers in responses.values() for r in answers),
         samples=samples,
+        warnings=judge_warnings(judge, config.judge_comparisons, seed=config.seed),
     )
     return replace(result, gate=_gate(config, result)) if config.gate else result
 

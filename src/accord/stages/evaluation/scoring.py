@@ -12,10 +12,13 @@ from accord.core.files import hash_json
 from accord.core.interfaces import Reward
 from accord.core.types import Message, PromptRow, Row, Scores
 from accord.corpora.encoding import ChatEncoder
+from accord.corpora.pairs import load_comparisons
+from accord.judges.reward_judge import RewardJudge
 from accord.models.heads import load_reward_model
 from accord.models.loading import load_tokenizer, within_context
 from accord.rewards.functions import load_dotted
 from accord.rewards.learned import LearnedReward
+from accord.suites.llmbar import check_judge, gold_pairs, validity_notes
 
 _REPEATED_WORDS = 3
 """A run of this many words that came before in the same response is a repetition."""
@@ -66,6 +69,21 @@ def load_learned(path: str, *, max_length: int) -> LearnedReward:
         device=default_device(),
         max_length=within_context(max_length, model.config),
     )
+
+
+def judge_warnings(judge: Reward | None, comparisons: Sequence[str], *, seed: int) -> list[str]:
+    """What a reader must know of a judge before he believes its win rates.
+
+    Args:
+        judge: None where there is none, and nothing to be said.
+        comparisons: held-out ones, on which it is checked; none leave it unchecked.
+        seed: of the order in which it sees them, and of the bootstrap.
+    """
+    if judge is None:
+        return []
+    pairs = gold_pairs(load_comparisons(comparisons), seed=seed)
+    check = check_judge(RewardJudge(judge, name="model"), pairs, seed=seed) if pairs else None
+    return validity_notes("model", check)
 
 
 def score_texts(reward: Reward, rows: Sequence[PromptRow], texts: Sequence[str]) -> list[float]:

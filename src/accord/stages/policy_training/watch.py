@@ -47,7 +47,8 @@ class Watch:
         progress: Progress,
         modules: Mapping[str, nn.Module],
     ) -> None:
-        self.policy, self.reward, self.rows = policy, reward, list(rows)
+        self.policy, self.reward = policy, reward
+        self.rows = [row for row in rows for _ in range(config.monitor_responses)]
         self.config, self.run_dir = config, run_dir
         self.progress, self.modules = progress, modules
         self.gold = _gold_scorer(config, policy)
@@ -105,7 +106,7 @@ class Watch:
 
     @torch.no_grad()
     def _observed(self, rollouts: Sequence[Rollout]) -> Observation:
-        policy, encoder = self.policy, self.policy.encoder
+        policy, encoder, config = self.policy, self.policy.encoder, self.config
         batch, logprobs = rollout_grid(rollouts, policy)
         reference = policy.reference_logprobs(batch)
         kl = ((logprobs - reference) * batch.target_mask).sum(1)
@@ -125,6 +126,7 @@ class Watch:
             gold=gold,
             toxicity=self._toxicity(rollouts),
             response_ids=[list(rollout.chosen_ids) for rollout in rollouts],
+            group_size=config.monitor_responses,
         )
         if isinstance(self.reward, EpisodeReward):
             return replace(found, scores=list(episode_scores(rollouts).values))
@@ -160,9 +162,10 @@ class Watch:
                 columns=[self.rows[place].columns for place in prompts],
             )
 
-        own, mismatched = score(places), None
-        if self.config.monitors != "off" and len(places) > 1:
-            mismatched = list(score([*places[1:], places[0]]).values)  # each under the next prompt
+        own, mismatched, group = score(places), None, self.config.monitor_responses
+        if self.config.monitors != "off" and len(places) > group:
+            # Each under the next prompt.
+            mismatched = list(score([*places[group:], *places[:group]]).values)
         return replace(
             observation,
             scores=list(own.values),
