@@ -3,10 +3,10 @@
     python -m benchmarks.peers.serving --transformers PYTHON --vllm PYTHON
     python -m benchmarks.peers.serving --leak 10000      # ours alone: memory by requests
 
-Clients stream answers to real prompts, each prompt once, greedily in float32, as many at a time as
-`--clients`; then 16 at a time, for the time to the first token. A round is a fresh server of each
-kind, one after another. The client shares the two cores with all of them. Tokens are counted in
-the texts that came, by the model's own tokenizer.
+Clients stream answers to real prompts, each prompt once, greedily in float32 (with `--bf16` in
+bfloat16 on all sides), as many at a time as `--clients`; then 16 at a time, for the time to the
+first token. A round is a fresh server of each kind, one after another. The client shares the two
+cores with all of them. Tokens are counted in the texts that came, by the model's own tokenizer.
 """
 
 import argparse
@@ -46,22 +46,22 @@ class Answer:
 
 def command(side: str, options: argparse.Namespace, port: int) -> list[str]:
     """How each server starts, at its own defaults but for what the work says."""
-    model = work.base_model()
+    model, dtype = work.base_model(), "bfloat16" if options.bf16 else "float32"
     if side == "accord":
         return [
             options.accord, "-m", "accord.cli", "serve", f"{NAME}={model}", "--port", str(port),
-            "--requests_per_minute", "1000000",
+            "--requests_per_minute", "1000000", *(["--bf16"] if options.bf16 else []),
         ]  # fmt: skip
     if side == "transformers":
         return [
             str(Path(options.transformers).with_name("transformers")), "serve", model, "--host",
-            "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32",
+            "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", dtype,
             "--continuous-batching",
         ]  # fmt: skip
     return [
         options.vllm, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
         "--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(port),
-        "--dtype", "float32",
+        "--dtype", dtype,
     ]  # fmt: skip
 
 
@@ -199,6 +199,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--requests", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--leak", type=int, default=0, metavar="REQUESTS")
     parser.add_argument("--verbose", action="store_true", help="show what servers say")
     options = parser.parse_args()

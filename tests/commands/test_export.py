@@ -1,10 +1,12 @@
 """Exports are read back by other code than wrote them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from accord.cli import main
 from accord.core.assets import resolve_asset
@@ -13,7 +15,9 @@ from accord.core.types import Message
 from accord.corpora.encoding import ChatEncoder
 from accord.engine.local import LocalEngine
 from accord.engine.local_chat import LocalChat
-from accord.models.loading import load_policy, load_tokenizer
+from accord.models.adapter_files import save_adapter
+from accord.models.loading import load_policy, load_tokenizer, save_model
+from accord.models.lora import add_lora
 from accord.publishing.gguf import _interleaved, _split_name
 
 PROMPTS = ("Hello!", "How do I thank Ana for the lamp?", "Where is the old key?")
@@ -77,8 +81,12 @@ def test_a_gguf_file_holds_the_weights_and_the_template(
 
 @pytest.fixture(scope="module")
 def said() -> list[str]:
-    """Ours, greedy."""
-    client = LocalChat(resolve_asset("accord:base"), LocalEngine)
+    return ours(resolve_asset("accord:base"))
+
+
+def ours(model: str | Path) -> list[str]:
+    """Greedy answers by the local engine."""
+    client = LocalChat(str(model), LocalEngine)
     conversations: list[list[Message]] = [[{"role": "user", "content": p}] for p in PROMPTS]
     replies: list[Any] = client.complete(conversations, temperature=0.0, max_tokens=TOKENS)
     return [reply.text for reply in replies]
@@ -104,20 +112,94 @@ def test_transformers_answer_from_the_directory_as_we_do(tmp_path: Path, said: l
         assert text == expected
 
 
+def by_llama_cpp(file: Path) -> list[str]:
+    """Greedy answers from a GGUF file, by the template inside it."""
+    llama: Any = pytest.importorskip("xllamacpp")
+    settings = llama.CommonParams()
+    settings.model.path = str(file)
+    settings.n_ctx, settings.cpuparams.n_threads = 512, 1
+    settings.cache_type_k = settings.cache_type_v = llama.ggml_type.GGML_TYPE_F32
+    server = llama.Server(settings)
+    found = []
+    for prompt in PROMPTS:
+        messages = [{"role": "user", "content": prompt}]
+        asked = {"messages": messages, "temperature": 0, "max_tokens": TOKENS}
+        reply = server.handle_chat_completions(asked)
+        found.append(reply["choices"][0]["message"]["content"])
+    return found
+
+
 def test_llama_cpp_answers_from_the_file_as_we_do(tmp_path: Path, said: list[str]) -> None:
     pytest.importorskip("gguf")
-    llama: Any = pytest.importorskip("xllamacpp")
     out = tmp_path / "gguf"
     assert main(["export", "accord:base", "--to", "gguf", "--out", str(out)]) == 0
-    settings = llama.CommonParams()
-    settings.model.path = str(out / "model.gguf")
-    settings.n_ctx, settings.cpuparams.n_threads = 512, 1
-    server = llama.Server(settings)
-    for prompt, expected in zip(PROMPTS, said, strict=True):
-        asked = {
-            "messages": [{"role": "user", "content": prompt}],
-            "temperature": 0,
-            "max_tokens": TOKENS,
-        }
-        reply = server.handle_chat_completions(asked)  # by the template inside the file
-        assert reply["choices"][0]["message"]["content"] == expected
+    assert by_llama_cpp(out / "model.gguf") == said
+
+
+@pytest.fixture
+def random_model(tmp_path: Path) -> Callable[[str], Path]:
+    """Saves a tiny random model of a family, with the tokenizer that ships."""
+
+    def save(family: str) -> Path:
+        tokenizer = load_tokenizer(resolve_asset("accord:base"))
+        config = getattr(transformers, f"{family}Config")(
+            vocab_size=len(tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, head_dim=16, max_position_embeddings=512,
+            tie_word_embeddings=False, sliding_window=None,
+        )  # fmt: skip
+        model = getattr(transformers, f"{family}ForCausalLM")(config)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "norm" not in name:
+                    parameter.normal_(std=0.3, generator=generator)
+        save_model(model, tokenizer, tmp_path / family)
+        return tmp_path / family
+
+    return save
+
+
+@pytest.mark.parametrize("family", ["Qwen2", "Qwen3", "Mistral"])
+def test_llama_cpp_answers_as_we_do_for_other_families(
+    family: str, random_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("gguf")
+    model, out = random_model(family), tmp_path / "gguf"
+    assert main(["export", str(model), "--to", "gguf", "--out", str(out)]) == 0
+    # Where a response is cut inside a character only ours says so.
+    assert by_llama_cpp(out / "model.gguf") == [text.rstrip("\ufffd") for text in ours(model)]
+
+
+def test_adapters_are_exported_merged_or_kept(tmp_path: Path, said: list[str]) -> None:
+    base = resolve_asset("accord:base")
+    bare = load_policy(base, device=torch.device("cpu"))
+    policy = add_lora(bare, seed=1, r=4, alpha=8)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.05, generator=generator)
+    adapter = tmp_path / "adapter"
+    save_adapter(policy, load_tokenizer(base), adapter, base=base)
+    expected = ours(adapter)
+    assert expected != said
+    for to, more in (("hf", []), ("kept", ["--keep_adapter"]), ("gguf", [])):
+        kind = "hf" if to == "kept" else to
+        command = ["export", str(adapter), "--to", kind, "--out", str(tmp_path / to), *more]
+        assert main(command) == 0
+        if to != "gguf":
+            assert ours(tmp_path / to) == expected
+            assert (tmp_path / to / "adapter_config.json").exists() == (to == "kept")
+    pytest.importorskip("gguf")
+    assert by_llama_cpp(tmp_path / "gguf/model.gguf") == expected
+
+
+@pytest.mark.oracle
+def test_vllm_answers_from_the_directory_as_we_do(tmp_path: Path, said: list[str]) -> None:
+    vllm: Any = pytest.importorskip("vllm")
+    out = tmp_path / "hf"
+    assert main(["export", "accord:base", "--out", str(out)]) == 0
+    model = vllm.LLM(str(out), dtype="float32", enforce_eager=True, max_model_len=256)
+    greedy = vllm.SamplingParams(temperature=0.0, max_tokens=TOKENS)
+    asked = [[{"role": "user", "content": prompt}] for prompt in PROMPTS]
+    assert [reply.outputs[0].text for reply in model.chat(asked, greedy)] == said

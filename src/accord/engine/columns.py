@@ -75,31 +75,33 @@ class Columns(DynamicLayer):  # type: ignore[no-untyped-call]
     def keep(self, rows: Tensor, start: int) -> None:
         """Only these rows stay, without their first `start` columns."""
         kept = [t[:, :, start:][rows] for t in (self.keys, self.values)]
-        self._room = [self._with_room(t, 0) for t in kept]
+        self._room = [self._with_room((t, 0)) for t in kept]
         self._show(kept[0].shape[2])
 
     def spread(self, place: Tensor) -> None:
         """One packed row becomes (R, heads, T, D): column t of row r stood at place[r, t]."""
         kept = [t[0][:, place].transpose(0, 1) for t in (self.keys, self.values)]
-        self._room = [self._with_room(t, 0) for t in kept]
+        self._room = [self._with_room((t, 0)) for t in kept]
         self._show(place.shape[1])
 
     def join(self, new: "Columns", mine: int, theirs: int) -> None:
         """Add another layer's rows; each side gets that many empty columns on its left."""
-        sides = zip((self.keys, self.values), (new.keys, new.values), strict=True)
         end = mine + self._end
         self._room = [
-            torch.cat([self._with_room(a, mine), self._with_room(b, theirs)]) for a, b in sides
+            self._with_room((a, mine), (b, theirs))
+            for a, b in zip((self.keys, self.values), (new.keys, new.values), strict=True)
         ]
         self._show(end)
 
     @staticmethod
-    def _with_room(columns: Tensor, left: int) -> Tensor:
-        """The columns with zeros before them, and as much room again behind."""
-        end = left + columns.shape[2]
-        room = columns.new_empty(*columns.shape[:2], 2 * end, columns.shape[3])
-        room[:, :, :left] = 0  # padding is masked, and a mask does not hide a NaN
-        room[:, :, left:end] = columns
+    def _with_room(*sides: tuple[Tensor, int]) -> Tensor:
+        """Rows of all sides, each with so many zeros before it, and as much room again behind."""
+        first, left = sides[0]
+        end, rows = left + first.shape[2], [side.shape[0] for side, _ in sides]
+        room = first.new_empty(sum(rows), first.shape[1], 2 * end, first.shape[3])
+        for part, (columns, left) in zip(room.split(rows), sides, strict=True):
+            part[:, :, :left] = 0  # padding is masked, and a mask does not hide a NaN
+            part[:, :, left:end] = columns
         return room
 
 
