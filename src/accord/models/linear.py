@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from accord.models.few_rows import MOST_ROWS, FewRows
+
 
 def _has_onednn() -> bool:
     """Whether the operator that `torch.compile` uses for linear layers is there and runs."""
@@ -117,10 +119,14 @@ _LAID_FOR_ROWS = 32
 
 
 class Laid:
-    """A frozen product, its weight laid out for the processor where that helps."""
+    """A frozen product, its weight laid out for the processor where that helps.
+
+    Where a few rows have a product of their own, it is laid out twice.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self._bias = bias
+        self._few = FewRows.of(weight.detach()) if bias is None else None
         self._is_onednn = _IS_THERE and weight.device.type == "cpu"
         self._weight = (
             torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _LAID_FOR_ROWS)
@@ -130,6 +136,8 @@ class Laid:
 
     def __call__(self, states: Tensor) -> Tensor:
         """(R, N) of (R, K), without gradient."""
+        if self._few is not None and 0 < len(states) <= MOST_ROWS:
+            return self._few(states)
         if not self._is_onednn:
             return nn.functional.linear(states, self._weight, self._bias)
         product: Tensor = torch.ops.mkldnn._linear_pointwise(

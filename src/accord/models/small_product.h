@@ -18,9 +18,12 @@ inline int64_t padded(int64_t count) { return (count + kLanes - 1) / kLanes * kL
 
 inline void store(float* place, lanes x) { std::memcpy(place, &x, sizeof x); }
 
+// Bytes that are asked for before they are needed, by who reads from memory and not from a cache.
+constexpr int64_t kAskedAhead = 4096;
+
 // A number of rows of C = (or +=) A B, for `width` (16 or 32) columns; A's element (i, k) lies at
 // a[i row + k step].
-template <int64_t kRows, int64_t kVectors>
+template <int64_t kRows, int64_t kVectors, int64_t kAhead = 0>
 inline void tile(const float* a, int64_t row, int64_t step, const float* b, int64_t ldb, float* c,
                  int64_t ldc, int64_t depth, bool adds) {
     lanes sums[kRows][kVectors];
@@ -33,6 +36,10 @@ inline void tile(const float* a, int64_t row, int64_t step, const float* b, int6
     }
     for (int64_t k = 0; k < depth; k++) {
         lanes right[kVectors];
+        if (kAhead) {
+            const char* place = reinterpret_cast<const char*>(b + k * ldb) + kAhead;
+            __builtin_prefetch(place), __builtin_prefetch(place + 64);
+        }
 #pragma GCC unroll 2
         for (int64_t j = 0; j < kVectors; j++) right[j] = load(b + k * ldb + j * kLanes);
 #pragma GCC unroll 8
