@@ -8,7 +8,7 @@ gated MLP), bare or with one or several LoRA adapters; it is used only where a p
 model's own hidden states.
 """
 
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,10 @@ from torch.nn.functional import embedding
 from accord.engine.columns import Columns, new_cache
 from accord.engine.kernels import Heads, Kernels, NativeKernels, TorchKernels
 from accord.engine.products import Product
+from accord.engine.whole_step import DecoderLayer, WholeStep
 from accord.models.adapters import adapters_of, parts_of, reading
 from accord.models.decoder_layers import has_windows
+from accord.models.few_rows import MOST_ROWS
 from accord.models.linear import Laid
 from accord.models.logprobs import LogitTransform, bare_model, float32_head
 from accord.models.packing import Packed
@@ -28,16 +30,6 @@ _BY_POSITION = ("default", "linear", "llama3", "yarn")
 """Rotary embeddings that depend on a position alone, and not on what else is there."""
 _LONG = 1024
 """Tokens of a prompt beyond which PyTorch's blocked attention is the faster one."""
-
-
-class _Layer(NamedTuple):
-    attention_norm: Tensor
-    query_key_value: Product
-    heads: Heads
-    output: Product
-    mlp_norm: Tensor
-    gate_up: Product
-    down: Product
 
 
 class Decoder:
@@ -51,7 +43,8 @@ class Decoder:
         self._config = self._model.config
         self._base = base
         self._head: Laid | None = None
-        self._layers: list[_Layer] = []
+        self._layers: list[DecoderLayer] = []
+        self._whole: WholeStep | None = None
         self._table = torch.empty(0, 1), torch.empty(0, 1)
 
     @classmethod
@@ -77,6 +70,8 @@ class Decoder:
     def refresh(self) -> None:
         """Lay the weights out again, after something wrote to them."""
         self._layers = [_read_layer(layer) for layer in self._model.layers]
+        norm, eps = self._model.norm.weight, self._config.rms_norm_eps
+        self._whole = WholeStep.of(self._layers, norm, eps, self._kernels)
         weight, bias = float32_head(self._base.get_output_embeddings())
         self._head = Laid(weight.detach(), bias)
 
@@ -122,6 +117,8 @@ class Decoder:
         kernels, eps = self._kernels, self._config.rms_norm_eps
         hidden = embedding(tokens, self._model.embed_tokens.weight)
         turn = self._turn(positions)
+        if self._whole is not None and len(hidden) <= MOST_ROWS and reads.ranges is None:
+            return self._whole(hidden, turn, reads, cache)
         delta: Tensor | None = None
         for layer, columns in zip(self._layers, cache.layers, strict=True):
             hidden, normed = kernels.add_norm(hidden, delta, layer.attention_norm, eps)
@@ -197,7 +194,7 @@ def _turn_of(rotary: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
     return cos[0].contiguous(), sin[0].contiguous()
 
 
-def _read_layer(layer: Any) -> _Layer:
+def _read_layer(layer: Any) -> DecoderLayer:
     attention, mlp = layer.self_attn, layer.mlp
     if not isinstance(mlp.act_fn, nn.SiLU) and type(mlp.act_fn).__name__ != "SiLUActivation":
         raise TypeError("the MLP's gate is not SiLU")
@@ -209,7 +206,7 @@ def _read_layer(layer: Any) -> _Layer:
         float(attention.scaling),
     )
     # A layer that adds more norms than these two is of another kind, and the probe would show it.
-    return _Layer(
+    return DecoderLayer(
         layer.input_layernorm.weight,
         Product(attention.q_proj, attention.k_proj, attention.v_proj),
         heads,

@@ -3,15 +3,17 @@
 // Compiled on the machine that runs it, where there is a compiler (models/native.py). NaN and
 // infinity pass through, so that the sampler can refuse them. Rows are independent of each other.
 
-#include "native.h"
+#include "few_rows.h"
 
 namespace {
+
+// Below, all threads of a parallel region call a function together, and leave it together.
 
 // hidden += delta (where there is one); out = RMSNorm(hidden) * weight. All (rows, size).
 template <class T>
 void add_norm(T* hidden, const T* delta, const T* weight, T* out, int64_t rows, int64_t size,
-              float eps, int threads) {
-#pragma omp parallel for num_threads(threads) if (rows * size > kSerial)
+              float eps) {
+#pragma omp for schedule(static)
     for (int64_t row = 0; row < rows; row++) {
         T* h = hidden + row * size;
         if (delta) {
@@ -28,8 +30,8 @@ void add_norm(T* hidden, const T* delta, const T* weight, T* out, int64_t rows, 
 
 // out = silu(gate) * up of gate_up (rows, 2 size).
 template <class T>
-void gate(const T* gate_up, T* out, int64_t rows, int64_t size, int threads) {
-#pragma omp parallel for num_threads(threads) if (rows * size > kSerial)
+void gate(const T* gate_up, T* out, int64_t rows, int64_t size) {
+#pragma omp for schedule(static)
     for (int64_t row = 0; row < rows; row++) {
         const T* g = gate_up + row * 2 * size;
         const T* u = g + size;
@@ -159,51 +161,96 @@ void attend(const Shape& s, const T* joint, const float* cos, const float* sin, 
             const T* key_norm, T* keys, T* values, const int64_t* starts, const int64_t* ranges,
             T* out) {
     const int64_t heads = s.groups * s.queries, width = (heads + 2 * s.groups) * s.dim;
+    std::vector<float> scores(s.column + s.rows * s.column_step + 1);
+    std::vector<float> query(s.dim), found(s.dim);
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < s.rows; row++) {
+        for (int64_t group = 0; group < s.groups; group++) {
+            const T* x = joint + row * width + (heads + group) * s.dim;
+            const int64_t place = row * s.row_stride + group * s.head_stride +
+                                  (s.column + row * s.column_step) * s.dim;
+            turned(x, key_norm, cos + row * s.dim, sin + row * s.dim, s.dim, s.eps,
+                   found.data());
+            for (int64_t i = 0; i < s.dim; i++) put(keys[place + i], found[i]);
+            std::memcpy(values + place, x + s.groups * s.dim, sizeof(T) * s.dim);
+        }
+    }
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t row = 0; row < s.rows; row++) {
+        const int64_t first = starts[row];
+        const int64_t own = s.column + row * s.column_step + 1 - first;
+        const int64_t* earlier = ranges + 2 * row * s.before;
+        for (int64_t head = 0; head < heads; head++) {
+            const int64_t place = row * s.row_stride + head / s.queries * s.head_stride;
+            const T *k = keys + place, *v = values + place;
+            turned(joint + row * width + head * s.dim, query_norm, cos + row * s.dim,
+                   sin + row * s.dim, s.dim, s.eps, query.data());
+            int64_t count = 0;
+            for (const int64_t* r = earlier; r < earlier + 2 * s.before; r += 2) {
+                score(query.data(), k + r[0] * s.dim, r[1] - r[0], s.dim,
+                      scores.data() + count);
+                count += r[1] - r[0];
+            }
+            score(query.data(), k + first * s.dim, own, s.dim, scores.data() + count);
+            softmax(scores.data(), count + own, s.scaling);
+            std::memset(found.data(), 0, sizeof(float) * s.dim);
+            const float* weights = scores.data();
+            for (const int64_t* r = earlier; r < earlier + 2 * s.before; r += 2) {
+                weigh(weights, v + r[0] * s.dim, r[1] - r[0], s.dim, found.data());
+                weights += r[1] - r[0];
+            }
+            weigh(weights, v + first * s.dim, own, s.dim, found.data());
+            T* o = out + (row * heads + head) * s.dim;
+            for (int64_t i = 0; i < s.dim; i++) put(o[i], found[i]);
+        }
+    }
+}
+
+// Sizes of a model that `step` runs.
+struct Model {
+    int64_t layers, size, inner;  // `inner` is the MLP's width
+};
+
+// Weights of one layer. Products are packed (few_rows.h); a bias or a norm may be missing.
+template <class T>
+struct Layer {
+    const T *attention_norm, *query_key_value, *query_key_value_bias, *query_norm, *key_norm;
+    const T *output, *output_bias, *mlp_norm, *gate_up, *gate_up_bias, *down, *down_bias;
+};
+
+// All layers for one token a row: out (rows, size) from hidden (rows, size), which is written over.
+// caches: keys and values of each layer.
+template <class T>
+void step(const Shape& s, const Model& m, const Layer<T>* layers, T* const* caches, T* hidden,
+          const float* cos, const float* sin, const T* last_norm, const int64_t* starts, T* scratch,
+          T* out) {
+    const int64_t attended_size = s.groups * s.queries * s.dim;
+    const int64_t joint_size = attended_size + 2 * s.groups * s.dim;
+    const int64_t padded_rows = padded(s.rows);  // products of bfloat16 read sixteen at a time
+    T* normed = scratch;
+    T* delta = normed + padded_rows * m.size;
+    T* joint = delta + padded_rows * m.size;
+    T* attended = joint + padded_rows * joint_size;
+    T* wide = attended + padded_rows * attended_size;
+    T* inner = wide + padded_rows * 2 * m.inner;
 #pragma omp parallel num_threads(s.threads)
     {
-        std::vector<float> scores(s.column + s.rows * s.column_step + 1);
-        std::vector<float> query(s.dim), found(s.dim);
-#pragma omp for schedule(static)
-        for (int64_t row = 0; row < s.rows; row++) {
-            for (int64_t group = 0; group < s.groups; group++) {
-                const T* x = joint + row * width + (heads + group) * s.dim;
-                const int64_t place = row * s.row_stride + group * s.head_stride +
-                                      (s.column + row * s.column_step) * s.dim;
-                turned(x, key_norm, cos + row * s.dim, sin + row * s.dim, s.dim, s.eps,
-                       found.data());
-                for (int64_t i = 0; i < s.dim; i++) put(keys[place + i], found[i]);
-                std::memcpy(values + place, x + s.groups * s.dim, sizeof(T) * s.dim);
-            }
+        [[maybe_unused]] const Multiplying<T> held;
+        for (int64_t i = 0; i < m.layers; i++) {
+            const Layer<T>& w = layers[i];
+            T* before = i ? delta : nullptr;
+            add_norm(hidden, before, w.attention_norm, normed, s.rows, m.size, s.eps);
+            few_rows(normed, w.query_key_value, w.query_key_value_bias, joint, s.rows, joint_size,
+                     m.size);
+            attend(s, joint, cos, sin, w.query_norm, w.key_norm, caches[2 * i], caches[2 * i + 1],
+                   starts, static_cast<const int64_t*>(nullptr), attended);
+            few_rows(attended, w.output, w.output_bias, delta, s.rows, m.size, attended_size);
+            add_norm(hidden, delta, w.mlp_norm, normed, s.rows, m.size, s.eps);
+            few_rows(normed, w.gate_up, w.gate_up_bias, wide, s.rows, 2 * m.inner, m.size);
+            gate(wide, inner, s.rows, m.inner);
+            few_rows(inner, w.down, w.down_bias, delta, s.rows, m.size, m.inner);
         }
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t row = 0; row < s.rows; row++) {
-            const int64_t first = starts[row];
-            const int64_t own = s.column + row * s.column_step + 1 - first;
-            const int64_t* earlier = ranges + 2 * row * s.before;
-            for (int64_t head = 0; head < heads; head++) {
-                const int64_t place = row * s.row_stride + head / s.queries * s.head_stride;
-                const T *k = keys + place, *v = values + place;
-                turned(joint + row * width + head * s.dim, query_norm, cos + row * s.dim,
-                       sin + row * s.dim, s.dim, s.eps, query.data());
-                int64_t count = 0;
-                for (const int64_t* r = earlier; r < earlier + 2 * s.before; r += 2) {
-                    score(query.data(), k + r[0] * s.dim, r[1] - r[0], s.dim,
-                          scores.data() + count);
-                    count += r[1] - r[0];
-                }
-                score(query.data(), k + first * s.dim, own, s.dim, scores.data() + count);
-                softmax(scores.data(), count + own, s.scaling);
-                std::memset(found.data(), 0, sizeof(float) * s.dim);
-                const float* weights = scores.data();
-                for (const int64_t* r = earlier; r < earlier + 2 * s.before; r += 2) {
-                    weigh(weights, v + r[0] * s.dim, r[1] - r[0], s.dim, found.data());
-                    weights += r[1] - r[0];
-                }
-                weigh(weights, v + first * s.dim, own, s.dim, found.data());
-                T* o = out + (row * heads + head) * s.dim;
-                for (int64_t i = 0; i < s.dim; i++) put(o[i], found[i]);
-            }
-        }
+        add_norm(hidden, delta, last_norm, out, s.rows, m.size, s.eps);
     }
 }
 
@@ -266,15 +313,23 @@ void draw(const float* logits, const float* temperatures, const double* uniforms
 #define EXPORTED(T, NAME)                                                                          \
     void add_norm_##NAME(T* hidden, const T* delta, const T* weight, T* out, int64_t rows,         \
                          int64_t size, float eps, int32_t threads) {                               \
-        add_norm(hidden, delta, weight, out, rows, size, eps, threads);                            \
+        _Pragma("omp parallel num_threads(threads) if (rows * size > kSerial)")                    \
+        add_norm(hidden, delta, weight, out, rows, size, eps);                                     \
     }                                                                                              \
     void gate_##NAME(const T* gate_up, T* out, int64_t rows, int64_t size, int32_t threads) {      \
-        gate(gate_up, out, rows, size, threads);                                                   \
+        _Pragma("omp parallel num_threads(threads) if (rows * size > kSerial)")                    \
+        gate(gate_up, out, rows, size);                                                            \
     }                                                                                              \
     void attend_##NAME(const Shape* shape, const T* joint, const float* cos, const float* sin,     \
                        const T* query_norm, const T* key_norm, T* keys, T* values,                 \
                        const int64_t* starts, const int64_t* ranges, T* out) {                     \
+        _Pragma("omp parallel num_threads(shape->threads)")                                        \
         attend(*shape, joint, cos, sin, query_norm, key_norm, keys, values, starts, ranges, out);  \
+    }                                                                                              \
+    void step_##NAME(const Shape* shape, const Model* model, const Layer<T>* layers,               \
+                     T* const* caches, T* hidden, const float* cos, const float* sin,              \
+                     const T* last_norm, const int64_t* starts, T* scratch, T* out) {              \
+        step(*shape, *model, layers, caches, hidden, cos, sin, last_norm, starts, scratch, out);   \
     }
 
 extern "C" {

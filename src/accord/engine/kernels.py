@@ -158,6 +158,7 @@ class NativeKernels:
     stores_float32 = False
 
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
+        self.library = library
         name = str(dtype).removeprefix("torch.")
         self._add_norm, self._attend, self._gate = (
             getattr(library, f"{function}_{name}") for function in ("add_norm", "attend", "gate")
@@ -218,16 +219,24 @@ class NativeKernels:
         keys, values, column = columns.extend(rows if is_packed else 1)
         queries = joint.shape[1] // heads.dim - 2 * heads.groups
         out = joint.new_empty(rows, queries * heads.dim)
-        shape = Shape(
-            rows, heads.groups, queries // heads.groups, heads.dim,
-            0 if is_packed else keys.stride(0), keys.stride(1), column, int(is_packed),
-            before, eps, heads.scaling, torch.get_num_threads(),
-        )  # fmt: skip
+        shape = self.shape(rows, queries, heads, keys, column, eps)
+        if is_packed:
+            shape.row_stride, shape.column_step, shape.before = 0, 1, before
         tensors = (
             joint, *turn, heads.query_norm, heads.key_norm, keys, values, *reads, out,
         )  # fmt: skip
         self._attend(ctypes.byref(shape), *(None if t is None else t.data_ptr() for t in tensors))
         return out
+
+    @staticmethod
+    def shape(
+        rows: int, queries: int, heads: Heads, keys: Tensor, column: int, eps: float
+    ) -> Shape:
+        """Of attention in which each row's token is the next of its own, at `column`."""
+        return Shape(
+            rows, heads.groups, queries // heads.groups, heads.dim, keys.stride(0), keys.stride(1),
+            column, 0, 0, eps, heads.scaling, torch.get_num_threads(),
+        )  # fmt: skip
 
     def gate(self, gate_up: Tensor) -> Tensor:
         """See `Kernels`."""

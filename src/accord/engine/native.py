@@ -23,6 +23,25 @@ class Shape(ctypes.Structure):
     )
 
 
+class Model(ctypes.Structure):
+    """`Model` of decoding.cpp."""
+
+    _fields_ = tuple((name, ctypes.c_int64) for name in ("layers", "size", "inner"))
+
+
+class Layer(ctypes.Structure):
+    """`Layer` of decoding.cpp."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_void_p)
+        for name in (
+            *("attention_norm", "query_key_value", "query_key_value_bias"),
+            *("query_norm", "key_norm", "output", "output_bias", "mlp_norm"),
+            *("gate_up", "gate_up_bias", "down", "down_bias"),
+        )
+    )
+
+
 @functools.cache
 def native_library() -> ctypes.CDLL | None:
     """The functions of decoding.cpp, or None."""
@@ -32,6 +51,7 @@ def native_library() -> ctypes.CDLL | None:
         "add_norm": [*[pointer] * 4, number, number, real, small],
         "gate": [pointer, pointer, number, number, small],
         "attend": [ctypes.POINTER(Shape), *[pointer] * 10],
+        "step": [ctypes.POINTER(Shape), ctypes.POINTER(Model), *[pointer] * 9],
     }
     draw = {"draw_float32": [*[pointer] * 5, number, number, small]}
     return load_native(_SOURCE, {**both_types(arguments), **draw})

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from accord.models.adapters import AdaptedLinear
+from accord.models.few_rows import FewRows
 from accord.models.linear import Laid, linear
 
 
@@ -24,6 +25,11 @@ class Product:
             bias = torch.cat([z if b is None else b for b, z in zip(biases, zeros, strict=True)])
         self._laid = Laid(torch.cat(weights), bias)
         self._low_rank = _low_rank(modules)
+
+    @property
+    def few(self) -> FewRows | None:
+        """The bare product of a few rows, if that is all there is to it."""
+        return None if self._low_rank is not None else self._laid.few
 
     def __call__(self, states: Tensor, parts: Tensor | None) -> Tensor:
         """(R, N) of (R, K).

@@ -1,6 +1,6 @@
 """Products of a few rows with a frozen weight, where ours are faster than a library's.
 
-Those of few_rows.cpp ask memory for the weight before it is needed: on Intel's processors with
+Those of few_rows.h ask memory for the weight before it is needed: on Intel's processors with
 AVX-512 a step of 32 rows takes 0.7 of oneDNN's time in float32, and with AMX 0.6 in bfloat16. An
 output is summed in the same order however many rows there are.
 """
@@ -22,36 +22,45 @@ _PANEL, _TILE_ROWS = 32, 16
 
 
 class FewRows:
-    """A weight (N, K), laid out for `__call__`; made by `of`."""
+    """A weight (N, K), laid out for `__call__`; made by `of`.
 
-    def __init__(self, library: ctypes.CDLL, weight: Tensor) -> None:
+    Attributes:
+        packed: as few_rows.h reads it.
+        bias: (N,) or None.
+        outputs: N.
+    """
+
+    def __init__(self, library: ctypes.CDLL, weight: Tensor, bias: Tensor | None) -> None:
         self._library = library
-        self._size = weight.shape[0]
+        self.outputs = weight.shape[0]
+        self.bias = None if bias is None else bias.detach().contiguous()
         if weight.dtype == torch.float32:
             panels = weight.view(-1, _PANEL, weight.shape[1]).transpose(1, 2)
         else:  # of two neighbours in depth the sixteen outputs of a tile
             tiles = weight.view(-1, 2, 16, weight.shape[1] // 32, 16, 2)
             panels = tiles.permute(0, 3, 1, 4, 2, 5)
-        self._packed = panels.contiguous()
+        self.packed = panels.contiguous()
 
     @classmethod
-    def of(cls, weight: Tensor) -> Self | None:
+    def of(cls, weight: Tensor, bias: Tensor | None = None) -> Self | None:
         """None where there is no faster product of this weight than the library's."""
         if weight.device.type != "cpu" or any(size % _PANEL for size in weight.shape):
             return None
         library = _library()
-        is_known = library is not None and weight.dtype in _kinds()
-        return cls(library, weight.contiguous()) if library is not None and is_known else None
+        if library is None or weight.dtype not in _kinds():
+            return None
+        return cls(library, weight.detach().contiguous(), bias)
 
     def __call__(self, states: Tensor) -> Tensor:
-        """(R, N) of (R, K), without gradient; R at most MOST_ROWS."""
+        """(R, N) of (R, K), without gradient; R is 1 to MOST_ROWS."""
         rows, depth = states.shape
         states = states.contiguous()
-        out = states.new_empty(rows, self._size)
+        out = states.new_empty(rows, self.outputs)
         if states.dtype == torch.bfloat16 and rows % _TILE_ROWS:
             states = pad(states, (0, 0, 0, -rows % _TILE_ROWS))
-        sizes = rows, self._size, depth, torch.get_num_threads()
-        call(self._library, "few_rows", states, self._packed, out, *sizes, of=out.dtype)
+        sizes = rows, self.outputs, depth, torch.get_num_threads()
+        tensors = states, self.packed, self.bias, out
+        call(self._library, "few_rows", *tensors, *sizes, of=out.dtype)
         return out
 
 
@@ -61,7 +70,7 @@ def _library() -> ctypes.CDLL | None:
     if "GenuineIntel" not in Path("/proc/cpuinfo").read_text(errors="replace"):
         return None
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    product = [*[pointer] * 3, *[number] * 3, ctypes.c_int32]
+    product = [*[pointer] * 4, *[number] * 3, ctypes.c_int32]
     return load_native(
         Path(__file__).with_name("few_rows.cpp"),
         {"few_rows_float32": product, "few_rows_bfloat16": product, "kinds": [pointer]},

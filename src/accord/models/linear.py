@@ -122,11 +122,14 @@ class Laid:
     """A frozen product, its weight laid out for the processor where that helps.
 
     Where a few rows have a product of their own, it is laid out twice.
+
+    Attributes:
+        few: that product, or None.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self._bias = bias
-        self._few = FewRows.of(weight.detach()) if bias is None else None
+        self.few = FewRows.of(weight, bias)
         self._is_onednn = _IS_THERE and weight.device.type == "cpu"
         self._weight = (
             torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _LAID_FOR_ROWS)
@@ -136,8 +139,8 @@ class Laid:
 
     def __call__(self, states: Tensor) -> Tensor:
         """(R, N) of (R, K), without gradient."""
-        if self._few is not None and 0 < len(states) <= MOST_ROWS:
-            return self._few(states)
+        if self.few is not None and 0 < len(states) <= MOST_ROWS:
+            return self.few(states)
         if not self._is_onednn:
             return nn.functional.linear(states, self._weight, self._bias)
         product: Tensor = torch.ops.mkldnn._linear_pointwise(
