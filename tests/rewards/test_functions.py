@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from accord.core import processes
 from accord.core.errors import ConfigError, DataError
 from accord.core.types import Scores
 from accord.rewards.functions import FunctionReward, load_dotted
@@ -45,6 +46,16 @@ def test_arguments_are_those_of_trl() -> None:
         "answer": ["4", "6"],
         "hint": [None, "double"],
     }
+
+
+def test_of_several_processes_the_main_one_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(**_: Any) -> list[float]:
+        raise AssertionError("by another process than the main one")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(processes, "gathered", lambda _: [([1.0, 2.0], None), (None, None)])
+    assert score(FunctionReward(asked)).values == [1.0, 2.0]
 
 
 def test_a_function_without_kwargs_gets_what_it_names() -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, SupportsFloat
 
+from accord.core import processes
 from accord.core.errors import ConfigError, DataError
 from accord.core.types import Message, Row, Scores
 
@@ -95,8 +96,11 @@ class FunctionReward:
             [Message(role="assistant", content=response)] for response in responses
         ]
         arguments["completion_ids"] = [list(ids) for ids in response_ids]
-        returned = self.function(**self._accepted(arguments))
-        return Scores(self._checked(returned, len(responses)))
+        given = self._accepted(arguments)
+        # Asked once, not by every process: an endpoint is paid, and may answer otherwise.
+        return Scores(
+            processes.by_main(lambda: self._checked(self.function(**given), len(responses)))
+        )
 
     def _accepted(self, arguments: dict[str, Any]) -> dict[str, Any]:
         parameters = inspect.signature(self.function).parameters
