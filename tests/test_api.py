@@ -24,7 +24,7 @@ ONLINE: dict[str, Any] = {**SMALL, "max_completion_length": 4, "max_eval_prompts
 
 def prefer_short(completions: list[Any], topic: list[int], **_: Any) -> list[float]:
     assert len(topic) == len(completions)
-    return [-float(len(c[0]["content"])) for c in completions]
+    return [-float(len(c)) for c in completions]
 
 
 def test_from_one_stage_to_the_next(tiny_model_dir: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from accord.core import processes
 from accord.core.errors import ConfigError, DataError
 from accord.core.types import Scores
+from accord.corpora.formats import to_prompt
 from accord.rewards.functions import FunctionReward, load_dotted
 
 PROMPTS = [[{"role": "user", "content": "2 + 2?"}], [{"role": "user", "content": "3 + 3?"}]]
@@ -45,6 +46,30 @@ def test_arguments_are_those_of_trl() -> None:
         "completion_ids": [[5, 2], [6, 7, 2]],
         "answer": ["4", "6"],
         "hint": [None, "double"],
+    }
+
+
+def test_what_was_text_is_given_as_text() -> None:
+    """As TRL does; a conversation, and a transcript, are message lists."""
+    rows = [
+        to_prompt({"prompt": prompt}, "row")
+        for prompt in ("2 + 2?", [{"role": "user", "content": "3 + 3?"}], "\n\nHuman: 4 + 4?")
+    ]
+    seen: dict[str, Any] = {}
+
+    def reward(completions: Any, prompts: Any) -> list[float]:
+        seen.update(completions=completions, prompts=prompts)
+        return [-float(abs(20 - len(c))) for c in completions]
+
+    nothing: list[Any] = [()] * 3
+    found = FunctionReward(reward).score(
+        [row.prompt for row in rows], ["four", "six", "eight"],
+        prompt_ids=nothing, response_ids=nothing, columns=[row.columns for row in rows],
+    )  # fmt: skip
+    assert found.values == [-16.0, -19.0, -19.0]
+    assert seen == {
+        "prompts": ["2 + 2?", *([{"role": "user", "content": f"{n} + {n}?"}] for n in (3, 4))],
+        "completions": ["four", *([{"role": "assistant", "content": t}] for t in ("six", "eight"))],
     }
 
 

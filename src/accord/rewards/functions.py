@@ -8,7 +8,7 @@ from typing import Any, SupportsFloat
 
 from accord.core import processes
 from accord.core.errors import ConfigError, DataError
-from accord.core.types import Message, Row, Scores
+from accord.core.types import Message, Row, Scores, TextPrompt
 
 _REGISTERED: dict[str, Any] = {}
 
@@ -45,13 +45,32 @@ def load_dotted(name: str) -> Any:
         raise ConfigError(f"{name!r}: module {module_name!r} has no {attribute!r}") from None
 
 
+def exchanges(
+    prompts: Sequence[Sequence[Message]], responses: Sequence[str]
+) -> dict[str, list[Any]]:
+    """`prompts` and `completions` as TRL gives them to a function: both texts where the data's
+    prompt was one, else message lists, of which a completion's has one message.
+    """
+    are_texts = [isinstance(prompt, TextPrompt) for prompt in prompts]
+    return {
+        "prompts": [
+            prompt[0]["content"] if is_text else list(prompt)
+            for prompt, is_text in zip(prompts, are_texts, strict=True)
+        ],
+        "completions": [
+            response if is_text else [Message(role="assistant", content=response)]
+            for response, is_text in zip(responses, are_texts, strict=True)
+        ],
+    }
+
+
 class FunctionReward:
     """A function `f(completions, prompts, **columns) -> list[float]` as a Reward.
 
-    As in TRL, everything is passed by keyword and has one entry a response: `prompts` are message
-    lists, `completions` are lists of one assistant message, `completion_ids` are the response's
-    token ids, and each column of the data is a list (None where a row lacks it). A function without
-    `**kwargs` is given only what it names.
+    As in TRL, everything is passed by keyword and has one entry a response: `prompts` and
+    `completions` as `exchanges` has them, `completion_ids` are the response's token ids, and each
+    column of the data is a list (None where a row lacks it). A function without `**kwargs` is given
+    only what it names.
     """
 
     def __init__(self, function: str | Callable[..., Sequence[SupportsFloat]]) -> None:
@@ -91,10 +110,7 @@ class FunctionReward:
         # The row's own prompt and completion would be a second, different truth.
         for key in ("prompt", "completion"):
             arguments.pop(key, None)
-        arguments["prompts"] = [list(prompt) for prompt in prompts]
-        arguments["completions"] = [
-            [Message(role="assistant", content=response)] for response in responses
-        ]
+        arguments |= exchanges(prompts, responses)
         arguments["completion_ids"] = [list(ids) for ids in response_ids]
         given = self._accepted(arguments)
         # Asked once, not by every process: an endpoint is paid, and may answer otherwise.
