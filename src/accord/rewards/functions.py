@@ -13,11 +13,25 @@ from accord.core.types import Message, Row, Scores, TextPrompt
 _REGISTERED: dict[str, Any] = {}
 
 
-def register(function: Callable[..., Any]) -> str:
-    """A name by which `load_dotted` finds a function of this process, say of a notebook."""
-    name = f"python:{function.__module__}.{function.__qualname__}"
-    _REGISTERED[name] = function
-    return name
+def register(functions: Sequence[str | Callable[..., Any]]) -> list[str]:
+    """Names by which `load_dotted` finds functions of this process, say of a notebook; several of
+    one name (lambdas, closures) are numbered, and what is a name already stays.
+    """
+    names: list[str] = []
+    for function in functions:
+        if isinstance(function, str):
+            names.append(function)
+            continue
+        # A partial, or an object that can be called, goes by its class.
+        named: Any = function if hasattr(function, "__qualname__") else type(function)
+        base = name = f"python:{named.__module__}.{named.__qualname__}"
+        number = 1
+        while name in names and _REGISTERED[name] is not function:
+            number += 1
+            name = f"{base}-{number}"
+        _REGISTERED[name] = function
+        names.append(name)
+    return names
 
 
 def load_dotted(name: str) -> Any:
