@@ -33,8 +33,8 @@ Model = Any
 """A directory or hub name, a `Trained`, or a `transformers` model (with `processing_class`)."""
 
 Data = Any
-"""A file or `datasets` name, a `datasets.Dataset`, or a list of rows (prompts: also of texts, and of
-message lists)."""
+"""A file or `datasets` name, a `datasets.Dataset`, or a list of rows; of prompts, also a list of
+texts or message lists."""
 
 RewardFunction = str | Callable[..., Sequence[float]]
 

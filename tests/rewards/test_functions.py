@@ -1,7 +1,9 @@
 """Functions with TRL's signature as rewards, and what is said of those that return nonsense."""
 
 import math
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,14 @@ def test_a_function_without_kwargs_gets_what_it_names() -> None:
     assert score(FunctionReward(exact), columns).values == [1.0, 0.0]
 
 
+def test_a_column_that_is_not_there() -> None:
+    def exact(completions: Any, answer: list[str], answers: list[str], weight: float = 1.0) -> Any:
+        raise AssertionError("called without what it needs")
+
+    with pytest.raises(DataError, match="exact asks for 'answers', .* are answer, prompts, compl"):
+        score(FunctionReward(exact), [{"answer": "4"}, {}])
+
+
 @pytest.mark.parametrize(
     "numbers", [[1, 2], (1.0, 2.0), np.array([1, 2]), torch.tensor([1.0, 2.0])]
 )
@@ -127,6 +137,14 @@ def test_dotted_names() -> None:
     assert load_dotted("math.sqrt") is math.sqrt
     assert load_dotted("accord.core.errors:DataError") is DataError
     assert FunctionReward("math.sqrt").name == "math.sqrt"
+
+
+def test_a_module_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console script has the folder of its own on the path, and not the user's."""
+    (tmp_path / "rewards_of_mine.py").write_text("def score(**_): pass\n")
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p not in ("", str(Path.cwd()))])
+    monkeypatch.chdir(tmp_path)
+    assert load_dotted("rewards_of_mine:score").__module__ == "rewards_of_mine"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 import importlib
 import inspect
 import math
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, SupportsFloat
 
 from accord.core import processes
@@ -46,6 +48,9 @@ def load_dotted(name: str) -> Any:
     module_name, _, attribute = name.rpartition(separator)
     if not module_name or not attribute:
         raise ConfigError(f"{name!r}: expected 'package.module:name' or 'package.module.name'")
+    here = str(Path.cwd())  # where `python -m` looks, and the console script does not
+    if here not in sys.path:
+        sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
@@ -116,8 +121,8 @@ class FunctionReward:
         """Call the function once with all responses; NaN where it returned None, "not mine".
 
         Raises:
-            DataError: the function returned the wrong number of scores, or one that is no finite
-                number; the message names the function and the index.
+            DataError: the function asks for a column that no row has, or returned the wrong number
+                of scores, or one that is no finite number; the message names function and index.
         """
         keys = dict.fromkeys(key for row in columns for key in row)
         arguments: dict[str, Any] = {key: [row.get(key) for row in columns] for key in keys}
@@ -136,6 +141,12 @@ class FunctionReward:
         parameters = inspect.signature(self.function).parameters
         if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
             return arguments
+        missing = [n for n, p in parameters.items() if p.default is p.empty and n not in arguments]
+        if missing:
+            raise DataError(
+                f"reward function {self.name} asks for {missing[0]!r}, which is no column; there "
+                f"are {', '.join(arguments)}"
+            )
         return {key: value for key, value in arguments.items() if key in parameters}
 
     def _checked(self, returned: Any, count: int) -> list[float]:
