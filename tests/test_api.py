@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
 import accord
-from accord.core.errors import ConfigError, DataError
+from accord.core.errors import AccordError, ConfigError, DataError
 from accord.models.loading import load_tokenizer
 
 DEMONSTRATIONS = [{"prompt": f"user asks {i}", "completion": "know"} for i in range(40)]
@@ -69,6 +69,20 @@ def test_prompts_and_functions_as_they_come(tiny_model_dir: Path) -> None:
         accord.grpo(tiny_model_dir, prompts, reward_funcs=[prefer_short] * 2, **ONLINE)
     with pytest.raises(DataError, match="dataset_name, row 2: expected a mapping .* got 'text'"):
         accord.sft(tiny_model_dir, [DEMONSTRATIONS[0], "text"], **SMALL)
+
+
+def test_a_function_is_known_by_its_source(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """A name does not tell two lambdas apart: a finished run of the other is not taken for it."""
+    values = {**ONLINE, "max_steps": 1, "num_generations": 2, "output_dir": tmp_path / "run"}
+    one, other = (
+        lambda completions, **_: [1.0] * len(completions),
+        lambda completions, **_: [2.0] * len(completions),
+    )
+    found = accord.rloo(tiny_model_dir, PROMPTS, reward_funcs=[one], **values)
+    with pytest.raises(AccordError, match="another source of python:.*<lambda>"):
+        accord.rloo(tiny_model_dir, PROMPTS, reward_funcs=[other], **values)
+    again = accord.rloo(tiny_model_dir, PROMPTS, reward_funcs=[one], **values)
+    assert again.metrics == found.metrics
 
 
 def test_several_reward_models(tiny_model_dir: Path) -> None:

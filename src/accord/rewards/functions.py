@@ -1,6 +1,6 @@
 """Rewards that are plain Python functions with TRL's signature."""
 
-import importlib
+import importlib.util
 import inspect
 import math
 import sys
@@ -10,7 +10,10 @@ from typing import Any, SupportsFloat
 
 from accord.core import processes
 from accord.core.errors import ConfigError, DataError
+from accord.core.files import hash_json, hash_path
 from accord.core.types import Message, Row, Scores, TextPrompt
+
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 _REGISTERED: dict[str, Any] = {}
 
@@ -44,13 +47,10 @@ def load_dotted(name: str) -> Any:
     """
     if name in _REGISTERED:
         return _REGISTERED[name]
-    separator = ":" if ":" in name else "."
-    module_name, _, attribute = name.rpartition(separator)
+    module_name, attribute = _parts(name)
     if not module_name or not attribute:
         raise ConfigError(f"{name!r}: expected 'package.module:name' or 'package.module.name'")
-    here = str(Path.cwd())  # where `python -m` looks, and the console script does not
-    if here not in sys.path:
-        sys.path.append(here)
+    _look_here()
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
@@ -62,6 +62,38 @@ def load_dotted(name: str) -> Any:
         return getattr(module, attribute)
     except AttributeError:
         raise ConfigError(f"{name!r}: module {module_name!r} has no {attribute!r}") from None
+
+
+def source_hash(name: str) -> str | None:
+    """The SHA-256 of the file that a dotted name leads into, or of a registered function's source.
+
+    None where there is none, and for what ships with Accord, which goes with its version.
+    """
+    try:
+        if name in _REGISTERED:
+            function = getattr(_REGISTERED[name], "func", _REGISTERED[name])  # inside a partial
+            is_named = hasattr(function, "__qualname__")
+            return hash_json(inspect.getsource(function if is_named else type(function)))
+        _look_here()
+        spec = importlib.util.find_spec(_parts(name)[0])
+    except Exception:  # built in, or typed; or a parent's error, which `load_dotted` will tell
+        return None
+    file = Path(spec.origin) if spec and spec.origin else None
+    if file is None or not file.is_file() or file.resolve().is_relative_to(_PACKAGE):
+        return None
+    return hash_path(file)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    module, _, attribute = name.rpartition(":" if ":" in name else ".")
+    return module, attribute
+
+
+def _look_here() -> None:
+    """Search the working directory too, as `python -m` does; the console script does not."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
 
 
 def exchanges(
