@@ -21,7 +21,6 @@ from accord.core.errors import AccordError, ConfigError, describe_choice
 from accord.core.files import write_text
 from accord.core.manifest import strings_in
 from accord.core.run_dir import RunDir
-from accord.core.train_config import TrainConfig
 from accord.publishing.model_card import write_model_card
 from accord.run_config import RunConfig, steps_of
 from accord.wiring import (
@@ -179,8 +178,7 @@ def execute(
     run = partial(
         _execute, stage, config, path, parents=parents, force=force, redo_changed=redo_changed
     )
-    # What does not train has nothing to share.
-    return run() if isinstance(config, TrainConfig) else processes.by_main(run)
+    return run() if config.shares_work else processes.by_main(run)
 
 
 def _execute(

@@ -1,6 +1,6 @@
 """Knobs that every stage which trains a model has; rates and sizes get their own defaults there."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,8 @@ from accord.core.config import InputPath, StageConfig
 
 class TrainConfig(StageConfig):
     """What the training stages share."""
+
+    shares_work: ClassVar[bool] = True
 
     model_name_or_path: InputPath
     """model to start from: a Hugging Face directory or hub name"""
