@@ -81,6 +81,16 @@ STAGES = {
     "classifier": ["--dataset_name", "texts.jsonl", "--eval_steps", "3"],
     "dpo": ["--comparisons", "pairs.jsonl", "--eval_steps", "3"],
     "kto": ["--dataset_name", "pairs.jsonl", "--eval_steps", "3"],
+    "orpo": ["--comparisons", "pairs.jsonl", "--eval_steps", "3"],
+    "simpo": ["--comparisons", "pairs.jsonl", "--eval_steps", "3"],
+    "rloo": [
+        "--prompts", "prompts.jsonl", "--reward_funcs", "planted:score", "--eval_steps", "3",
+        "--num_generations", "4", "--max_completion_length", "6",
+    ],
+    "reinforce": [
+        "--prompts", "prompts.jsonl", "--reward_funcs", "planted:score", "--eval_steps", "3",
+        "--max_completion_length", "6",
+    ],
     "grpo": [
         "--prompts", "prompts.jsonl", "--reward_funcs", "planted:score", "--eval_steps", "3",
         "--num_generations", "4", "--max_completion_length", "6", "--beta", "0.1",
