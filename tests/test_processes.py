@@ -68,8 +68,8 @@ def falls(completions, **_):
 
 STAGES = {
     "pretrain": [
-        "--dataset_name", "texts.jsonl", "--eval_fraction", "0.3", "--eval_steps", "3",
-        "--max_length", "16", "--copy_fraction", "0.5", "--muon_learning_rate", "1e-3",
+        "--dataset_name", "demonstrations.jsonl", "--eval_fraction", "0.3", "--eval_steps", "3",
+        "--max_length", "32", "--copy_fraction", "0.5", "--muon_learning_rate", "1e-3",
     ],
     "sft": ["--dataset_name", "demonstrations.jsonl", "--eval_steps", "3"],
     "reward": ["--comparisons", "pairs.jsonl", "--eval_steps", "3", "--head_ridge", "0.3"],

@@ -97,8 +97,12 @@ def test_a_column_that_is_not_there() -> None:
     def exact(completions: Any, answer: list[str], answers: list[str], weight: float = 1.0) -> Any:
         raise AssertionError("called without what it needs")
 
-    with pytest.raises(DataError, match="exact asks for 'answers', .* are answer, prompts, compl"):
-        score(FunctionReward(exact), [{"answer": "4"}, {}])
+    def as_in_trl(completions: Any, answers: list[str], *_: Any, **__: Any) -> Any:
+        raise AssertionError("called without what it needs")
+
+    for function in (exact, as_in_trl):
+        with pytest.raises(DataError, match="asks for 'answers', .* are answer, prompts, compl"):
+            score(FunctionReward(function), [{"answer": "4"}, {}])
 
 
 @pytest.mark.parametrize(

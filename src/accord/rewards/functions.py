@@ -15,6 +15,8 @@ from accord.core.types import Message, Row, Scores, TextPrompt
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
+_STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 _REGISTERED: dict[str, Any] = {}
 
 
@@ -171,14 +173,15 @@ class FunctionReward:
 
     def _accepted(self, arguments: dict[str, Any]) -> dict[str, Any]:
         parameters = inspect.signature(self.function).parameters
-        if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-            return arguments
-        missing = [n for n, p in parameters.items() if p.default is p.empty and n not in arguments]
+        needed = {n: p for n, p in parameters.items() if p.kind not in _STARRED}
+        missing = [n for n, p in needed.items() if p.default is p.empty and n not in arguments]
         if missing:
             raise DataError(
                 f"reward function {self.name} asks for {missing[0]!r}, which is no column; there "
                 f"are {', '.join(arguments)}"
             )
+        if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            return arguments
         return {key: value for key, value in arguments.items() if key in parameters}
 
     def _checked(self, returned: Any, count: int) -> list[float]:
