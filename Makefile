@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --durations 15
 PYTHON := python3.14 python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint test-marked oracles clients bench format lock clean
+.PHONY: help quickstart test check lint test-marked oracles peer-oracles clients bench format lock clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -71,6 +71,15 @@ $(BENCH)/trl-%/.installed: $(VENV)/.created requirements.lock
 	$(BIN)/python -m venv --clear $(BENCH)/trl-$*
 	$(BENCH)/trl-$*/bin/python -m pip --disable-pip-version-check install -c requirements.lock torch setuptools
 	$(BENCH)/trl-$*/bin/python -m pip --disable-pip-version-check install -c requirements.lock --no-build-isolation -e . trl==$*
+	touch $@
+
+peer-oracles: $(BENCH)/trl-1.16.0/.tests $(BENCH)/trl-1.12.0/.tests $(BENCH)/vllm/.tests  ## objectives beside TRL's own code, the local sampler beside vLLM
+	$(BENCH)/trl-1.16.0/bin/python -m pytest -m oracle tests/objectives/test_against_trl.py
+	$(BENCH)/trl-1.12.0/bin/python -m pytest -m oracle tests/objectives/test_ppo_against_trl.py
+	$(BENCH)/vllm/bin/python -m pytest -m oracle --timeout 1800 tests/engine/test_vllm_engine.py tests/engine/test_contract.py
+
+$(BENCH)/%/.tests: $(BENCH)/%/.installed
+	$(BENCH)/$*/bin/python -m pip --disable-pip-version-check install -c requirements.lock pytest pytest-timeout
 	touch $@
 
 format: $(VENV)/.installed-dev  ## let ruff fix and format the code

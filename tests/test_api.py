@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
 import accord
-from accord.core.errors import ConfigError
+from accord.core.errors import AccordError, ConfigError, DataError
 from accord.models.loading import load_tokenizer
 
 DEMONSTRATIONS = [{"prompt": f"user asks {i}", "completion": "know"} for i in range(40)]
@@ -24,7 +25,11 @@ ONLINE: dict[str, Any] = {**SMALL, "max_completion_length": 4, "max_eval_prompts
 
 def prefer_short(completions: list[Any], topic: list[int], **_: Any) -> list[float]:
     assert len(topic) == len(completions)
-    return [-float(len(c[0]["content"])) for c in completions]
+    return [-float(len(c)) for c in completions]
+
+
+def prefer_long(completions: list[Any], weight: float, **_: Any) -> list[float]:
+    return [weight * len(c) for c in completions]
 
 
 def test_from_one_stage_to_the_next(tiny_model_dir: Path) -> None:
@@ -39,6 +44,55 @@ def test_from_one_stage_to_the_next(tiny_model_dir: Path) -> None:
     prompt = sft.tokenizer("user", return_tensors="pt")
     assert ppo.model.generate(**prompt, max_new_tokens=2).shape[1] > prompt["input_ids"].shape[1]
     assert "heldout_score_after" in repr(ppo)
+
+
+def test_prompts_and_functions_as_they_come(tiny_model_dir: Path) -> None:
+    """Texts and conversations are prompts; whatever can be called is a function."""
+
+    class Constant:
+        def __call__(self, completions: list[Any], **_: Any) -> list[float]:
+            return [0.5] * len(completions)
+
+    prompts = [*(f"user asks {i}" for i in range(8)), [{"role": "user", "content": "assistant"}]]
+    functions = [
+        partial(prefer_long, weight=0.5), Constant(),
+        lambda completions, **_: [0.0] * len(completions),
+        lambda completions, **_: [1.0] * len(completions),
+    ]  # fmt: skip
+    found = accord.grpo(
+        tiny_model_dir, prompts[:8], eval_dataset=prompts[8:], reward_funcs=functions,
+        num_generations=2, **{**ONLINE, "max_steps": 1},
+    )  # fmt: skip
+    parts = [key for key in found.metrics[1] if key.startswith("score/") and "<lambda>" in key]
+    assert len(parts) == 2 and found.metrics[1][min(parts)] != found.metrics[1][max(parts)]
+    with pytest.raises(ConfigError, match="named twice"):
+        accord.grpo(tiny_model_dir, prompts, reward_funcs=[prefer_short] * 2, **ONLINE)
+    with pytest.raises(DataError, match="dataset_name, row 2: expected a mapping .* got 'text'"):
+        accord.sft(tiny_model_dir, [DEMONSTRATIONS[0], "text"], **SMALL)
+
+
+def test_a_function_is_known_by_its_source(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """A name does not tell two lambdas apart: a finished run of the other is not taken for it."""
+    values = {**ONLINE, "max_steps": 1, "num_generations": 2, "output_dir": tmp_path / "run"}
+    one, other = (
+        lambda completions, **_: [1.0] * len(completions),
+        lambda completions, **_: [2.0] * len(completions),
+    )
+    found = accord.rloo(tiny_model_dir, PROMPTS, reward_funcs=[one], **values)
+    with pytest.raises(AccordError, match="another source of python:.*<lambda>"):
+        accord.rloo(tiny_model_dir, PROMPTS, reward_funcs=[other], **values)
+    again = accord.rloo(tiny_model_dir, PROMPTS, reward_funcs=[one], **values)
+    assert again.metrics == found.metrics
+
+
+def test_several_reward_models(tiny_model_dir: Path) -> None:
+    rewards = [accord.reward(tiny_model_dir, PAIRS, seed=s, eval_fraction=0.3, **SMALL)
+               for s in range(2)]  # fmt: skip
+    found = accord.rloo(
+        tiny_model_dir, PROMPTS, reward_model=rewards, reward_ensemble="mean",
+        **{**ONLINE, "max_steps": 1},
+    )  # fmt: skip
+    assert found.metrics[1]["score/spread"] > 0
 
 
 @pytest.mark.parametrize("method", ["dpo", "simpo", "orpo", "kto"])

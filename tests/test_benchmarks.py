@@ -1,11 +1,13 @@
 """The benchmark's arithmetic: floors by hand, which runs may be compared, figures that stay."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.peers import floors, report
+from benchmarks.peers import floors, report, work
+from benchmarks.peers import run as peers
 
 LLAMA = {
     "hidden_size": 4, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
@@ -155,6 +157,33 @@ def test_works_are_merged_and_text_around_the_tables_stays(tmp_path: Path) -> No
         "| dpo | float32 | trl | 2.000 | 4.000 | 2.00 | 1.5: yes | 500 | 8.0 | 0.500 | "
         "25% / 12% | 1.000 / 1.010 | 100 / 100 | 1.00 |",
     ]
+
+
+def test_figures_of_elsewhere_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A GPU's leave those of CPUs, and the tables made of them, as they are."""
+
+    def compare(case: str, options: Any) -> Any:
+        if case == "dpo":
+            raise RuntimeError("out of memory")
+        return entry(2.0)
+
+    kept = [peers.FIGURES, work.ROOT / "benchmarks/results.md"]
+    before = [path.read_bytes() for path in kept]
+    monkeypatch.setattr(peers, "compare", compare)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)  # builds the models
+    with pytest.raises(SystemExit, match="failed, .*: dpo"):
+        peers.main(["--figures", str(tmp_path / "gpu.json"), "--only", "dpo", "sft"])
+    assert list(json.loads((tmp_path / "gpu.json").read_text())) == ["sft"]
+    assert "| sft | float32 | trl | 2.000 | 4.000 | 2.00 |" in capsys.readouterr().out
+    assert [path.read_bytes() for path in kept] == before
+
+
+def test_sampling_without_vllm_is_beside_generate() -> None:
+    sides = {side for side, _ in peers.plan("sampling", has_vllm=False)}
+    assert sides == {"ours", "generate"}
+    assert ("vllm", "bf16") in peers.plan("sampling-100m", has_vllm=True)
 
 
 def test_memory_is_written_as_a_table_and_a_plot(tmp_path: Path) -> None:

@@ -83,6 +83,30 @@ def test_switches_are_written_as_people_write_them(
 
 
 @pytest.mark.parametrize(
+    ("stage", "values", "flags", "rate"),
+    [
+        ("sft", {}, [], 2e-5),
+        ("sft", {}, ["--use_peft"], 2e-4),
+        ("sft", {"use_peft": True}, [], 2e-4),
+        ("sft", {"use_peft": True, "learning_rate": 3e-5}, [], 3e-5),
+        ("sft", {}, ["--use_peft", "--learning-rate", "2e-5"], 2e-5),
+        ("sft", {}, ["--use_peft", "--learning_rate=2e-5"], 2e-5),
+        ("sft", {"use_peft": True}, ["--use_peft", "False"], 2e-5),
+        ("orpo", {}, ["--use_peft"], 1e-5),
+    ],
+)
+def test_adapters_learn_at_ten_times_the_default(
+    stage: str, values: dict[str, Any], flags: list[str], rate: float
+) -> None:
+    data = "dataset_name" if stage == "sft" else "comparisons"
+    values = {"model_name_or_path": "m", data: ["d"], **values}
+    config: Any = _flags_over(stage_config(stage), values, flags, stage=stage, where="test")
+    assert config.learning_rate == rate
+    resolved = stage_config(stage).parse(config.model_dump(exclude_none=True), where="test")
+    assert resolved == config
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["sfft"], "no command 'sfft'; did you mean 'sft'"),

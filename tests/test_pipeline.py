@@ -21,6 +21,8 @@ class CopyConfig(StageConfig):
     """what to copy"""
     addition: str = ""
     """what to add"""
+    scorer: str | None = None
+    """dotted name of a function"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +129,32 @@ def test_a_changed_setting_redoes_from_its_step(file: Path, stages: Stages) -> N
     run(file)
     run(file, second__addition="-3")
     assert stages.ran == ["first", "second", "second"]
+
+
+def test_a_changed_function_redoes_what_is_finished(
+    file: Path, stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(file.parent))
+    planted, first = file.parent / "planted_scorer.py", file.parent / "out/first"
+    planted.write_text("def score(**_): return 1\n")
+    scored = {"first__scorer": "planted_scorer:score"}
+    run(file, **scored)
+    assert all(o.was_skipped for o in run(file, **scored).values())
+    planted.write_text("def score(**_): return 2\n")
+    assert not run(file, **scored)["first"].was_skipped
+    assert stages.ran == ["first", "second", "first"]  # whose copy is as before
+    assert first.with_name("first.old-1").is_dir()
+    # An unfinished run goes on with the mended function, where it was.
+    (first / "result.json").unlink()
+    planted.write_text("def score(**_): return 3\n")
+    assert not run(file, **scored)["first"].was_skipped
+    assert not first.with_name("first.old-2").exists()
+    # A manifest from before functions were noted.
+    manifest = json.loads((first / "manifest.json").read_text())
+    assert manifest.pop("functions").keys() == {"planted_scorer:score"}
+    (first / "manifest.json").write_text(json.dumps(manifest))
+    planted.write_text("def score(**_): return 4\n")
+    assert run(file, **scored)["first"].was_skipped
 
 
 def test_a_moved_run_is_still_the_same(file: Path, stages: Stages) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -40,13 +41,36 @@ def data(tmp_path: Path) -> Path:
     write_jsonl(tmp_path / "steps.jsonl", steps)
     texts = [{"text": f"{i} {words[i % 3]}", "label": f"class {i % 3}"} for i in range(40)]
     write_jsonl(tmp_path / "texts.jsonl", texts)
-    (tmp_path / "planted.py").write_text(
-        "def score(completions, **_):\n    return [len(str(c)) / 10 for c in completions]\n"
-    )
+    (tmp_path / "planted.py").write_text(PLANTED)
     return tmp_path
 
 
+PLANTED = """
+import os
+
+asked = {"rises": 0, "falls": 0}
+
+def score(completions, **_):
+    return [len(str(c)) / 10 for c in completions]
+
+def by_rank(completions, **_):
+    return [len(str(c)) / 10 + int(os.environ.get("RANK", 0)) * (len(c) % 2) for c in completions]
+
+def rises(completions, **_):
+    asked["rises"] += 1
+    return [10 * asked["rises"] + value for value in score(completions)]
+
+def falls(completions, **_):
+    asked["falls"] += 1
+    return [-float(asked["falls"])] * len(completions)
+"""
+
+
 STAGES = {
+    "pretrain": [
+        "--dataset_name", "demonstrations.jsonl", "--eval_fraction", "0.3", "--eval_steps", "3",
+        "--max_length", "32", "--copy_fraction", "0.5", "--muon_learning_rate", "1e-3",
+    ],
     "sft": ["--dataset_name", "demonstrations.jsonl", "--eval_steps", "3"],
     "reward": ["--comparisons", "pairs.jsonl", "--eval_steps", "3", "--head_ridge", "0.3"],
     "reward of length": [
@@ -57,6 +81,16 @@ STAGES = {
     "classifier": ["--dataset_name", "texts.jsonl", "--eval_steps", "3"],
     "dpo": ["--comparisons", "pairs.jsonl", "--eval_steps", "3"],
     "kto": ["--dataset_name", "pairs.jsonl", "--eval_steps", "3"],
+    "orpo": ["--comparisons", "pairs.jsonl", "--eval_steps", "3"],
+    "simpo": ["--comparisons", "pairs.jsonl", "--eval_steps", "3"],
+    "rloo": [
+        "--prompts", "prompts.jsonl", "--reward_funcs", "planted:score", "--eval_steps", "3",
+        "--num_generations", "4", "--max_completion_length", "6",
+    ],
+    "reinforce": [
+        "--prompts", "prompts.jsonl", "--reward_funcs", "planted:score", "--eval_steps", "3",
+        "--max_completion_length", "6",
+    ],
     "grpo": [
         "--prompts", "prompts.jsonl", "--reward_funcs", "planted:score", "--eval_steps", "3",
         "--num_generations", "4", "--max_completion_length", "6", "--beta", "0.1",
@@ -138,6 +172,49 @@ def assert_alike(one: Path, two: Path) -> None:
     assert results[0].keys() == results[1].keys()
 
 
+@pytest.mark.slow
+def test_a_function_is_asked_once(tiny_model_dir: Path, data: Path) -> None:
+    """One whose answer differs by process would leave each with a batch of its own."""
+    by_rank = ["--reward_funcs", "planted:by_rank"]
+    one = run("grpo", tiny_model_dir, data, "one", *by_rank, count=1)
+    two = run("grpo", tiny_model_dir, data, "two", *by_rank, count=2)
+    assert_alike(one, two)
+
+
+@pytest.mark.slow
+def test_the_brake_stops_all(tiny_model_dir: Path, data: Path) -> None:
+    """Gold falls while the reward rises, however long the responses are."""
+    braked = [
+        "--reward_funcs", "planted:rises", "--gold_funcs", "planted:falls", "--monitors", "stop",
+        "--monitor_patience", "1", "--eval_steps", "1",
+    ]  # fmt: skip
+    one = run("grpo", tiny_model_dir, data, "one", *braked, count=1)
+    two = run("grpo", tiny_model_dir, data, "two", *braked, count=2)
+    assert_alike(one, two)
+    incidents = [RunDir(path).read_json("incident-1.json") or {} for path in (one, two)]
+    assert incidents[0]["reasons"] == incidents[1]["reasons"] != []
+    result = RunDir(two).read_json("result.json") or {}
+    assert result["was_stopped_by_monitors"] and result["updates"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["multi_gpu", "use_fsdp"])
+def test_a_reward_model_is_refreshed_by_all(kind: str, tiny_model_dir: Path, data: Path) -> None:
+    """It is whole on each process, also where the policy that it scores is sharded."""
+    scorer = run("reward", tiny_model_dir, data, "scorer", count=1) / "model"
+    refreshed = [
+        "--reward_model_name_or_path", str(scorer), "--refresh_steps", "2", "--refresh_scorer",
+        "planted:score", "--refresh_prompts", "13", "--tokens_per_micro_batch", "80",
+    ]  # fmt: skip
+    one = run("grpo", tiny_model_dir, data, "one", *refreshed, count=1)
+    two = run("grpo", tiny_model_dir, data, "two", *refreshed, count=2, kind=kind)
+    assert_alike(one, two)
+    noted = (RunDir(two).read_json("manifest.json") or {})["refreshes"]
+    assert [refresh["update"] for refresh in noted] == [2, 4]
+    pairs = [(path / "refresh-2.jsonl").read_text() for path in (one, two)]
+    assert pairs[0] == pairs[1]
+
+
 SMALL = ["--tokens_per_micro_batch", "40", "--per_device_train_batch_size", "5"]
 """Micro-batches of a row or two, more of them on one process than on the other."""
 
@@ -203,6 +280,34 @@ def test_alone_everything_is_as_it_was() -> None:
     assert processes.unshared([1, 2]) == [1, 2]
     assert processes.summed({"a": 1.5}) == {"a": 1.5}
     assert processes.by_main(lambda: 7) == 7
+
+
+class ManyWords(Exception):
+    """Pickled, but not read back: as errors of some clients are."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+def test_an_error_of_the_main_process_is_everybodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    told: list[Any] = []
+
+    def gathered(mine: Any) -> list[Any]:
+        if processes.is_main():
+            told[:] = [pickle.loads(pickle.dumps(mine))]
+        return told
+
+    def fails() -> None:
+        assert processes.is_main() and processes.count() == 1
+        raise ManyWords("not", "today")
+
+    monkeypatch.setattr(processes, "gathered", gathered)
+    with pytest.raises(ManyWords, match="not today"):
+        processes.by_main(fails)
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(RuntimeError, match="ManyWords: not today"):
+        processes.by_main(fails)
 
 
 def test_shares_are_put_together_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
+MIB = 2**20
+
 
 def memory_mb(name: str) -> float:
     """A line of this process's status on Linux: VmRSS (resident now) or VmHWM (its peak)."""
@@ -20,8 +24,9 @@ def reset_peak() -> None:
 class Meter:
     """Told when the model is loaded, and of every step's end.
 
-    A step's time is from one end to the next, so the first has none; the last is left out too,
-    since our stages evaluate in it.
+    Memory is the process's, or on a GPU what PyTorch has allocated there. A step's time is from one
+    end to the next, so the first has none; the last is left out too, since our stages evaluate in
+    it.
     """
 
     def __init__(self) -> None:
@@ -32,14 +37,23 @@ class Meter:
 
     def is_loaded(self) -> None:
         """What the process holds now is the loaded model; memory is counted above it."""
-        if not self.ends:
+        if self.ends:
+            return
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+            self.loaded = torch.cuda.memory_allocated() / MIB
+        else:
             reset_peak()
             self.loaded = memory_mb("VmRSS")
 
     def step(self) -> None:
         """A step has ended."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # a step has ended when its kernels have
+            self.peak = torch.cuda.max_memory_allocated() / MIB - self.loaded
+        else:
+            self.peak = memory_mb("VmHWM") - self.loaded
         self.ends.append(time.perf_counter())
-        self.peak = memory_mb("VmHWM") - self.loaded
 
     def learned(self, loss: float | None, reward: float | None) -> None:
         """What a step's log said."""

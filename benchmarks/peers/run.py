@@ -3,6 +3,7 @@
     make bench                                       # everything, in its own environments
     python -m benchmarks.peers.run --only sft dpo    # some works; the figures of others are kept
     python -m benchmarks.peers.run --quick           # minutes: does everything run? (no figures)
+    python -m benchmarks.peers.run --figures F.json  # elsewhere: the tables go to the output
 
 Figures are kept by work in `benchmarks/peers.json`, from which the section of `benchmarks/results.md`
 between its two marks and the plot `benchmarks/memory.svg` are written anew.
@@ -27,12 +28,12 @@ FIGURES = work.ROOT / "benchmarks/peers.json"
 QUICK = work.ROOT / "build/bench/quick"
 
 
-def plan(case: str) -> list[tuple[str, str]]:
+def plan(case: str, *, has_vllm: bool) -> list[tuple[str, str]]:
     """(side, configuration) in the order of a round, ours beside what it is compared with."""
     kind = work.method(case)
     pairs = [("ours", "float32"), ("trl", "float32"), ("ours", "bf16"), ("trl", "bf16")]
     if kind == "sampling":
-        runs = [(s, "bf16") for s in ("ours", "generate", "vllm")]
+        runs = [(s, "bf16") for s in ("ours", "generate", "vllm")[: 2 + has_vllm]]
         return runs if case != kind else [(s, "float32") for s, _ in runs] + runs
     pairs.append(("trl", "bf16-weights"))
     return pairs + [("ours", f"{p}-shared") for p in ("float32", "bf16") if kind == "ppo"]
@@ -66,7 +67,8 @@ def python_of(side: str, case: str, options: argparse.Namespace) -> str:
 def compare(case: str, options: argparse.Namespace) -> dict[str, Any]:
     """All sides of one work, interleaved, and the machine's limits before the first."""
     limits = call(options.accord, "limits")
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {run: [] for run in plan(case)}
+    runs = plan(case, has_vllm=options.vllm is not None)
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {run: [] for run in runs}
     for round_ in range(options.rounds):
         for (side, configuration), results in found.items():
             python = python_of(side, case, options)
@@ -139,7 +141,7 @@ def circumstances() -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "commit": commit.stdout.strip() or "unknown",
-        "machine": f"{processor()}, {len(os.sched_getaffinity(0))} cores",
+        "machine": f"{processor()}, {len(os.sched_getaffinity(0))} cores{gpu()}",
     }
 
 
@@ -150,6 +152,15 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def gpu() -> str:
+    """The first GPU's name, where there is one: all sides then run on it."""
+    with contextlib.suppress(OSError):
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        names = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return "".join(f", {name}" for name in names.splitlines()[:1])
+    return ""
 
 
 def measure_memory(options: argparse.Namespace) -> dict[str, Any]:
@@ -171,7 +182,7 @@ def measure_memory(options: argparse.Namespace) -> dict[str, Any]:
     return {**circumstances(), "points": found}
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Parse, measure, merge, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [*work.WORKS, "memory"]
@@ -181,14 +192,15 @@ def main() -> None:
     parser.add_argument("--accord", default=sys.executable, help="python that runs our side")
     parser.add_argument("--trl", default=sys.executable, help="python with the newest TRL")
     parser.add_argument("--trl_old", default=sys.executable, help="python with the last TRL's PPO")
-    parser.add_argument("--vllm", default=sys.executable, help="python with vLLM")
+    parser.add_argument("--vllm", help="python with vLLM; without, sampling is beside generate")
+    parser.add_argument("--figures", type=Path, help="keep them there, print the tables")
     parser.add_argument("--write", action="store_true", help="measure nothing, write the tables")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.quick and not work.IS_QUICK:  # the sides read it, too, and it is read at import
         os.environ["ACCORD_BENCH_QUICK"] = "1"
-        arguments = [*sys.argv[1:], "--rounds", "1"]
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.peers.run", *arguments])
-    figures = QUICK / "peers.json" if options.quick else FIGURES
+        again = [*sys.argv[1:], "--rounds", "1"]
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.peers.run", *again])
+    figures = options.figures or (QUICK / "peers.json" if options.quick else FIGURES)
     figures.parent.mkdir(parents=True, exist_ok=True)
     if not options.write:
         subprocess.run([options.accord, "-m", "benchmarks.peers.models"], check=True, cwd=work.ROOT)
@@ -201,10 +213,11 @@ def main() -> None:
             failed.append(case)
             continue
         report.merge(figures, case, found)  # at once: a later failure loses nothing
-    if options.quick:
-        print(report.section(json.loads(figures.read_text())))
-    elif figures.exists():
-        report.write(json.loads(figures.read_text()), work.ROOT / "benchmarks")
+    found = json.loads(figures.read_text()) if figures.exists() else {}
+    if options.quick or options.figures:
+        print(report.section(found))
+    elif found:
+        report.write(found, work.ROOT / "benchmarks")
     if failed:
         raise SystemExit(f"these works failed, their older figures stay: {' '.join(failed)}")
 

@@ -149,7 +149,7 @@ def score_by_function(tokenizer: Any, reward_model: Any) -> None:
         if model is not reward_model:
             return by_model(model, ids, pad_id, context)
         texts = tokenizer.batch_decode(ids[:, context:], skip_special_tokens=True)
-        return None, torch.tensor(work.reward(texts)), None
+        return None, torch.tensor(work.reward(texts), device=ids.device), None
 
     ppo_trainer.get_reward = get_reward
 

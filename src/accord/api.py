@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from accord.core.config import StageConfig
-from accord.core.errors import ConfigError
+from accord.core.errors import ConfigError, DataError
 from accord.core.files import hash_json, write_jsonl
 from accord.core.run_dir import RunDir
 from accord.models.loading import load_policy, load_tokenizer, save_model
@@ -33,7 +33,8 @@ Model = Any
 """A directory or hub name, a `Trained`, or a `transformers` model (with `processing_class`)."""
 
 Data = Any
-"""A file or `datasets` name, a `datasets.Dataset`, or a list of rows."""
+"""A file or `datasets` name, a `datasets.Dataset`, or a list of rows; of prompts, also a list of
+texts or message lists."""
 
 RewardFunction = str | Callable[..., Sequence[float]]
 
@@ -138,7 +139,7 @@ def ppo(
     eval_dataset: Data = None,
     **fields: Any,
 ) -> Trained:
-    """PPO against functions with TRL's signature, a reward model, or both."""
+    """PPO against functions with TRL's signature, a reward model (or a list of them), or both."""
     return _online("ppo", model, prompts, reward_funcs, reward_model, eval_dataset, fields)
 
 
@@ -219,9 +220,8 @@ def _online(
     eval_dataset: Data,
     fields: dict[str, Any],
 ) -> Trained:
-    names = [f if isinstance(f, str) else register(f) for f in reward_funcs]
-    if names:
-        fields = {"reward_funcs": names, **fields}
+    if reward_funcs:
+        fields = {"reward_funcs": register(reward_funcs), **fields}
     data = {"prompts": prompts, "eval_prompts": eval_dataset}
     return _run(stage, model, data, fields, models={"reward_model_name_or_path": reward_model})
 
@@ -248,7 +248,9 @@ def _run(
     values = {"model_name_or_path": _model(model, tokenizer, beside / "model"), **fields}
     for name, given in (models or {}).items():
         if given is not None:
-            values[name] = _model(given, tokenizer, beside / name)
+            several = given if isinstance(given, list | tuple) else [given]
+            folders = [beside / f"{name}-{number}" for number in range(len(several))]
+            values[name] = [_model(m, tokenizer, f) for m, f in zip(several, folders, strict=True)]
     for name, given in data.items():
         if given is not None:
             values[name] = _data(given, beside, name)
@@ -276,9 +278,22 @@ def _model(model: Model, tokenizer: Any, folder: Path) -> str:
 def _data(data: Data, folder: Path, name: str) -> str:
     if isinstance(data, str | Path):
         return str(data)
-    rows = [dict(row) for row in data]
+    rows = [_row(row, name, number) for number, row in enumerate(data, start=1)]
     folder.mkdir(parents=True, exist_ok=True)
     # The name tells contents apart, so that other rows are another input.
     file = folder / f"{name}-{hash_json(rows)[:12]}.jsonl"
     write_jsonl(file, rows)
     return str(file)
+
+
+def _row(row: Any, name: str, number: int) -> dict[str, Any]:
+    """A row's columns; a text, or a conversation, is a prompt where prompts are asked for.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if isinstance(row, Mapping):
+        return dict(row)
+    if name in ("prompts", "eval_prompts") and isinstance(row, str | list | tuple):
+        return {"prompt": row}
+    raise DataError(f"{name}, row {number}: expected a mapping of columns, got {row!r:.80}")

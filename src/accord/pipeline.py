@@ -21,10 +21,16 @@ from accord.core.errors import AccordError, ConfigError, describe_choice
 from accord.core.files import write_text
 from accord.core.manifest import strings_in
 from accord.core.run_dir import RunDir
-from accord.core.train_config import TrainConfig
 from accord.publishing.model_card import write_model_card
 from accord.run_config import RunConfig, steps_of
-from accord.wiring import protocols_for, stage_config, stage_outputs, stage_run, stored_inputs
+from accord.wiring import (
+    function_sources,
+    protocols_for,
+    stage_config,
+    stage_outputs,
+    stage_run,
+    stored_inputs,
+)
 
 RESULT = "result"
 """What every step can be asked for: the file of its figures."""
@@ -172,8 +178,7 @@ def execute(
     run = partial(
         _execute, stage, config, path, parents=parents, force=force, redo_changed=redo_changed
     )
-    # What does not train has nothing to share.
-    return run() if isinstance(config, TrainConfig) else processes.by_main(run)
+    return run() if config.shares_work else processes.by_main(run)
 
 
 def _execute(
@@ -189,20 +194,21 @@ def _execute(
 
     inputs = {**manifests.describe_inputs(config), **stored_inputs(config)}
     fresh = manifests.new_manifest(stage, config, inputs, list(parents))
+    fresh["functions"] = function_sources(config)
     run_dir = RunDir(path)
     with run_dir.locked():
         old = run_dir.read_json("manifest.json")
         result = run_dir.read_json("result.json")
         processes.wait()  # all have read before the main one writes
-        is_same = old is not None and old["fingerprint"] == fresh["fingerprint"]
-        if is_same and result is not None and not force:
+        changed = _what_changed(old, fresh, is_finished=result is not None)
+        if old is not None and result is not None and not (changed or force):
             return Outcome(stage, path, result, was_skipped=True, wall_s=0.0)
         fresh["memory"] = memory.admit(stage, config)
-        if old is not None and (not is_same or force):
+        if old is not None and (changed or force):
             if not (redo_changed or force):
                 raise AccordError(
-                    f"{path}: holds a run with another config or other inputs; choose another "
-                    "--output_dir, or --force to redo it here (the old run is moved aside)"
+                    f"{path}: holds a run with {changed}; choose another --output_dir, or --force "
+                    "to redo it here (the old run is moved aside)"
                 )
             if processes.is_main():
                 _move_aside(run_dir)
@@ -227,6 +233,19 @@ def _execute(
         noted = run_dir.read_json("manifest.json") or fresh  # what the stage added while it ran
         run_dir.write_json("manifest.json", {**noted, **finished, **took})
     return Outcome(stage, path, result, was_skipped=False, wall_s=wall_s)
+
+
+def _what_changed(
+    old: Mapping[str, Any] | None, fresh: Mapping[str, Any], *, is_finished: bool
+) -> str | None:
+    """Why a run that is there is another one; a mended function continues what is unfinished."""
+    if old is None or old["fingerprint"] != fresh["fingerprint"]:
+        return "another config or other inputs"
+    known = old.get("functions", {}) if is_finished else {}
+    for name, sha256 in fresh["functions"].items():
+        if known.get(name, sha256) != sha256:
+            return f"another source of {name}"
+    return None
 
 
 def _forget_if_nothing_was_done(run_dir: RunDir) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 from accord.core.config import StageConfig
 from accord.core.errors import ConfigError, describe_choice
+from accord.core.manifest import strings_in
 from accord.core.sampling_config import SamplingConfig
 from accord.core.store_config import StorePlace
+from accord.rewards.functions import source_hash
 from accord.stages import STAGES
 
 
@@ -55,6 +57,13 @@ def preference_store(config: StorePlace, own: Path) -> Any:
     return StoredPreferences(config.project, config.database, may_be_new=config.fills_the_store)
 
 
+_NAMES_FUNCTIONS = (
+    "reward_funcs", "gold_funcs", "scorer", "behaviours", "annotators", "refresh_scorer",
+    "refresh_annotators", "environment", "environment_tools",
+)  # fmt: skip
+"""Fields of stages' configs."""
+
+
 def stored_inputs(config: StageConfig) -> dict[str, list[dict[str, str | None]]]:
     """What a stage takes from a store, as `manifest.describe_inputs` has files: a hash of what
     stands in place of a file's, so that new judgements are another input. What a stage puts there
@@ -65,6 +74,14 @@ def stored_inputs(config: StageConfig) -> dict[str, list[dict[str, str | None]]]
     store = preference_store(config, Path())
     value = f"{store.location} project {store.project}"
     return {"database": [{"value": value, "sha256": store.state()}]}
+
+
+def function_sources(config: StageConfig) -> dict[str, str]:
+    """By dotted name in a config, the SHA-256 of its source, where there is one of the user's."""
+    fields = [name for name in _NAMES_FUNCTIONS if name not in config.input_fields()]
+    names = [name for field in fields for name in strings_in(getattr(config, field, None))]
+    found = {name: source_hash(name) for name in names}
+    return {name: sha256 for name, sha256 in found.items() if sha256 is not None}
 
 
 def _engine_factory_of(config: SamplingConfig) -> Any:

@@ -110,7 +110,7 @@ def test_ppo_samples_elsewhere(
 
 
 def count_know(completions: list[Any], **_: Any) -> list[float]:
-    return [float(len(c[0]["content"])) for c in completions]
+    return [float(len(c)) for c in completions]
 
 
 def test_errors_come_back_as_what_they_are(

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -178,6 +181,23 @@ def test_another_family(tiny_model_dir: Path, tmp_path: Path, sample: Sample) ->
     assert model(input_ids=sample.input_ids[:1, :9]).logits.item() == pytest.approx(
         response_scores(model, *sample)[0].item(), abs=1e-5
     )
+
+
+@pytest.mark.parametrize("has_head", [True, False])
+def test_an_encoder_is_refused(tiny_model_dir: Path, tmp_path: Path, has_head: bool) -> None:
+    """Its head reads a pooled first token, so that its scores at the last would be noise."""
+    config = BertConfig(
+        vocab_size=300, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, num_labels=1, pad_token_id=3,
+    )  # fmt: skip
+    family = BertForSequenceClassification if has_head else BertModel
+    family(config).save_pretrained(tmp_path)
+    load_tokenizer(str(tiny_model_dir)).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="a BertForSequenceClassification does not score"):
+        init_reward_model(str(tmp_path), device=CPU, seed=0)
+    if has_head:
+        with pytest.raises(ModelError, match="trunk of a causal"):
+            load_reward_model(str(tmp_path), device=CPU)
 
 
 @pytest.mark.parametrize("use_peft", [False, True])

@@ -130,7 +130,7 @@ def test_stages(method: str, tiny_model_dir: Path, tmp_path: Path) -> None:
 @with_bitsandbytes
 def test_online(tiny_model_dir: Path, tmp_path: Path) -> None:
     def short(completions: list[Any], **_: Any) -> list[float]:
-        return [-float(len(c[0]["content"])) for c in completions]
+        return [-float(len(c)) for c in completions]
 
     found = accord.ppo(
         tiny_model_dir, [{"prompt": f"user asks {i}"} for i in range(16)], reward_funcs=[short],

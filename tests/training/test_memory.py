@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+from transformers import AutoModelForCausalLM, DebertaV2Config, GPT2Config, LlamaConfig
 
 from accord.core import machine, processes
 from accord.core.errors import ConfigError, ModelError
@@ -56,6 +56,12 @@ def test_a_model_is_weighed_without_being_read(tiny_model_dir: Path, tmp_path: P
     assert (untied.head, untied.groups, untied.head_dim) == (50 * 16, 2, 4)
     GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2).save_pretrained(tmp_path / "gpt2")
     assert footprint(str(tmp_path / "gpt2")).inner == 64
+    DebertaV2Config(
+        vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
+        num_attention_heads=2,
+    ).save_pretrained(tmp_path / "encoder")  # fmt: skip
+    encoder = footprint(str(tmp_path / "encoder"))  # of a family that has no language model
+    assert (encoder.head, encoder.layers, encoder.inner) == (0, 1, 24)
     with pytest.raises(ModelError, match="no such model"):
         footprint(str(tmp_path / "none"))
 

@@ -114,7 +114,10 @@ def _flags_over(
         config=(tyro.conf.FlagConversionOff,),
         use_underscores=True,
     )
-    return cls.parse(parsed.model_dump(), where=f"accord {stage}")
+    # What was not given stays so: a default may depend on the rest.
+    named = {f.removeprefix("--").partition("=")[0].replace("-", "_") for f in flags}
+    given = {n: v for n, v in parsed.model_dump().items() if n in named or n in values}
+    return cls.parse(given, where=f"accord {stage}")
 
 
 def _with_truths(cls: type[StageConfig], flags: list[str]) -> list[str]:

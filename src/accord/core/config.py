@@ -31,6 +31,10 @@ class StageConfig(BaseModel):
     only_pace: ClassVar[frozenset[str]] = frozenset()
     """Fields that change how fast a run goes, and nothing of what it finds."""
 
+    shares_work: ClassVar[bool] = False
+    """Whether several processes work together on it; else the main one does, and the others wait.
+    """
+
     seed: int = 0
     """seeds every random choice of the stage"""
 

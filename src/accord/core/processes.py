@@ -8,6 +8,7 @@ Imports torch only when there is more than one process.
 import contextlib
 import datetime
 import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -145,10 +146,20 @@ def by_main(work: Callable[[], T]) -> T:
                 found = work()
         except Exception as reason:
             error = reason
-    found, error = gathered((found, error))[0]
+    found, told = gathered((found, error and _that_travels(error)))[0]
+    error = error or told  # the main process's own says where it was raised
     if error is not None:
         raise error
     return found  # type: ignore[return-value]
+
+
+def _that_travels(error: Exception) -> Exception:
+    """The error, or one that says the same where the other processes could not be sent it."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def wait() -> None:

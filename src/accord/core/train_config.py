@@ -1,6 +1,6 @@
 """Knobs that every stage which trains a model has; rates and sizes get their own defaults there."""
 
-from typing import Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,8 @@ from accord.core.config import InputPath, StageConfig
 
 class TrainConfig(StageConfig):
     """What the training stages share."""
+
+    shares_work: ClassVar[bool] = True
 
     model_name_or_path: InputPath
     """model to start from: a Hugging Face directory or hub name"""
@@ -33,7 +35,8 @@ class TrainConfig(StageConfig):
     bf16: bool = False
     """run the trunk in bfloat16 (weights and log-probs stay float32)"""
     use_peft: bool = False
-    """train LoRA adapters instead of all weights; the reference is the adapter switched off"""
+    """train LoRA adapters instead of all weights, at ten times the default learning_rate unless one
+    is given; the reference is the adapter switched off"""
     lora_r: int = Field(default=16, ge=1)
     """rank of the adapters"""
     lora_alpha: int = Field(default=32, ge=1)
@@ -58,6 +61,15 @@ class TrainConfig(StageConfig):
     save_total_limit: int = Field(default=2, ge=1)
     """newest checkpoints that stay; beside them the best one does, by the held-out metric, if it
     was measured when one was saved (let save_steps be a multiple of eval_steps)"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adapters_learn_faster(cls, values: Any) -> Any:
+        """Source: Schulman et al. 2025, "LoRA without regret", thinkingmachines.ai/blog/lora."""
+        if not isinstance(values, dict) or values.get("use_peft") is not True:
+            return values
+        default = cls.model_fields["learning_rate"].default
+        return {"learning_rate": float(f"{10 * default:g}"), **values}
 
     @model_validator(mode="after")
     def _adapters_are_there(self) -> Self:

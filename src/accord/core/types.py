@@ -54,6 +54,12 @@ class JudgedSteps:
     where: str = field(default="a row of steps", compare=False)
 
 
+class TextPrompt(tuple[Message, ...]):
+    """A prompt that was plain text, as the one message that it means: reward functions, as TRL's,
+    get it back as text, and the responses to it too.
+    """
+
+
 @dataclass(frozen=True)
 class PromptRow:
     """A prompt with whatever columns came with it (rewards and scorers read them)."""

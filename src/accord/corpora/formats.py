@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from accord.core.errors import DataError
-from accord.core.types import Comparison, Demonstration, Message, PromptRow
+from accord.core.types import Comparison, Demonstration, Message, PromptRow, TextPrompt
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]?")
 _TEXT_COLUMNS = {
@@ -88,7 +88,9 @@ def to_prompt(row: dict[str, Any], where: str) -> PromptRow:
     if row.get("prompt") is None and row.get("chosen") is not None:
         return PromptRow(to_comparison(row, where).prompt, _extra(row))
     _require(row, ["prompt"], where)
-    return PromptRow(_prompt(row, where), _extra(row))
+    prompt = _prompt(row, where)
+    is_text = isinstance(row["prompt"], str) and not _TURN.match(row["prompt"])
+    return PromptRow(TextPrompt(prompt) if is_text else prompt, _extra(row))
 
 
 def to_demonstration(row: dict[str, Any], where: str) -> Demonstration:

@@ -3,7 +3,12 @@
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+)
 
 from accord.models.adapter_files import base_of
 from accord.models.decoder_layers import looks_runnable
@@ -15,7 +20,7 @@ FLOAT32 = 4
 
 
 class Footprint(NamedTuple):
-    """Sizes of a decoder; counts of numbers, not bytes.
+    """Sizes of a model; counts of numbers, not bytes.
 
     `trunk` has the input embeddings; `head` is what an output embedding of its own adds to them, 0
     where it is tied. `lora_rank` are the weights of adapters of rank 1 on all linear layers.
@@ -86,8 +91,11 @@ def footprint(model_name_or_path: str) -> Footprint:
     check_model_path(model_name_or_path)
     with named_errors(model_name_or_path):
         config = AutoConfig.from_pretrained(base_of(model_name_or_path))
+        # A classifier may be of a family that does not speak.
+        speaks = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+            kind: Any = AutoModelForCausalLM if speaks else AutoModel
+            model = kind.from_config(config)
         model.tie_weights()
         return _sizes(model)
 

@@ -105,8 +105,8 @@ def load_classifier(
     """A classifier, and whether its head was saved (if not, it is random, from nobody's seed).
 
     Raises:
-        ModelError: no such model, or its saved head has more than one label and `several_labels`
-            is false.
+        ModelError: no such model, its saved head has more than one label and `several_labels` is
+            false, or it reads something else than the last token.
     """
     if is_adapter(path):  # whose base does not tell how many labels the adapters' head has
         labels = {"num_labels": 1}
@@ -132,7 +132,24 @@ def load_classifier(
         score_head(model)
     if of_head or model.config.pad_token_id is None:
         model.config.pad_token_id = _padding_id(ChatEncoder(load_tokenizer(path)))
+    _refuse_other_readings(model, path)
     return model, not of_head
+
+
+def _refuse_other_readings(model: PreTrainedModel, path: str) -> None:
+    """An encoder's head reads a pooled first token: what it says of the last one means nothing."""
+    ids = torch.tensor([[i for i in range(4) if i != model.config.pad_token_id][:3]])
+    ids = ids.to(model.device)
+    mask = torch.ones_like(ids)
+    with torch.no_grad():
+        own = model(ids, attention_mask=mask).logits.float()
+        ours = head_readings(score_head(model), response_features(model, ids, mask))
+    tolerance = FOUR_BIT_TOLERANCE if is_quantized(model) else 10 * RELOAD_TOLERANCE
+    if not (own - ours).abs().max() <= tolerance * max(1.0, float(own.abs().max())):
+        raise ModelError(
+            f"{path}: a {type(model).__name__} does not score by its head at the last token, as "
+            "encoders do not; expected a classifier on the trunk of a causal language model"
+        )
 
 
 def fill_head(model: nn.Module, weight: Tensor) -> None:

@@ -7,6 +7,7 @@ many processes wrote it. Gradients are sums over processes, as elsewhere.
 Source: Zhao et al. 2023, arXiv:2304.11277; `torch.distributed.fsdp.fully_shard`.
 """
 
+import contextlib
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -132,6 +133,16 @@ def whole_weights(model: nn.Module) -> dict[str, Tensor]:
         name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
         for name, tensor in model.state_dict().items()
     }
+
+
+@contextlib.contextmanager
+def unsharded() -> Iterator[None]:
+    """Inside, what trains is whole on every process: `in_step` passes nothing along."""
+    token = _ROOT.set(None)
+    try:
+        yield
+    finally:
+        _ROOT.reset(token)
 
 
 def in_step(pieces: Sequence[list[int]], count: int) -> Iterator[list[int]]:

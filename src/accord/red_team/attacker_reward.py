@@ -89,7 +89,7 @@ class AttackerReward:
 
 
 def success_and_novelty(
-    completions: Sequence[Sequence[Message]],
+    completions: Sequence[str | Sequence[Message]],
     behaviour: Sequence[Mapping[str, Any]],
     target: Sequence[str | None],
     scored_by: Sequence[Mapping[str, Any]],
@@ -112,7 +112,8 @@ def success_and_novelty(
         scorers = NamedScorers.of_row(scored_by[0]).load(Path(tempfile.mkdtemp(prefix="accord-")))
         factory: Any = LocalEngine
         _REWARDS[key] = AttackerReward(LocalChat(target[0], factory), scorers)
-    return _REWARDS[key].score([completion[-1]["content"] for completion in completions], behaviour)
+    texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+    return _REWARDS[key].score(texts, behaviour)
 
 
 _REWARDS: dict[str, AttackerReward] = {}

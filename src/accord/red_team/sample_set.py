@@ -8,4 +8,5 @@ from accord.corpora.sample_set import wording
 
 def complied(completions: Sequence[Any], **_: Any) -> list[float]:
     """1 where a response sets out to help with harm, as the sample set's own rules have it."""
-    return [float(wording.complies(completion[-1]["content"])) for completion in completions]
+    texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+    return [float(wording.complies(text)) for text in texts]

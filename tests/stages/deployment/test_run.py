@@ -173,7 +173,7 @@ def test_what_is_no_evidence_is_refused(tmp_path: Path, tiny_model_dir: Path, ga
 
 
 def says_a(completions: list[Any], **_: Any) -> list[float]:
-    return [float("a" in c[-1]["content"]) for c in completions]
+    return [float("a" in c) for c in completions]
 
 
 def never(completions: list[Any], **_: Any) -> list[float]:

@@ -38,13 +38,13 @@ CPU = torch.device("cpu")
 
 
 def starts_with_a(completions: list[Any], **_: Any) -> list[float]:
-    return [float(c[0]["content"].startswith("a")) for c in completions]
+    return [float(c.startswith("a")) for c in completions]
 
 
 def by_kind(completions: list[Any], kind: list[str]) -> list[dict[str, float]]:
     """Each kind has a behaviour of its own; one response's length is no 0/1."""
     return [
-        {f"{k}_a": float(c[0]["content"].startswith("a")), "letters": float(len(c[0]["content"]))}
+        {f"{k}_a": float(c.startswith("a")), "letters": float(len(c))}
         for c, k in zip(completions, kind, strict=True)
     ]
 

@@ -55,7 +55,7 @@ def test_who_gives_in_by_hand(tiny_model_dir: Path) -> None:
 
 
 def reward(completions: list[Any], **_: Any) -> list[float]:
-    return [float(len(c[0]["content"])) for c in completions]
+    return [float(len(c)) for c in completions]
 
 
 def test_both_are_read_in_a_loop(tiny_model_dir: Path, tmp_path: Path) -> None:

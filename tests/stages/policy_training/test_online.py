@@ -15,6 +15,7 @@ from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
 from accord.corpora.demonstrations import load_demonstrations
 from accord.engine.local import LocalEngine
+from accord.models.loading import load_policy, load_tokenizer, save_model
 from accord.stages.policy_training.online_dpo.run import best_and_worst
 from accord.wiring import protocols_for, stage_config
 
@@ -32,6 +33,11 @@ VARIANTS: list[dict[str, Any]] = [
 def prefer_a(completions: list[Any], **_: Any) -> list[float]:
     """1 for a response that starts with an `a`, else 0."""
     return [float(text(c).startswith("a")) for c in completions]
+
+
+def early(completions: list[Any], **_: Any) -> list[float]:
+    """1 for a response that starts with a character from the first half, else 0."""
+    return [float(bool(text(c).strip()) and text(c).strip()[0] < "Z") for c in completions]
 
 
 def prefer_short(completions: list[Any], **_: Any) -> list[float]:
@@ -61,6 +67,18 @@ def prompts(tmp_path: Path) -> Path:
     path = tmp_path / "prompts.jsonl"
     write_jsonl(path, [{"prompt": f"user asks {i}", "topic": i % 3} for i in range(24)])
     return path
+
+
+@pytest.fixture
+def sure_dir(tiny_model_dir: Path, tmp_path: Path) -> Path:
+    """A model that can become sure of a token by its hidden states alone, which adapters change:
+    the tiny one's embeddings are so short that no token could get more than twice its share.
+    """
+    model = load_policy(str(tiny_model_dir), device=torch.device("cpu"))
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(20)  # tied: the head's, too
+    save_model(model, load_tokenizer(str(tiny_model_dir)), tmp_path / "sure")
+    return tmp_path / "sure"
 
 
 def run(method: str, model: Path, prompts: Path, out: Path, **values: Any) -> Any:
@@ -95,6 +113,23 @@ def test_it_learns_what_pays(
     assert result.heldout_score_before < 0.3
     assert result.heldout_score_after > 0.9
     assert result.heldout_kl_nats > 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["grpo", "rloo", "reinforce"])
+def test_adapters_learn_what_pays(
+    method: str, prompts: Path, sure_dir: Path, tmp_path: Path
+) -> None:
+    """A response of one character is from the first half of them half of the time, then always."""
+    free = {"reinforce": {"kl_coef": 0.0}}.get(method, {"beta": 0.0})
+    result = run(
+        method, sure_dir, prompts, tmp_path / "out", max_steps=60, eval_steps=60, use_peft=True,
+        max_completion_length=1, per_device_train_batch_size=64, num_generations=16, lora_r=4,
+        reward_funcs=f"{__name__}:early", **free,
+    )  # fmt: skip
+    assert result.heldout_score_before < 0.8
+    assert result.heldout_score_after > 0.95
+    assert not (tmp_path / "out/model/adapter_config.json").exists()
 
 
 @pytest.mark.parametrize("values", VARIANTS, ids=lambda v: "-".join(map(str, v)))

@@ -18,6 +18,7 @@ from accord.corpora.encoding import ChatEncoder
 from accord.models import heads
 from accord.models.heads import init_reward_model, score_head
 from accord.models.loading import load_policy, load_tokenizer, save_model
+from accord.models.score_heads import Layout
 from accord.models.values import ValueModel
 from accord.stages.policy_training.ppo import run as ppo
 from accord.stages.policy_training.ppo import update
@@ -28,6 +29,7 @@ from accord.stages.policy_training.ppo.experience import Experience
 from accord.stages.policy_training.ppo.pretraining_mix import configured_mix
 from accord.training.average import MovingAverage
 from accord.training.batches import rows_at
+from rewards.test_ensemble import save
 from stages.policy_training.test_ppo import config, metrics, run
 
 CPU = torch.device("cpu")
@@ -82,6 +84,27 @@ def shifted(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
     monkeypatch.setattr(ppo, "collect_rollouts", lie)
     return by
+
+
+def test_an_ensemble_pays_by_what_its_members_say(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path
+) -> None:
+    """Three members on one trunk; before training, every way scores the same responses."""
+    members = save(tiny_model_dir, tmp_path / "members", Layout(members=3))
+    first: dict[str, dict[str, float]] = {}
+    for way in ("mean", "worst", "uncertainty", "unsure"):
+        chosen = config(
+            tiny_model_dir, prompts, max_steps=2, reward_funcs=[],
+            reward_model_name_or_path=str(members),
+            reward_ensemble="uncertainty" if way == "unsure" else way,
+            reward_uncertainty_coef=0.0 if way == "unsure" else 2.0,
+        )  # fmt: skip
+        run(chosen, tmp_path / way)
+        first[way], *updates = metrics(tmp_path / way)
+        assert len(updates) == 2 and all(row["score/spread"] > 0 for row in updates)
+    scores = {way: row["heldout/score"] for way, row in first.items()}
+    assert max(scores["worst"], scores["uncertainty"]) < scores["mean"]
+    assert scores["unsure"] == pytest.approx(scores["mean"])
 
 
 def one_step(model: Path, prompts: Path, **values: Any) -> Config:

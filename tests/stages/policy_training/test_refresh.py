@@ -33,7 +33,7 @@ METHODS = [
 
 def early(completions: list[Any], **_: Any) -> list[float]:
     """What is right: to start with a character from the first half."""
-    return [float(is_early(c[0]["content"])) for c in completions]
+    return [float(is_early(text(c))) for c in completions]
 
 
 def late(completions: list[Any], **_: Any) -> list[float]:
@@ -45,7 +45,11 @@ def is_early(text: str) -> bool:
 
 
 def undecided(completions: list[Any], **_: Any) -> list[float | None]:
-    return [None if c[0]["content"] == "?" else 1.0 for c in completions]
+    return [None if text(c) == "?" else 1.0 for c in completions]
+
+
+def text(completion: Any) -> str:
+    return completion if isinstance(completion, str) else completion[0]["content"]
 
 
 class Early:

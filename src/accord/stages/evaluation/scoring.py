@@ -16,7 +16,7 @@ from accord.corpora.pairs import load_comparisons
 from accord.judges.reward_judge import RewardJudge
 from accord.models.heads import load_reward_model
 from accord.models.loading import load_tokenizer, within_context
-from accord.rewards.functions import load_dotted
+from accord.rewards.functions import exchanges, load_dotted
 from accord.rewards.learned import LearnedReward
 from accord.suites.llmbar import check_judge, gold_pairs, validity_notes
 
@@ -125,8 +125,7 @@ def measure_behaviours(
     """
     keys = dict.fromkeys(key for row in rows for key in row.columns)
     arguments: dict[str, Any] = {key: [row.columns.get(key) for row in rows] for key in keys}
-    arguments["prompts"] = [list(row.prompt) for row in rows]
-    arguments["completions"] = [[Message(role="assistant", content=text)] for text in texts]
+    arguments |= exchanges([row.prompt for row in rows], texts)
     parameters = inspect.signature(function).parameters
     if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         arguments = {key: value for key, value in arguments.items() if key in parameters}

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from accord.core import processes
 from accord.core.interfaces import Annotator, Engine
 from accord.core.types import Comparison, PromptRow
 from accord.corpora.pairs import comparison_row
@@ -122,7 +123,8 @@ def fresh_comparisons(
         for row, a, b in zip(asked[::2], texts[::2], texts[1::2], strict=True)
         if a != b
     ]
-    judged = zip(pairs, votes.of(pairs), strict=True)
+    # Asked once, not by every process: an endpoint is paid, and may answer otherwise.
+    judged = zip(pairs, processes.by_main(lambda: votes.of(pairs)), strict=True)
     return [_comparison(pair, share) for pair, share in judged if not math.isnan(share)]
 
 

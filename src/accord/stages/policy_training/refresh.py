@@ -20,6 +20,7 @@ from accord.core.train_config import TrainConfig
 from accord.core.types import Comparison, PromptRow
 from accord.corpora.pairs import encode_pairs, load_comparisons, split_by_prompt
 from accord.models.heads import save_scored_model
+from accord.models.sharding import unsharded
 from accord.objectives.bradley_terry import bradley_terry_loss
 from accord.rewards.learned import LearnedReward
 from accord.rewards.mixed import MixedReward
@@ -107,7 +108,8 @@ class Refresh:
         found: dict[str, Any] = {"update": update, "pairs": len(fresh), "old_pairs": 0}
         if len(fresh) >= 2:
             old = self._drawn([*self._old, *self._earlier(progress)], len(fresh), update)
-            found |= {"old_pairs": len(old), **self._learn(fresh, old, update)}
+            with unsharded():  # the reward model is whole on every process
+                found |= {"old_pairs": len(old), **self._learn(fresh, old, update)}
             watch.score_again()
         found |= {"judged_by": self._votes.name, "model_sha256": weights_sha256(self.learned.model)}
         progress.refreshes.append(found)
@@ -135,7 +137,7 @@ class Refresh:
 
     def _note(self, progress: Progress) -> None:
         manifest = self.run_dir.read_json("manifest.json")
-        if manifest is not None and processes.is_main():
+        if manifest is not None:
             noted = {**manifest, "refreshes": progress.refreshes}
             self.run_dir.write_json("manifest.json", noted)
 

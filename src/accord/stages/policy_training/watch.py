@@ -6,7 +6,6 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from accord.core import processes
 from accord.core.episodes import Rollout
 from accord.core.errors import ConfigError, TrainingError
 from accord.core.interfaces import Engine, Reward
@@ -236,8 +235,7 @@ class Watch:
         back_to: int | None,
     ) -> str:
         name = f"incident-{now.step}.json"
-        if processes.is_main():
-            self.run_dir.write_json(name, incident(now, readings, reasons, back_to))
+        self.run_dir.write_json(name, incident(now, readings, reasons, back_to))
         return str(self.run_dir.path / name)
 
 

@@ -1,5 +1,7 @@
 """Knobs of the pre-training stage."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from accord.core.config import InputPath, StageConfig
@@ -7,6 +9,8 @@ from accord.core.config import InputPath, StageConfig
 
 class Config(StageConfig):
     """Next-token prediction on packed text, from scratch or onwards from a model."""
+
+    shares_work: ClassVar[bool] = True
 
     dataset_name: list[InputPath]
     """data files or names; rows of text, messages, prompt+completion or question+answer"""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from accord.core import processes
 from accord.core.device import default_device, seed_everything
 from accord.core.errors import ConfigError, DataError
 from accord.core.progress import progress_bar
@@ -77,12 +78,11 @@ def run(config: Config, run_dir: RunDir) -> Result:
         for step in range(restored[0] if restored else 0, total):
             rows = _batch_rows(len(train[0]), step, steps_per_epoch, config)
             batch = _with_copies(_tensors(train, rows), step, config)
-            loss = _mean_loss(model, batch, config)
-            loss.backward()  # type: ignore[no-untyped-call]
-            report = optimizations["model"].step(loss.item(), batch)
+            loss = _learn(model, batch, config)
+            report = optimizations["model"].step(loss, batch)
             done = step + 1
             metrics = {
-                "loss": loss.item(),
+                "loss": loss,
                 "grad_norm": report.grad_norm,
                 "learning_rate": report.learning_rate,
                 "epoch": done / steps_per_epoch,
@@ -90,7 +90,7 @@ def run(config: Config, run_dir: RunDir) -> Result:
             if done % config.eval_steps == 0 or done == total:
                 metrics["validation/loss"] = validation_loss(model, validation, config)
             run_dir.log(done, metrics)
-            bar.update(done, {"loss": metrics["loss"]})
+            bar.update(done, {"loss": loss})
             checkpoints.after(done, {}, stop, metrics)
     save_model(model.bfloat16(), tokenizer, run_dir.model_path)
     return Result(
@@ -110,8 +110,10 @@ def _start_model(config: Config, documents: list[Document]) -> tuple[PreTrainedM
         tokenizer = load_tokenizer(config.model_name_or_path)
         return load_policy(config.model_name_or_path, device=default_device()), tokenizer
     texts = (text for document in documents for text in _texts(document))
-    tokenizer = train_tokenizer(
-        texts, vocab_size=config.vocab_size, context_length=config.context_length
+    tokenizer = processes.by_main(
+        lambda: train_tokenizer(
+            texts, vocab_size=config.vocab_size, context_length=config.context_length
+        )
     )
     fresh: Any = LlamaForCausalLM(_llama_config(config, tokenizer))
     return fresh.to(default_device()), tokenizer
@@ -232,6 +234,18 @@ def _with_copies(batch: tuple[Tensor, Tensor], step: int, config: Config) -> tup
     return ids, positions
 
 
+def _learn(model: nn.Module, batch: tuple[Tensor, Tensor], config: Config) -> float:
+    """Leave the gradients of the batch's mean loss, and give it; each process reads a share."""
+    ids, positions = (part[processes.rank() :: processes.count()] for part in batch)
+    found = 0.0
+    if len(ids):
+        loss = _mean_loss(model, (ids, positions), config)
+        loss = loss * ((positions > 0).sum() / (batch[1] > 0).sum())
+        loss.backward()  # type: ignore[no-untyped-call]
+        found = loss.item()
+    return processes.summed({"loss": found})["loss"]
+
+
 def _mean_loss(model: nn.Module, batch: tuple[Tensor, Tensor], config: Config) -> Tensor:
     """Mean over all predicted tokens; a document's first token is not predicted from another."""
     ids, positions = batch
@@ -246,10 +260,11 @@ def _mean_loss(model: nn.Module, batch: tuple[Tensor, Tensor], config: Config) -
 def validation_loss(model: nn.Module, packed: tuple[Ids, Ids], config: Config) -> float:
     """Mean nats a predicted token over all packed rows."""
     total, count = 0.0, 0
-    for start in range(0, len(packed[0]), config.per_device_train_batch_size):
+    for start in processes.share(range(0, len(packed[0]), config.per_device_train_batch_size)):
         rows = list(range(start, min(start + config.per_device_train_batch_size, len(packed[0]))))
         batch = _tensors(packed, rows)
         tokens = int((batch[1] > 0).sum())
         total += _mean_loss(model, batch, config).item() * tokens
         count += tokens
-    return total / count
+    sums = processes.summed({"total": total, "count": count})
+    return sums["total"] / sums["count"]

@@ -26,4 +26,5 @@ class Config(CriticFreeConfig):
     beta: float = Field(default=0.0, ge=0)
     """weight of the KL to the reference in the loss; 0 reads no reference while training"""
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    """estimator of the per-token KL in the loss; its gradient is that of the KL for all three"""
+    """estimator of the per-token KL in the loss. All three have the gradient of the KL (k2's), so
+    that they train alike and differ in what is logged; TRL trains on k3's own"""

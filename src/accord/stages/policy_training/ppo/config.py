@@ -18,8 +18,8 @@ class Config(OnlineConfig):
     kl_coef: float = Field(default=0.1, ge=0)
     """weight of the per-token KL penalty in the reward (the first value when it adapts)"""
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
-    """estimator of the per-token KL; in the reward only k1 has the KL's own gradient, in the loss
-    all three have"""
+    """estimator of the per-token KL; in the reward only k1 has the KL's own gradient. In the loss
+    all three have it (k2's), so that they train alike and differ in what is logged"""
     kl_in: Literal["reward", "loss"] = "reward"
     """where kl_coef acts: on every token's reward, or as a term of the loss"""
     target_kl_nats: float | None = None
