@@ -7,6 +7,7 @@ from pathlib import Path
 import accord
 from accord.cli import _HELP
 from accord.commands.serve import _parser
+from accord.judges.constitution import Constitution
 from accord.promotion.gate import read_gate
 from accord.wiring import stage_config
 
@@ -64,6 +65,25 @@ def test_flags_of_ai_feedback_are_there() -> None:
     known = {"output_dir"}.union(*(stage_config(stage).model_fields for stage in stages))
     named = set(re.findall(r"--(\w+)", page))
     assert len(named) > 20 and named <= known, named - known
+
+
+def test_flags_of_red_teaming_are_there() -> None:
+    page = (ROOT / "docs/red-team.md").read_text()
+    known = {"output_dir", "config", "input"} | set(stage_config("red_team").model_fields)
+    label = {"red_team", "target"}
+    garaks = {"target_type", "target_name", "generator_option_file", "probes", "generations",
+              "report_prefix", "model_type", "model_name", "port"}  # fmt: skip
+    named = set(re.findall(r"--(\w+)", page))
+    assert named <= known | label | garaks, named - known - label - garaks
+    assert {"previous", "regression", "held_out_family", "garak"} < named
+
+
+def test_the_pages_constitution_is_one() -> None:
+    (written,) = re.findall(
+        r"```toml\n(.*?)```", (ROOT / "docs/constitution.md").read_text(), re.DOTALL
+    )
+    found = Constitution.from_toml(written, where="the page")
+    assert len(found.principles) == len(found.examples) == 1
 
 
 def test_the_page_of_deployment_speaks_of_what_is_there(tmp_path: Path) -> None:

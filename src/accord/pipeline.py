@@ -20,7 +20,9 @@ from accord.core.config import StageConfig
 from accord.core.errors import AccordError, ConfigError, describe_choice
 from accord.core.files import write_text
 from accord.core.manifest import strings_in
-from accord.core.run_dir import RunDir
+from accord.core.run_dir import RunDir, step_of
+from accord.core.train_config import TrainConfig
+from accord.judges.constitution import read_constitution
 from accord.publishing.model_card import write_model_card
 from accord.run_config import RunConfig, steps_of
 from accord.wiring import (
@@ -195,6 +197,8 @@ def _execute(
     inputs = {**manifests.describe_inputs(config), **stored_inputs(config)}
     fresh = manifests.new_manifest(stage, config, inputs, list(parents))
     fresh["functions"] = function_sources(config)
+    if constitutions := _constitutions(inputs):
+        fresh["constitutions"] = constitutions
     run_dir = RunDir(path)
     with run_dir.locked():
         old = run_dir.read_json("manifest.json")
@@ -246,6 +250,21 @@ def _what_changed(
         if known.get(name, sha256) != sha256:
             return f"another source of {name}"
     return None
+
+
+def _constitutions(inputs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Those that a step reads, and those behind the steps that made its inputs, each once."""
+    found: dict[str, dict[str, Any]] = {}
+    for field, entries in inputs.items():
+        for entry in entries:
+            file = Path(entry["value"])
+            if field == "constitution":
+                name = read_constitution(file).label
+                found[name] = {"name": name, "file": entry["value"], "sha256": entry["sha256"]}
+            elif file.exists() and (maker := step_of(file)):
+                behind = (RunDir(maker).read_json("manifest.json") or {}).get("constitutions", [])
+                found |= {one["name"]: one for one in behind if one["name"] not in found}
+    return list(found.values())
 
 
 def _forget_if_nothing_was_done(run_dir: RunDir) -> None:

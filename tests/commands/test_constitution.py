@@ -44,7 +44,10 @@ def test_the_shipped_one_is_shown_and_passes(capsys: pytest.CaptureFixture[str])
     assert "0 repeats, no judge asked for contradictions, 13 of 13 harms covered" in flat(said)
 
 
-def test_faults_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_faults_are_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "c.toml"
     one = """
 [[principle]]
@@ -76,11 +79,13 @@ covers = ["{}"]
         return completion("A" if says_no_first else "B")
 
     with FakeEndpoint(answer) as endpoint:
-        said = accord(
-            capsys, "check", path, "--judge_url", endpoint.url, "--judge_name", "m", status=1
-        )
-        assert "contradiction: a and b, says m" in flat(said) and "p = 1.00" in said
-        assert "1 repeats, 1 contradictions" in flat(said)
+        for _ in range(2):  # the second time its answers are known
+            said = accord(
+                capsys, "check", path, "--judge_url", endpoint.url, "--judge_name", "m", status=1
+            )
+            assert "contradiction: a and b, says m" in flat(said) and "p = 1.00" in said
+            assert "1 repeats, 1 contradictions" in flat(said)
+        assert len(endpoint.requests) == 2
 
 
 def vote(store: Path, who: str, ratings: dict[str, int]) -> None:
@@ -141,6 +146,9 @@ def test_drafted_voted_judged_by_and_named_in_the_lineage(
     values = {"model_name_or_path": str(tiny_model_dir), "max_steps": 1, "eval_fraction": 0.3,
               "dataset_name": [str(runs / "revise" / "demonstrations.jsonl")]}  # fmt: skip
     execute("sft", stage_config("sft").parse(values, where="t"), runs / "sft", parents=["revise"])
+    (named,) = json.loads((runs / "sft" / "manifest.json").read_text())["constitutions"]
+    assert named == {"name": revised.result["constitution"], "file": str(output),
+                     "sha256": hash_path(output)}  # fmt: skip
     assert cli.main(["lineage", str(runs / "sft" / "model")]) == 0
     said = capsys.readouterr().out
     export = json.loads(output.with_name("law.toml.export.json").read_text())["export_sha256"]

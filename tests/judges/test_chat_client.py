@@ -110,6 +110,45 @@ def test_a_refusal_is_quoted_without_the_key_and_not_tried_again(
     assert endpoint.headers[0]["Authorization"] == f"Bearer {KEY}"
 
 
+def test_no_money_left_is_silence_and_not_tried_again() -> None:
+    with FakeEndpoint(lambda *_: Raw(402, b"Insufficient Balance")) as endpoint:
+        judge = client(endpoint)
+        (failure,) = complete(judge, "x")
+    assert failure == ChatFailure("rate_limit", "HTTP 402: Insufficient Balance")
+    assert judge.counts == {"requests": 1, "rate_limit": 1}
+
+
+@pytest.mark.parametrize("status", [408, 409, 425])
+def test_errors_that_say_nothing_about_the_question_are_tried_again(status: int) -> None:
+    def answer(_: Any, number: int) -> Raw:
+        return completion("ok") if number else Raw(status)
+
+    with FakeEndpoint(answer) as endpoint:
+        assert complete(client(endpoint), "x") == [ChatReply("ok")]
+    with FakeEndpoint(lambda *_: Raw(status)) as endpoint:
+        (failure,) = complete(client(endpoint, max_retries=1), "x")
+    assert failure == ChatFailure("server", f"HTTP {status}")
+
+
+@pytest.mark.parametrize(("status", "error"), [(404, ConfigError), (503, KeyboardInterrupt)])
+def test_what_was_answered_before_the_end_comes_with_the_error(
+    status: int, error: type[BaseException]
+) -> None:
+    def answer(request: dict[str, Any], _: int) -> Raw:
+        text = request["messages"][0]["content"]
+        return Raw(400) if text == "b" else Raw(status) if text == "d" else completion(text)
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with FakeEndpoint(answer) as endpoint, pytest.raises(error) as caught:
+        judge = HttpChatClient(endpoint.url, "judge-1", concurrency=1, sleep=interrupted)
+        complete(judge, *"abcdefgh")
+    first, second, third, *rest = caught.value.replies
+    assert (first, third) == (ChatReply("a"), ChatReply("c"))
+    assert isinstance(second, ChatFailure) and len(rest) == 5 and rest[0] is None
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_what_no_question_can_mend_stops(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_KEY", KEY)
@@ -180,13 +219,20 @@ def test_a_body_that_breaks_off_is_asked_for_again() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"<html>", b"[]", b'{"choices": []}', b'{"choices": [{"message": null}]}', b"\xff",
+    [b"<html>", b"[]", b"{}", b'{"choices": [{"message": null}]}', b"\xff",
      b'{"choices": [{"message": {"content": 7}}]}', b"[" * 100_000],
 )  # fmt: skip
 def test_a_body_that_is_no_answer(body: bytes) -> None:
     with FakeEndpoint(lambda *_: Raw(body=body)) as endpoint:
         (failure,) = complete(client(endpoint), "x")
     assert isinstance(failure, ChatFailure) and failure.kind == "malformed"
+    assert len(endpoint.requests) == 1
+
+
+def test_an_answer_of_which_a_filter_left_nothing_is_a_refusal() -> None:
+    with FakeEndpoint(lambda *_: Raw(body=b'{"choices": []}')) as endpoint:
+        (failure,) = complete(client(endpoint), "x")
+    assert failure == ChatFailure("refused", "an answer without choices")
     assert len(endpoint.requests) == 1
 
 

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +11,8 @@ import pytest
 from accord.core.chat import ChatFailure, ChatReply
 from accord.core.types import Message
 from accord.judges.chat_client import HttpChatClient
-from accord.judges.endpoint_judge import (
-    DOWN_AFTER,
-    EndpointDown,
-    EndpointGrader,
-    EndpointJudge,
-)
+from accord.judges.endpoint_judge import AT_ONCE, EndpointGrader, EndpointJudge
+from accord.judges.remembered import EndpointDown, Memory, RememberedClient
 from accord.judges.wording import GradeWording, PairWording
 from judges.fake_endpoint import FakeEndpoint, completion
 from judges.scripted_client import ScriptedClient
@@ -99,12 +96,12 @@ def test_failures_are_abstentions_and_not_asked_again() -> None:
     assert judge.counts["timeout"] == 1 and judge.counts["abstained"] == 1
 
 
-def test_an_endpoint_that_is_down_stops() -> None:
+def test_an_endpoint_that_is_down_stops(tmp_path: Path) -> None:
     client = Scripted(lambda _: ChatFailure("unreachable", "ConnectionRefusedError"))
-    judge = EndpointJudge(client)
+    judge = EndpointJudge(RememberedClient(client, Memory(tmp_path / "m")))
     with pytest.raises(EndpointDown, match="32 questions in a row had no answer.*run again"):
         judge.compare(prompts(100), ["x"] * 100, ["y"] * 100)
-    assert len(client.asked) == DOWN_AFTER
+    assert len(client.asked) == AT_ONCE
 
 
 def test_refusals_of_single_questions_do_not_stop() -> None:

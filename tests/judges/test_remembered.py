@@ -8,18 +8,22 @@ from typing import Any
 import pytest
 
 from accord.core.chat import ChatFailure, ChatReply
+from accord.core.errors import Interrupted
 from accord.core.types import Message
 from accord.judges import remembered
 from accord.judges.both_orders import ask_both_orders
-from accord.judges.endpoint_judge import EndpointDown, EndpointJudge
+from accord.judges.endpoint_judge import EndpointJudge
 from accord.judges.ranking import WrittenRanker
 from accord.judges.remembered import (
+    AT_THE_END,
     PIECE,
+    EndpointDown,
     Memory,
     RememberedClient,
     RememberedGrader,
     RememberedJudge,
 )
+from judges.scripted_client import ScriptedClient
 
 
 class Counting:
@@ -189,3 +193,93 @@ def test_whoever_asks_a_dead_endpoint_stops(tmp_path: Path) -> None:
     client = RememberedClient(FailsLater(10), Memory(tmp_path / "m"))
     with pytest.raises(EndpointDown, match="questions in a row"):
         WrittenRanker(client).rank(prompts(100), [["x", "y"]] * 100)
+
+
+SILENT = ChatFailure("timeout", "slow")
+
+
+def ask(client: RememberedClient, questions: Sequence[list[Message]]) -> list[Any]:
+    return client.complete(questions, temperature=0.0, max_tokens=1)
+
+
+def test_an_outage_at_the_end_of_a_call_is_one(tmp_path: Path) -> None:
+    """Of 32 questions 20 are answered: nobody would ask the other 12 again."""
+    path = tmp_path / "m.jsonl"
+    with pytest.raises(EndpointDown, match="fails-later: 12 questions in a row.*unreachable: gone"):
+        ask(RememberedClient(FailsLater(20), Memory(path)), prompts(32))
+    back = FailsLater(100)
+    assert len(ask(RememberedClient(back, Memory(path)), prompts(32))) == 32
+    assert len(back.asked) == 12
+
+
+def test_silence_goes_on_from_call_to_call(tmp_path: Path) -> None:
+    client = RememberedClient(ScriptedClient(lambda *_: SILENT), Memory(tmp_path / "m"))
+    for number in range(AT_THE_END - 1):
+        assert ask(client, prompts(number + 1)[number:]) == [SILENT]
+    with pytest.raises(EndpointDown, match=f"{AT_THE_END} questions in a row"):
+        ask(client, prompts(AT_THE_END)[-1:])
+
+
+def test_questions_that_never_have_an_answer_block_no_resumed_run(tmp_path: Path) -> None:
+    def deaf(messages: Sequence[Message], _: int) -> ChatReply | ChatFailure:
+        return SILENT if messages[0]["content"].endswith("0") else ChatReply("A")
+
+    for is_known in (False, True):
+        inner = ScriptedClient(deaf)
+        found = ask(RememberedClient(inner, Memory(tmp_path / "m")), prompts(400))
+        assert found.count(SILENT) == 40
+        # Only these 40 are asked the second time, one after the other.
+        assert len(inner.asked) == (40 if is_known else 400)
+
+
+def test_a_call_whose_answers_are_all_known_ends_the_silence(tmp_path: Path) -> None:
+    def some(messages: Sequence[Message], _: int) -> ChatReply | ChatFailure:
+        return ChatReply("A") if messages[0]["content"] == "q0" else SILENT
+
+    client = RememberedClient(ScriptedClient(some), Memory(tmp_path / "m"))
+    ask(client, prompts(1))
+    for place in (1, AT_THE_END):
+        assert set(ask(client, prompts(20)[place : place + AT_THE_END - 1])) == {SILENT}
+        ask(client, prompts(1))
+
+
+def test_who_declines_is_there(tmp_path: Path) -> None:
+    declined = ChatFailure("refused", "HTTP 400")
+    client = RememberedClient(ScriptedClient(lambda *_: declined), Memory(tmp_path / "m"))
+    assert ask(client, prompts(100)) == [declined] * 100
+
+
+def test_what_came_before_an_error_is_kept(tmp_path: Path) -> None:
+    class Breaks(ScriptedClient):
+        def complete(self, conversations: Any, **options: Any) -> list[ChatReply | ChatFailure]:
+            super().complete(conversations, **options)
+            error = KeyboardInterrupt()
+            error.replies = [ChatReply("A"), None, SILENT]  # type: ignore[attr-defined]
+            raise error
+
+    def answer(*_: Any) -> str:
+        return "B"
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(RememberedClient(Breaks(answer), Memory(tmp_path / "m")), prompts(3))
+    inner = ScriptedClient(answer)
+    found = ask(RememberedClient(inner, Memory(tmp_path / "m")), prompts(3))
+    assert [reply.text for reply in found] == ["A", "B", "B"] and len(inner.asked) == 2
+
+
+def test_nothing_more_is_asked_once_it_is_to_stop(tmp_path: Path) -> None:
+    stop: list[bool] = []
+
+    class Stopped(Counting):
+        def compare(self, *pairs: Any) -> Any:
+            stop.append(True)
+            return super().compare(*pairs)
+
+    judge, count = Stopped(), 2 * PIECE
+    pairs = prompts(count), ["xx"] * count, ["y"] * count
+    with pytest.raises(Interrupted, match="nothing is asked twice"):
+        RememberedJudge(judge, Memory(tmp_path / "m", stop=stop)).compare(*pairs)
+    assert len(judge.asked) == PIECE
+    rest = Counting()
+    assert RememberedJudge(rest, Memory(tmp_path / "m")).compare(*pairs) == [1.0] * count
+    assert len(rest.asked) == PIECE

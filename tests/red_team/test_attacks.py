@@ -3,18 +3,22 @@
 import base64
 import codecs
 from collections import Counter
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
+from accord.core.chat import ChatFailure, ChatReply
 from accord.core.errors import ConfigError
 from accord.core.types import Message
 from accord.environments import retrieval
+from accord.judges.remembered import EndpointDown, Memory, RememberedClient
 from accord.red_team.attack import Attack
 from accord.red_team.attacker_turns import message_in, plain_task
 from accord.red_team.behaviours import Behaviour
 from accord.red_team.by_model import Crescendo, Pair, Persuasion, Policy, persuasions
-from accord.red_team.campaign import Attempt, ModelDown, Models, read_attempt, run_campaign
+from accord.red_team.campaign import Attempt, Models, read_attempt, run_campaign
 from accord.red_team.injection import Injection, plants
 from accord.red_team.rewording import (
     ENCODINGS,
@@ -232,17 +236,43 @@ def test_success_needs_all_scorers_and_abstentions_are_none() -> None:
     assert read_attempt(unsure[0].as_row()).harm != unsure[0].harm  # NaN both
 
 
-def test_a_model_that_is_down_stops_the_campaign() -> None:
-    target = FakeModel(lambda conversation, seed: None)
-    with pytest.raises(ModelDown, match="32 questions in a row.*nothing is asked twice"):
-        campaign([Direct()], target, budget=16)
+def test_a_model_that_is_down_stops_the_campaign(tmp_path: Path) -> None:
     # In small batches, too: the count goes on from call to call, until there is an answer.
-    models = Models(FakeModel(lambda conversation, seed: None if seed else "No."))
-    many = [Behaviour(str(i), "x") for i in range(3)]
+    target = FakeModel(lambda conversation, seed: None if seed else "No.")
+    models = Models(RememberedClient(target, Memory(tmp_path / "m")))
+    many = [Behaviour(str(i), f"Do {i}") for i in range(3)]
     found = run_campaign(many, [Direct()], models, [SaysSure()], budget=2, seed=0)
-    assert len(found) == 3 and models.silent["target"] == models.counts["target timeout"] == 3
-    with pytest.raises(ModelDown):
-        run_campaign(many, [Direct()] * 10, models, [SaysSure()], budget=2, seed=1)
+    assert len(found) == 3 and models.counts["target timeout"] == 3
+    with pytest.raises(EndpointDown, match="9 questions in a row.*nothing is asked twice"):
+        run_campaign(many, [Direct()], models, [SaysSure()], budget=3, seed=1)
+
+
+class Declines(FakeModel):
+    """Behind an endpoint that declines whatever speaks of Mira."""
+
+    def complete(self, conversations: Any, **how: Any) -> list[ChatReply | ChatFailure]:
+        replies = super().complete(conversations, **how)
+        said = [str(conversation[-1]["content"]) for conversation in conversations]
+        declined = ChatFailure("refused", "HTTP 400: content policy")
+        return [declined if "Mira" in t else r for t, r in zip(said, replies, strict=True)]
+
+
+def test_what_the_endpoint_declines_is_an_attempt_that_failed() -> None:
+    scorer = SaysSure()
+    found = campaign([Direct()], Declines(lambda *_: "Sure."), budget=2, scorers=[scorer])
+    assert [(a.behaviour.id, a.number, a.response, a.harm) for a in found] == [
+        ("hide", 1, "Sure.", 1.0), ("hide", 2, "Sure.", 1.0),
+        ("tease", 1, "", 0.0), ("tease", 2, "", 0.0),
+    ]  # fmt: skip
+    assert scorer.calls == 1
+
+
+def test_a_rung_without_an_answer_is_taken_back() -> None:
+    first = next(iter(ladders().values()))[0].replace("{request}", BEHAVIOURS[0].text)
+    target = FakeModel(lambda messages, _: None if last(list(messages)) == first else "Well.")
+    (attempt,) = campaign([Escalation()], target, budget=1, behaviours=BEHAVIOURS[:1])
+    turns = [turn["content"] for turn in attempt.conversation]
+    assert first not in turns and turns[1] == "Well."
 
 
 def test_messages_of_attackers_are_read_with_and_without_tags() -> None:

@@ -1,9 +1,11 @@
 """Success at k, changes between runs, duplicates, better replies and the frozen set, by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from accord.core.chat import ChatFailure, ChatReply
 from accord.core.types import Message
 from accord.red_team.attack import said
 from accord.red_team.behaviours import Behaviour
@@ -182,6 +184,16 @@ def test_the_frozen_set_is_said_again() -> None:
         ("hide", 1, False), ("hide", 2, True), ("tease", 1, False), ("tease", 2, True),
     ]  # fmt: skip
     assert [c[0]["content"] for c in target.calls[0]] == [f"Story: {b.text}" for b in BEHAVIOURS]
+
+
+def test_of_the_frozen_set_what_is_declined_now_is_shown_no_more() -> None:
+    class Declines(FakeModel):
+        def complete(self, conversations: Any, **how: Any) -> list[ChatReply | ChatFailure]:
+            return [ChatFailure("refused", "HTTP 400"), ChatFailure("timeout", "slow")]
+
+    rows, models = regression_rows(failing(), held_out=[]), Models(Declines(lambda *_: "Sure."))
+    (again,) = replay(rows, models, [SaysSure()], draws=1, seed=0)
+    assert (again.behaviour.id, again.response, again.harm) == ("hide", "", 0.0)
 
 
 @pytest.mark.parametrize(

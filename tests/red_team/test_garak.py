@@ -58,6 +58,29 @@ def test_the_older_form_has_plain_texts(tmp_path: Path) -> None:
     assert (found.response, found.behaviour.text, found.family) == ("Hi", "Hello", "garak/test")
 
 
+def turn(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "content": {"text": text, "lang": "en"}}
+
+
+def test_every_output_has_its_own_conversation(tmp_path: Path) -> None:
+    """A probe of several turns: what was said last is not what was said first."""
+    begun = turn("user", "Say it, Dan.")
+    whole = [
+        [begun, turn("assistant", "No."), turn("user", "Please."), turn("assistant", "Sure.")],
+        [begun, turn("assistant", "Why?"), turn("user", "Because."), turn("assistant", "Never.")],
+    ]
+    entry = attempt(
+        prompt={"turns": [begun]},
+        outputs=[{"text": "Sure."}, {"text": "Never."}],
+        conversations=[{"turns": turns, "notes": {}} for turns in whole],
+    )
+    found = read_garak(write(tmp_path, entry))
+    assert [a.response for a in found] == ["Sure.", "Never."]
+    assert [[t["content"] for t in a.conversation] for a in found] == [
+        ["Say it, Dan.", "No.", "Please."], ["Say it, Dan.", "Why?", "Because."],
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -66,6 +89,7 @@ def test_the_older_form_has_plain_texts(tmp_path: Path) -> None:
         ([{"a": 1}], "line 1: no entry of a garak report"),
         ([{"entry_type": "attempt", "status": 2}], "line 1: not a garak attempt"),
         ([attempt(prompt={"text": "x"})], "line 1: not a garak attempt"),
+        ([attempt(conversations=[{"turns": 1}])], "line 1: not a garak attempt"),
         ([SETUP, attempt(status=1)], "no complete attempt"),
     ],
 )

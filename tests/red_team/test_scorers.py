@@ -65,6 +65,7 @@ def test_the_rubric_asks_an_endpoint_once(tmp_path: Path) -> None:
         for _ in range(2):
             rubric = rubric_of(config, tmp_path / "answers.jsonl")
             assert rubric.score(BEHAVIOURS[:1], ["Like this."]) == [pytest.approx(6 / 8)]
+            assert rubric.tokens == {"prompt_tokens": 30, "completion_tokens": 6}
         assert len(endpoint.requests) == 3
     with pytest.raises(ConfigError, match="needs a judge"):
         rubric_of(JudgeConfig(), tmp_path / "answers.jsonl")

@@ -1,7 +1,6 @@
 """accord constitution: looking at one, reading it critically, and drafting one together."""
 
 import argparse
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 OURS = "accord:constitution.toml"
 HARMS = "accord:harms.toml"
+CHECKED = Path("runs/constitution-check")
+"""Where a judge's answers are kept, by the constitution: a second check asks what is missing."""
 
 
 def constitution(arguments: list[str]) -> int:
@@ -117,9 +118,11 @@ def _contradictions(
         return "no judge asked for"
     from accord.judges.configured import judge_of
     from accord.judges.constitution_check import contradictions
+    from accord.training.interrupt import stop_on_signal
 
-    with tempfile.TemporaryDirectory() as folder:
-        judge = judge_of(config, Path(folder) / "answers.jsonl", max_length=2048)
+    with stop_on_signal() as stop:
+        answers = CHECKED / ours.sha256[:8] / "answers.jsonl"
+        judge = judge_of(config, answers, max_length=2048, stop=stop)
         assert judge is not None
         found: list[Contradiction] = contradictions(judge.pairs, ours)
     for pair in found:

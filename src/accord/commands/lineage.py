@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from accord.core.errors import AccordError
-from accord.core.run_dir import run_of
+from accord.core.run_dir import run_of, step_of
 from accord.promotion.aliases import read_aliases
 
 _FEW = 8
@@ -42,12 +42,6 @@ def _known_step(path: Path) -> Path:
     if step is None:
         raise AccordError(f"{path}: expected a step's directory with a manifest.json")
     return step
-
-
-def step_of(path: Path) -> Path | None:
-    """The step's directory that a path is, or is in."""
-    places = [path, *path.parents][:4]  # RUN/STEP/checkpoint-N/model
-    return next((place for place in places if (place / "manifest.json").is_file()), None)
 
 
 class _Printer:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+FailureKind = Literal["timeout", "unreachable", "rate_limit", "server", "refused", "malformed"]
+
 
 @dataclass(frozen=True)
 class ChatReply:
@@ -27,9 +29,9 @@ class ChatReply:
 class ChatFailure:
     """Why there is no answer, after whatever retries helped nothing.
 
-    "refused" is an HTTP error that a second try would meet again; "malformed" is a body that is no
-    answer.
+    "refused" is an HTTP error that a second try would meet again, or an answer of which a filter
+    left nothing: of this question, and not of others. "malformed" is a body that is no answer.
     """
 
-    kind: Literal["timeout", "unreachable", "rate_limit", "server", "refused", "malformed"]
+    kind: FailureKind
     message: str

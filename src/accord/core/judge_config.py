@@ -60,6 +60,11 @@ class JudgeConfig(StageConfig):
         asked, answered = tokens.get("prompt_tokens", 0), tokens.get("completion_tokens", 0)
         return (asked * self.judge_price_in + answered * self.judge_price_out) / 1e6
 
+    def spent(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """The tokens that are among a judge's counts, and their price, for a manifest."""
+        tokens = {name: counts.get(name, 0) for name in ("prompt_tokens", "completion_tokens")}
+        return {**tokens, "price": self.price(tokens)}
+
     @model_validator(mode="after")
     def _check_judge(self) -> Self:
         if self.judge and self.judge_url:

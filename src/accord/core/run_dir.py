@@ -96,3 +96,9 @@ class RunDir:
 def run_of(step: Path) -> Path:
     """The run directory of a step's: RUN/STEP or RUN/round-K/STEP."""
     return step.parent.parent if step.parent.name.startswith("round-") else step.parent
+
+
+def step_of(path: Path) -> Path | None:
+    """The step's directory that a path is, or is in."""
+    places = [path, *path.parents][:4]  # RUN/STEP/checkpoint-N/model
+    return next((place for place in places if (place / "manifest.json").is_file()), None)

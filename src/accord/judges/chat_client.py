@@ -11,11 +11,11 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from accord.core.chat import ChatFailure, ChatReply
+from accord.core.chat import ChatFailure, ChatReply, FailureKind
 from accord.core.errors import ConfigError
 from accord.core.types import Message
 
@@ -24,6 +24,9 @@ MAX_BODY = 10_000_000
 
 MAX_EXCERPT = 300
 """Bytes of a refusal that are quoted."""
+
+PASSING = (408, 409, 425, 429)
+"""Errors of 4xx that say nothing about the question."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 """Waits between tries double from the first to the longest."""
@@ -36,9 +39,9 @@ class HttpChatClient:
     """A `ChatClient` over `POST URL/chat/completions`.
 
     Tried again, after a wait that doubles: timeouts, lost connections, 429 (no sooner than its
-    Retry-After says, for all that is asked meanwhile) and 5xx. Not tried again: other errors of
-    4xx, and bodies that are no answer. The key is read from the environment for each request and
-    sent nowhere but there; redirects are not followed.
+    Retry-After says, for all that is asked meanwhile), 408, 409, 425 and 5xx. Not tried again:
+    other errors of 4xx, and bodies that are no answer. The key is read from the environment for
+    each request and sent nowhere but there; redirects are not followed.
 
     Attributes:
         counts: requests that were sent ("requests"), by outcome of the last try ("answered", or a
@@ -104,6 +107,9 @@ class HttpChatClient:
     ) -> list[ChatReply | ChatFailure]:
         """One answer a conversation, in their order, or why there is none.
 
+        What ends it early, Ctrl-C too, has as `replies` what was answered until then: an entry a
+        conversation, None where there is nothing.
+
         Raises:
             ConfigError: the endpoint knows neither the key nor the model nor the address (401, 403,
                 404): no question would fare better.
@@ -127,8 +133,9 @@ class HttpChatClient:
             waiting = [pool.submit(ask, messages) for messages in conversations]
             try:
                 return [future.result() for future in waiting]
-            except BaseException:
+            except BaseException as error:
                 pool.shutdown(cancel_futures=True)
+                error.replies = list(map(_answer, waiting))  # type: ignore[attr-defined]
                 raise
 
     def _ask(self, body: bytes) -> ChatReply | ChatFailure:
@@ -200,18 +207,22 @@ class HttpChatClient:
                 f"{self.url} answers {message} for model {self.model!r}: look at the address, the "
                 f"model's name and {what}"
             )
-        if error.code != 429 and error.code < 500:
+        if error.code not in PASSING and error.code < 500:
             said = error.read(MAX_EXCERPT).decode(errors="replace")
             said = said.replace(self._key() or "\0", "***")
-            return _Trouble(ChatFailure("refused", f"{message}: {said}"), False)
+            # Who has no money left is answered nothing, whatever the question.
+            kind: FailureKind = "rate_limit" if error.code == 402 else "refused"
+            return _Trouble(ChatFailure(kind, f"{message}: {said}"), False)
         after = _seconds(error.headers.get("Retry-After"))
         failure = ChatFailure("rate_limit" if error.code == 429 else "server", message)
         return _Trouble(failure, after <= LONGEST_RETRY_AFTER_S, after)
 
-    def _reply(self, body: bytes) -> ChatReply:
+    def _reply(self, body: bytes) -> "ChatReply | _Trouble":
         """Raises a ValueError for what is no answer."""
         try:
             answer = json.loads(body)
+            if answer["choices"] == []:  # what a filter leaves of an answer
+                return _Trouble(ChatFailure("refused", "an answer without choices"), False)
             choice = answer["choices"][0]
             text = choice["message"]["content"]
             if text is None:  # filtered, or all room went into reasoning: charged, and no words
@@ -236,6 +247,12 @@ class HttpChatClient:
     def _count(self, what: str, number: int = 1) -> None:
         with self._lock:
             self.counts[what] += number
+
+
+def _answer(future: Future[ChatReply | ChatFailure]) -> ChatReply | ChatFailure | None:
+    """Of a question that may have been cancelled, or have raised an error."""
+    has_one = future.done() and not future.cancelled() and future.exception() is None
+    return future.result() if has_one else None
 
 
 class _Trouble(NamedTuple):

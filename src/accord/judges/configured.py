@@ -69,6 +69,7 @@ def judge_of(
     *,
     max_length: int,
     engine_factory: EngineFactory | None = None,
+    stop: object = None,
 ) -> Judge | None:
     """None where no judge is named.
 
@@ -77,13 +78,14 @@ def judge_of(
         remembered: the file in which its answers are kept, so that none is asked for twice.
         max_length: most tokens that a reward model reads; a shorter context counts.
         engine_factory: writes the reasons of a local judge that thinks.
+        stop: once it is true in a boolean context, the judge asks nothing more.
 
     Raises:
         ConfigError: the key is not set, the URL is none, the constitution cannot be used,
             or the judge cannot do what it is asked for: nothing is asked then.
         ModelError: there is no such model.
     """
-    memory = Memory(remembered)
+    memory = Memory(remembered, stop=stop)
     if config.constitution:
         return _by_constitution(
             config, read_constitution(config.constitution), memory, engine_factory

@@ -5,20 +5,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from accord.core.chat import ChatFailure, ChatReply
-from accord.core.errors import AccordError
 from accord.core.interfaces import ChatClient
 from accord.core.types import Message, Row
 from accord.judges.verdicts import grade_verdict, pair_verdict
 from accord.judges.wording import GradeWording, PairWording, Wording, transcript
 
-DOWN_AFTER = 32
-"""Questions in a row, each tried several times, without one answer: then the endpoint is down."""
+AT_ONCE = 32
+"""Questions of one call: that log-probs are declined is learned from the first few."""
 
 Conversation = list[Message]
-
-
-class EndpointDown(AccordError):
-    """The endpoint answers nothing any more; what it answered before is not lost."""
 
 
 class _Asking:
@@ -32,7 +27,6 @@ class _Asking:
         self.top_logprobs = top_logprobs
         self.votes = votes
         self.counts: Counter[str] = Counter()
-        self._failed_in_a_row = 0
 
     def verdicts(
         self,
@@ -85,14 +79,10 @@ class _Asking:
     def _ask(
         self, questions: Sequence[Conversation], *, temperature: float = 0.0, seed: int = 0
     ) -> list[ChatReply | None]:
-        """None where there is no answer.
-
-        Raises:
-            EndpointDown: nobody answers.
-        """
+        """None where there is no answer."""
         found: list[ChatReply | None] = []
-        for start in range(0, len(questions), DOWN_AFTER):
-            piece = questions[start : start + DOWN_AFTER]
+        for start in range(0, len(questions), AT_ONCE):
+            piece = questions[start : start + AT_ONCE]
             top = 0 if temperature else self.top_logprobs
             replies = self._complete(piece, temperature, seed, top)
             if top and all(isinstance(r, ChatFailure) and r.kind == "refused" for r in replies):
@@ -101,18 +91,9 @@ class _Asking:
                 if any(isinstance(r, ChatReply) for r in replies):
                     self.top_logprobs = 0
             for reply in replies:
-                if isinstance(reply, ChatReply):
-                    self._failed_in_a_row = 0
-                    found.append(reply)
-                    continue
-                self.counts[reply.kind] += 1
-                self._failed_in_a_row += reply.kind != "refused"
-                if self._failed_in_a_row >= DOWN_AFTER:
-                    raise EndpointDown(
-                        f"{self.client.name}: {self._failed_in_a_row} questions in a row had no "
-                        f"answer ({reply.kind}: {reply.message}); run again when it is back"
-                    )
-                found.append(None)
+                if isinstance(reply, ChatFailure):
+                    self.counts[reply.kind] += 1
+                found.append(reply if isinstance(reply, ChatReply) else None)
         return found
 
     def _complete(
@@ -171,11 +152,7 @@ class EndpointJudge:
         b: Sequence[str],
         columns: Sequence[Row] | None = None,  # noqa: ARG002 (the protocol's)
     ) -> list[float]:
-        """The probability that response a, shown first, is the better; NaN where it abstained.
-
-        Raises:
-            EndpointDown: nobody answers any more.
-        """
+        """The probability that response a, shown first, is the better; NaN where it abstained."""
         texts = zip(map(transcript, prompts), a, b, strict=True)
         return self.verdicts([(self.wording.for_pair(*three).messages, three) for three in texts])
 
@@ -221,11 +198,7 @@ class EndpointGrader:
         responses: Sequence[str],
         columns: Sequence[Row] | None = None,  # noqa: ARG002 (the protocol's)
     ) -> list[float]:
-        """Grades between the lowest and the highest; NaN where it abstained.
-
-        Raises:
-            EndpointDown: nobody answers any more.
-        """
+        """Grades between the lowest and the highest; NaN where it abstained."""
         texts = zip(map(transcript, prompts), responses, strict=True)
         questions = [self.wording.messages(*two) for two in texts]
         options = self.wording.options

@@ -3,21 +3,30 @@
 import json
 import math
 import os
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from accord.core.chat import ChatFailure, ChatReply
-from accord.core.errors import Interrupted
+from accord.core.errors import AccordError, Interrupted
 from accord.core.files import hash_json, storage_errors
 from accord.core.interfaces import ChatClient, PairJudge, RubricJudge
 from accord.core.types import Message, Row
-from accord.judges.endpoint_judge import DOWN_AFTER, EndpointDown
 
 PIECE = 64
 """Questions that are asked before their answers are written down."""
+
+DOWN_AFTER = 32
+"""Questions in a row, each tried several times, without one answer: then the endpoint is down."""
+
+AT_THE_END = 8
+"""The same where a call ends with them: nobody hears whether the next would be answered."""
+
+
+class EndpointDown(AccordError):
+    """The endpoint answers nothing any more; what it answered before is not lost."""
 
 
 class Memory:
@@ -25,10 +34,15 @@ class Memory:
 
     Each line is one write, on the disk before it counts; a line that a kill cut short is skipped,
     and what it held is asked again.
+
+    Args:
+        path: the file, made with the first write.
+        stop: once it is true in a boolean context, nothing more is asked.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, stop: object = None) -> None:
         self.path = path
+        self.stop = stop
         self._values: dict[str, Any] = {}
         if path.exists():
             for line in path.read_bytes().splitlines():
@@ -67,27 +81,41 @@ class Memory:
                 os.close(descriptor)
         self._values |= values
 
+    def pieces(self, unknown: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Keys that are asked together, whose values are then to be added.
+
+        Raises:
+            Interrupted: it was asked to stop; what was added is kept.
+        """
+        for start in range(0, len(unknown), PIECE):
+            if self.stop:
+                raise Interrupted("stopped; run again to resume: nothing is asked twice")
+            yield unknown[start : start + PIECE]
+
 
 class RememberedClient:
     """A `ChatClient` that asks the same thing once; failures are not remembered.
 
+    Most who ask take silence for an abstention, and an outage would leave a run with nothing else
+    in it. So this is where it ends: at `DOWN_AFTER` questions in a row without an answer, or
+    `AT_THE_END` of a call. In a row are questions as they were put, with those whose answer was
+    known: a few that never have one do not stop a run that goes on from what it has.
+
     Args:
         client: who is asked what is not known.
-        memory: what is known.
-        stop: once it is true in a boolean context, nothing more is asked.
+        memory: what is known, and whether to stop.
 
     Attributes:
         tokens: "prompt_tokens" and "completion_tokens" of all that was asked, each answer once,
             also of what an earlier start of the same run paid for.
     """
 
-    def __init__(self, client: ChatClient, memory: Memory, *, stop: object = None) -> None:
+    def __init__(self, client: ChatClient, memory: Memory) -> None:
         self.client = client
         self.memory = memory
-        self.stop = stop
         self.tokens: Counter[str] = Counter()
         self._charged: set[str] = set()
-        self._silent = 0
+        self._silence: list[ChatFailure] = []
 
     @property
     def name(self) -> str:
@@ -113,23 +141,19 @@ class RememberedClient:
         asked += [seed] if seed else []
         keys = [hash_json([*asked, list(messages)]) for messages in conversations]
         new = dict(zip(keys, conversations, strict=True))
-        unknown = [key for key in new if key not in self.memory]
         failures: dict[str, ChatFailure] = {}
-        for start in range(0, len(unknown), PIECE):
-            if self.stop:
-                raise Interrupted("stopped; run again to resume: nothing is asked twice")
-            piece = unknown[start : start + PIECE]
-            replies = self.client.complete(
-                [new[key] for key in piece],
+        waiting = deque(new)
+        self._hear(waiting, failures)
+        for piece in self.memory.pieces([key for key in new if key not in self.memory]):
+            failures |= self._ask(
+                {key: new[key] for key in piece},
                 temperature=temperature,
                 max_tokens=max_tokens,
                 top_logprobs=top_logprobs,
                 seed=seed,
             )
-            said = dict(zip(piece, replies, strict=True))
-            failures |= {k: r for k, r in said.items() if isinstance(r, ChatFailure)}
-            self.memory.add({k: asdict(r) for k, r in said.items() if isinstance(r, ChatReply)})
-            self._hear(replies)
+            self._hear(waiting, failures)
+        self._give_up_after(AT_THE_END)
         replies = [failures.get(key) or ChatReply(**self.memory[key]) for key in keys]
         for key, reply in zip(keys, replies, strict=True):
             if isinstance(reply, ChatReply) and key not in self._charged:
@@ -138,18 +162,37 @@ class RememberedClient:
                 self.tokens["completion_tokens"] += reply.completion_tokens
         return replies
 
-    def _hear(self, replies: Sequence[ChatReply | ChatFailure]) -> None:
-        """Most who ask take silence for an abstention: a run would end with nothing else in it."""
-        for reply in replies:
-            if isinstance(reply, ChatReply):
-                self._silent = 0
-                continue
-            self._silent += reply.kind != "refused"  # who declines a question answers others
-            if self._silent >= DOWN_AFTER:
-                raise EndpointDown(
-                    f"{self.name}: {self._silent} questions in a row had no answer ({reply.kind}: "
-                    f"{reply.message}); run again when it is back: nothing is asked twice"
-                )
+    def _ask(self, asked: Mapping[str, Sequence[Message]], **how: Any) -> dict[str, ChatFailure]:
+        """Keep the answers, and return the failures."""
+        replies: Sequence[ChatReply | ChatFailure | None] = ()
+        try:
+            replies = self.client.complete(list(asked.values()), **how)
+        except BaseException as error:
+            # What came before it broke off is paid for, too.
+            replies = getattr(error, "replies", ())
+            raise
+        finally:
+            said = dict(zip(asked, replies, strict=False))
+            self.memory.add({k: asdict(r) for k, r in said.items() if isinstance(r, ChatReply)})
+        return {k: r for k, r in said.items() if isinstance(r, ChatFailure)}
+
+    def _hear(self, waiting: deque[str], failures: Mapping[str, ChatFailure]) -> None:
+        """Count the silence, up to the first question of which nothing is known yet."""
+        while waiting and (waiting[0] in failures or waiting[0] in self.memory):
+            failure = failures.get(waiting.popleft())
+            if failure is None:
+                self._silence.clear()
+            elif failure.kind != "refused":  # who declines a question answers others
+                self._silence.append(failure)
+                self._give_up_after(DOWN_AFTER)
+
+    def _give_up_after(self, most: int) -> None:
+        if len(self._silence) >= most:
+            last = self._silence[-1]
+            raise EndpointDown(
+                f"{self.name}: {len(self._silence)} questions in a row had no answer "
+                f"({last.kind}: {last.message}); run again when it is back: nothing is asked twice"
+            )
 
 
 class RememberedJudge:
@@ -222,8 +265,7 @@ def _recalled(
     turn = {k: first.setdefault(hash_json(_plain(item[0])), len(first)) for k, item in new.items()}
     unknown = sorted(new, key=turn.__getitem__)
     found: dict[str, float] = {}
-    for start in range(0, len(unknown), PIECE):
-        piece = unknown[start : start + PIECE]
+    for piece in memory.pieces(unknown):
         said = dict(zip(piece, ask([new[key] for key in piece]), strict=True))
         memory.add({key: value for key, value in said.items() if not math.isnan(value)})
         found |= said

@@ -7,26 +7,20 @@ from math import isnan, nan
 from typing import Any
 
 from accord.core.chat import ChatFailure, ChatReply
-from accord.core.errors import AccordError, ConfigError
+from accord.core.errors import ConfigError
 from accord.core.interfaces import ChatClient
 from accord.red_team.attack import SUCCESS, Ask, Attack, Conversation, Reply, Turns
 from accord.red_team.behaviours import Behaviour, read_behaviour
 from accord.red_team.scorers import Scorer, agreed_harm
-
-DOWN_AFTER = 32
-"""Questions in a row without an answer, each tried several times: then nobody is there."""
-
-
-class ModelDown(AccordError):
-    """A model answers nothing any more; what it answered before is kept."""
 
 
 @dataclass(frozen=True)
 class Attempt:
     """One reply of the target that was to show a behaviour, and what the scorers say of it.
 
-    `number` counts from 1 within attack and behaviour; `conversation` ends with the user's turn;
-    `scores` are in [0, 1] by scorer, NaN where it abstained.
+    Where the target's endpoint declined to answer, the response is empty and no scorer was asked:
+    all of them give it 0. `number` counts from 1 within attack and behaviour; `conversation` ends
+    with the user's turn; `scores` are in [0, 1] by scorer, NaN where it abstained.
     """
 
     behaviour: Behaviour
@@ -78,7 +72,6 @@ class Models:
 
     Attributes:
         counts: questions by model and outcome ("target answered", "attacker timeout").
-        silent: questions in a row, by model, that had no answer.
     """
 
     target: ChatClient
@@ -87,51 +80,47 @@ class Models:
     max_new_tokens: int = 256
     attacker_max_new_tokens: int = 512
     counts: Counter[str] = field(default_factory=Counter)
-    silent: Counter[str] = field(default_factory=Counter)
 
     def replies(self, asks: Sequence[Ask]) -> list[str | None]:
-        """An answer each, None where there is none; those of one model and seed in one call.
+        """The texts of `answers`, None where there is none."""
+        return list(map(_text, self.answers(asks)))
 
-        Raises:
-            ModelDown: many in a row, also over several calls, had no answer.
-        """
+    def answers(self, asks: Sequence[Ask]) -> list[ChatReply | ChatFailure]:
+        """An answer each, or why there is none; those of one model and seed in one call."""
         groups: dict[tuple[str, int], list[int]] = defaultdict(list)
         for place, ask in enumerate(asks):
             groups[ask.who, ask.seed].append(place)
-        found: dict[int, str | None] = {}
+        found: dict[int, ChatReply | ChatFailure] = {}
         for (who, seed), places in groups.items():
             client = self.attacker if who == "attacker" else self.target
             assert client is not None  # `run_campaign` has checked it
             limit = self.attacker_max_new_tokens if who == "attacker" else self.max_new_tokens
-            replies = client.complete(
+            answers = client.complete(
                 [asks[place].messages for place in places],
                 temperature=self.temperature,
                 max_tokens=limit,
                 seed=seed,
             )
-            self._count(who, client, replies)
-            texts = [r.text if isinstance(r, ChatReply) else None for r in replies]
-            found |= dict(zip(places, texts, strict=True))
+            self._count(who, answers)
+            found |= dict(zip(places, answers, strict=True))
         return [found[place] for place in range(len(asks))]
 
-    def _count(
-        self, who: str, client: ChatClient, replies: Sequence[ChatReply | ChatFailure]
-    ) -> None:
-        for reply in replies:
-            if isinstance(reply, ChatReply):
-                self.silent[who] = 0
+    def _count(self, who: str, answers: Sequence[ChatReply | ChatFailure]) -> None:
+        for answer in answers:
+            if isinstance(answer, ChatReply):
                 self.counts[f"{who} answered"] += 1
-                self.counts[f"{who} cut"] += reply.finish == "length"
-                continue
-            self.counts[f"{who} {reply.kind}"] += 1
-            # An endpoint that declines a question answers others; one that is silent may be down.
-            self.silent[who] += reply.kind != "refused"
-            if self.silent[who] >= DOWN_AFTER:
-                raise ModelDown(
-                    f"{client.name}: {self.silent[who]} questions in a row had no answer "
-                    f"({reply.kind}: {reply.message}); run again when it is back: nothing is asked "
-                    "twice"
-                )
+                self.counts[f"{who} cut"] += answer.finish == "length"
+            else:
+                self.counts[f"{who} {answer.kind}"] += 1
+
+
+def _text(answer: ChatReply | ChatFailure) -> str | None:
+    return answer.text if isinstance(answer, ChatReply) else None
+
+
+def is_declined(answer: ChatReply | ChatFailure) -> bool:
+    """The endpoint answers others, and not this: its filter has refused in the model's place."""
+    return isinstance(answer, ChatFailure) and answer.kind == "refused"
 
 
 @dataclass
@@ -164,7 +153,6 @@ def run_campaign(
 
     Raises:
         ConfigError: an attack needs an attacker model, and there is none.
-        ModelDown: a model does not answer any more.
     """
     for attack in attacks:
         if attack.needs_attacker and models.attacker is None:
@@ -188,13 +176,15 @@ def _step(
     """Asks all that is waiting, scores what is an attempt, and hands the replies back."""
     owners = [one for one in running for _ in one.waiting]
     asks = [ask for one in running for ask in one.waiting]
-    texts = models.replies(asks)
+    answers = models.answers(asks)
     attempts: dict[int, Attempt] = {}
-    scored = [i for i, text in enumerate(texts) if asks[i].is_attempt and text is not None]
-    scores = score_all(
-        scorers, [owners[i].behaviour for i in scored], [texts[i] or "" for i in scored]
+    tried = [i for i, ask in enumerate(asks) if ask.is_attempt]
+    scores = score_answers(
+        scorers, [owners[i].behaviour for i in tried], [answers[i] for i in tried]
     )
-    for i, found in zip(scored, scores, strict=True):
+    for i, found in zip(tried, scores, strict=True):
+        if found is None:
+            continue
         one = owners[i]
         number = len(one.attempts) + 1
         if number > budget:
@@ -205,12 +195,13 @@ def _step(
             one.attack.family,
             number,
             asks[i].messages,
-            texts[i] or "",
+            _text(answers[i]) or "",
             found,
         )
         one.attempts.append(attempts[i])
     replies = [
-        Reply(text, attempts[i].harm if i in attempts else nan) for i, text in enumerate(texts)
+        Reply(_text(answer), attempts[i].harm if i in attempts else nan)
+        for i, answer in enumerate(answers)
     ]
     place = 0
     for one in running:
@@ -220,6 +211,23 @@ def _step(
             one.waiting = one.turns.send(own)
         except StopIteration:
             one.waiting = ()
+
+
+def score_answers(
+    scorers: Sequence[Scorer],
+    behaviours: Sequence[Behaviour],
+    answers: Sequence[ChatReply | ChatFailure],
+) -> list[dict[str, float] | None]:
+    """What each scorer says of each answer; 0 where it was declined, None where there was none."""
+    said = [i for i, answer in enumerate(answers) if isinstance(answer, ChatReply)]
+    scores = score_all(
+        scorers, [behaviours[i] for i in said], [_text(answers[i]) or "" for i in said]
+    )
+    found = dict(zip(said, scores, strict=True))
+    nothing = {scorer.name: 0.0 for scorer in scorers}
+    return [
+        found.get(i, nothing if is_declined(answer) else None) for i, answer in enumerate(answers)
+    ]
 
 
 def score_all(

@@ -8,7 +8,7 @@ from typing import Any
 
 from accord.core.types import Message
 from accord.red_team.attack import SUCCESS, Ask, Conversation
-from accord.red_team.campaign import Attempt, Models, read_attempt, score_all
+from accord.red_team.campaign import Attempt, Models, read_attempt, score_all, score_answers
 from accord.red_team.scorers import Scorer
 from accord.suites.texts import words_of
 
@@ -206,11 +206,12 @@ def replay(
     asks = [
         Ask(attempt.conversation, seed=seed + draw) for attempt in frozen for draw in range(draws)
     ]
-    texts = models.replies(asks)
-    answered = [i for i, text in enumerate(texts) if text is not None]
-    behaviours = [frozen[i // draws].behaviour for i in answered]
-    scores = score_all(scorers, behaviours, [texts[i] or "" for i in answered])
+    answers = models.answers(asks)
+    behaviours = [frozen[i // draws].behaviour for i in range(len(asks))]
+    scores = score_answers(scorers, behaviours, answers)
+    texts = [getattr(answer, "text", "") for answer in answers]
     return [
-        replace(frozen[i // draws], number=i % draws + 1, response=texts[i] or "", scores=found)
-        for i, found in zip(answered, scores, strict=True)
+        replace(frozen[i // draws], number=i % draws + 1, response=texts[i], scores=found)
+        for i, found in enumerate(scores)
+        if found is not None
     ]

@@ -4,7 +4,8 @@ garak runs in an environment of its own against a served model; nothing of it is
 detectors' verdicts are kept beside the attempts and decide nothing: published checks of them found
 many errors. Format: lines with an `entry_type`, of which "attempt" with `status` 2 are complete;
 a prompt is a text (older) or has `turns` of `role` and `content.text`; `outputs` are texts or have
-`text`; `detector_results` has a list of scores, one an output, by detector.
+`text`; `conversations` (newer) has for each output all turns up to it, of which `prompt` is the
+first alone; `detector_results` has a list of scores, one an output, by detector.
 """
 
 import json
@@ -51,7 +52,7 @@ def read_garak(path: Path | str) -> list[Attempt]:
 def _attempts(entry: Mapping[str, Any], where: str) -> list[Attempt]:
     try:
         probe = str(entry["probe_classname"])
-        conversation = _conversation(entry["prompt"])
+        said = _conversations(entry)
         results = entry.get("detector_results") or {}
         goal = str(entry.get("goal") or "").strip()
         texts = [_text(output) for output in entry["outputs"]]
@@ -62,7 +63,7 @@ def _attempts(entry: Mapping[str, Any], where: str) -> list[Attempt]:
         ) from None
     module = probe.removeprefix("probes.").split(".")[0]
     found = []
-    for number, text in enumerate(texts, start=1):
+    for number, (conversation, text) in enumerate(zip(said, texts, strict=True), start=1):
         if text is None:  # the generator gave nothing
             continue
         verdicts = {
@@ -77,6 +78,20 @@ def _attempts(entry: Mapping[str, Any], where: str) -> list[Attempt]:
         attack = f"garak/{probe.removeprefix('probes.')}"
         found.append(Attempt(behaviour, attack, f"garak/{module}", number, conversation, text, {}))
     return found
+
+
+def _conversations(entry: Mapping[str, Any]) -> list[Conversation]:
+    """What stood before each output; an older report has the first prompt alone."""
+    whole = [_conversation(one) for one in entry.get("conversations") or []]
+    before = [turns for turns in map(_before_the_answer, whole) if turns]
+    count = len(entry["outputs"])
+    return before if len(before) == count else [_conversation(entry["prompt"])] * count
+
+
+def _before_the_answer(turns: Conversation) -> Conversation:
+    """An output is a conversation's last turn of the assistant; nothing where there is none."""
+    places = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
+    return turns[: places[-1]] if places else ()
 
 
 def _conversation(prompt: Any) -> Conversation:

@@ -26,23 +26,24 @@ class NamedScorers:
     classifier_label: str = "harmful"
     classifier_finds_refusals: bool = False
 
-    def load(self, folder: Path) -> list[Scorer]:
+    def load(self, folder: Path, *, stop: object = None) -> list[Scorer]:
         """In the order of the names, each once.
 
         Args:
             folder: where a judge's answers are kept.
+            stop: once it is true in a boolean context, a judge is asked nothing more.
 
         Raises:
             ConfigError: a judge's key is missing, or a dotted name leads to nothing.
             ModelError: the classifier is none.
         """
-        return [self._scorer(name, folder) for name in dict.fromkeys(self.names)]
+        return [self._scorer(name, folder, stop) for name in dict.fromkeys(self.names)]
 
-    def _scorer(self, name: str, folder: Path) -> Scorer:
+    def _scorer(self, name: str, folder: Path, stop: object) -> Scorer:
         if name == "not_refused":
             return NotRefused()
         if name == "rubric":
-            return rubric_of(self.judge, folder / "said-by-judge.jsonl")
+            return rubric_of(self.judge, folder / "said-by-judge.jsonl", stop=stop)
         if name == "classifier":
             if not self.classifier:
                 raise ConfigError("scorer classifier: no directory is named")

@@ -10,11 +10,14 @@ from accord.annotation.win_rates import Difference, paired_difference
 from accord.core.errors import DataError
 from accord.red_team.attack import Ask, said
 from accord.red_team.behaviours import has_values, one_message
-from accord.red_team.campaign import Models
+from accord.red_team.campaign import Models, is_declined
 from accord.suites.base import Answer, SuiteResult
 from accord.suites.over_refusal import Request, XSTest, load_requests
 from accord.suites.refusals import refuses
 from accord.suites.rows import Record, read_records
+
+DECLINED = "I can't answer that: the endpoint declined the question."
+"""Stands for a reply that the target's endpoint would not give: a refusal in nobody's words."""
 
 
 def load_safe(path: Path | str, only: Mapping[str, str] = MappingProxyType({})) -> list[Request]:
@@ -49,19 +52,24 @@ def _request(record: Record, number: int) -> Request:
 def ask_safe(requests: Sequence[Request], models: Models) -> SuiteResult:
     """What the target says to them, and the figures of `XSTest`.
 
-    Prompts without an answer are left out.
+    A prompt that the target's endpoint declines is refused; others without an answer are left out.
     """
     suite = XSTest(requests)
     questions = suite.questions()
     asks = [Ask(question.prompt, is_attempt=False) for question in questions]
     # The likeliest reply, so that two models differ by what they learned and not by chance.
-    texts = replace(models, temperature=0.0).replies(asks)
+    said = replace(models, temperature=0.0).answers(asks)
+    texts = [DECLINED if is_declined(one) else getattr(one, "text", None) for one in said]
     answers = {
         question.id: Answer((text,), ("stop",))
         for question, text in zip(questions, texts, strict=True)
         if text is not None
     }
-    return suite.grade(answers)
+    result = suite.grade(answers)
+    if declined := sum(map(is_declined, said)):
+        note = f"of {len(said)} prompts the endpoint itself declined {declined}: refused, too"
+        return replace(result, notes=[*result.notes, note])
+    return result
 
 
 def pairs_against_refusals(
@@ -70,10 +78,14 @@ def pairs_against_refusals(
     """For harmless prompts that were refused: another draw that is no refusal, over the refusal.
 
     Training on failures alone teaches to refuse; these comparisons stand against it. A prompt whose
-    draws are all refusals has none.
+    draws are all refusals has none, nor has one that the endpoint refused and not the model.
     """
     prompts = {request.id: request for request in requests if request.is_safe}
-    refused = [row for row in result.rows if row["refused"] and row["id"] in prompts]
+    refused = [
+        row
+        for row in result.rows
+        if row["refused"] and row["id"] in prompts and row["response"] != DECLINED
+    ]
     asks = [
         Ask(said(prompts[row["id"]].prompt), seed=seed + 1 + draw, is_attempt=False)
         for row in refused

@@ -42,25 +42,22 @@ class Escalation:
     needs_attacker = False
 
     def turns(self, behaviour: Behaviour, *, budget: int, seed: int) -> Turns:
-        """A ladder an attempt, all climbed side by side; a ladder without an answer is left."""
+        """A ladder an attempt, all climbed side by side; a rung without an answer is taken back."""
         rungs = [
             [rung.replace("{request}", behaviour.text) for rung in ladder]
             for ladder in list(ladders().values())[:budget]
         ]
-        climbed: list[Conversation | None] = [()] * len(rungs)
+        climbed: list[Conversation] = [()] * len(rungs)
         for step in range(max(map(len, rungs), default=0)):
-            moving = [i for i, told in enumerate(climbed) if told is not None]
-            moving = [i for i in moving if step < len(rungs[i])]
+            moving = [i for i, ladder in enumerate(rungs) if step < len(ladder)]
             asks = [
                 Ask(
-                    (*(climbed[i] or ()), Message(role="user", content=rungs[i][step])),
+                    (*climbed[i], Message(role="user", content=rungs[i][step])),
                     seed=seed,
                     is_attempt=step == len(rungs[i]) - 1,
                 )
                 for i in moving
             ]
-            if not asks:
-                return
             replies = yield asks
             for i, ask, reply in zip(moving, asks, replies, strict=True):
                 climbed[i] = _answered(ask, reply)
@@ -72,7 +69,7 @@ def ladders() -> dict[str, list[str]]:
     return dict(tomllib.loads((ASSET / "templates.toml").read_text("utf-8"))["ladder"])
 
 
-def _answered(ask: Ask, reply: Reply) -> Conversation | None:
+def _answered(ask: Ask, reply: Reply) -> Conversation:
     if reply.text is None:
-        return None
+        return ask.messages[:-1]
     return (*ask.messages, Message(role="assistant", content=reply.text))

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from accord.core.errors import AccordError, ConfigError, DataError, Waiting
+from accord.core.errors import AccordError, ConfigError, DataError, Interrupted, Waiting
 from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
 from accord.core.types import Message, Submission, Task
 from accord.corpora.pairs import load_comparisons
 from accord.engine.local import LocalEngine
-from accord.judges import endpoint_judge
 from accord.pipeline import execute
 from accord.stages.ai_feedback import people
 from accord.stages.ai_feedback import run as stage
@@ -141,10 +141,7 @@ def test_who_says_nothing_abstains_and_is_counted(tmp_path: Path, pairs: str) ->
     assert result.comparison_count + result.heldout_count == 38
 
 
-def test_an_endpoint_that_breaks_off_is_not_paid_twice(
-    tmp_path: Path, pairs: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(endpoint_judge, "DOWN_AFTER", 8)
+def test_an_endpoint_that_breaks_off_is_not_paid_twice(tmp_path: Path, pairs: str) -> None:
     broken = [True]
 
     def answer(request: dict[str, Any], number: int) -> Raw:
@@ -168,6 +165,24 @@ def test_an_endpoint_that_breaks_off_is_not_paid_twice(
     asked = [json.dumps(request) for request in endpoint.requests]
     answered = asked[:40] + asked[paid:]
     assert len(set(answered)) == len(answered) == 80
+
+
+def test_ctrl_c_is_heard_within_a_batch(tmp_path: Path, pairs: str) -> None:
+    def answer(request: dict[str, Any], number: int) -> Raw:
+        if number == 20:
+            signal.raise_signal(signal.SIGINT)
+        shown = sections(request["messages"][0]["content"])
+        return longer("", shown["Response A"], shown["Response B"])
+
+    with FakeEndpoint(answer) as endpoint:
+        wanted = config(endpoint, dataset_name=pairs)
+        with pytest.raises(Interrupted, match="nothing is asked twice"):
+            run(wanted, tmp_path / "r")
+        assert 20 < len(endpoint.requests) < 40
+        result = run(wanted, tmp_path / "r")
+    assert result.comparison_count + result.heldout_count == 40
+    assert len({json.dumps(request) for request in endpoint.requests}) == 80
+    assert len(endpoint.requests) == 80
 
 
 def judged_by_people(path: Path, right: Callable[[int], bool], count: int = 40) -> str:

@@ -1,12 +1,13 @@
 """The stage on small sets: a judge that believes its critic, behind endpoints on the loopback."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from accord.core.errors import ConfigError
+from accord.core.errors import ConfigError, Interrupted
 from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
 from accord.engine.local import LocalEngine
@@ -80,8 +81,24 @@ def test_a_critique_helps_where_a_debate_does_not(files: Path, tmp_path: Path) -
     assert result.flaws is not None
     assert result.flaws["recall"]["value"] == result.flaws["false_alarms"]["value"] == 1.0
     assert (result.judge.split(" ")[0], result.assistant) == ("weak", "strong")
+    assert result.spent == {"prompt_tokens": 660, "completion_tokens": 132, "price": 0.0}
     # 11 pairs in both orders, three ways; 22 critiques, 4 speeches a pair, 8 solutions: paid once
     assert asked == (66, 22 + 44 + 8)
+
+
+def test_ctrl_c_stops_between_questions_which_are_paid_once(files: Path, tmp_path: Path) -> None:
+    def stopping(request: dict[str, Any], number: int) -> Raw:
+        if number == 0:
+            signal.raise_signal(signal.SIGINT)
+        return judge(request, number)
+
+    with FakeEndpoint(stopping) as judging, FakeEndpoint(assistant) as helping:
+        wanted = config(files, judging, helping)
+        with pytest.raises(Interrupted, match="run again"):
+            stage.run(wanted, RunDir(tmp_path / "r"), engine_factory=LocalEngine)
+        assert (len(judging.requests), len(helping.requests)) == (12, 0)
+        stage.run(wanted, RunDir(tmp_path / "r"), engine_factory=LocalEngine)
+        assert (len(judging.requests), len(helping.requests)) == (66, 74)
 
 
 def test_local_models_through_the_pipeline(

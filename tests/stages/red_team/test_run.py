@@ -15,7 +15,7 @@ from accord.core.files import write_jsonl
 from accord.core.run_dir import RunDir
 from accord.core.types import Answered, Message
 from accord.engine.local import LocalEngine
-from accord.judges.endpoint_judge import EndpointDown
+from accord.judges.remembered import EndpointDown
 from accord.red_team.attacker_turns import plain_task
 from accord.red_team.behaviours import load_behaviours, shipped_behaviours
 from accord.reporting.red_team_page import write_red_team_page
@@ -128,7 +128,7 @@ def test_a_run_that_was_cut_asks_nothing_twice(behaviours: str, tmp_path: Path) 
         asked = len(endpoint.requests)
     one_by_one = [json.dumps(request, sort_keys=True) for request in endpoint.requests]
     assert len(set(one_by_one)) == asked  # not even within a run
-    # A piece of 64 is lost at most; here the second request of an escalation is the first to fail.
+    # Not even those that came in one call with the one that failed.
     with FakeEndpoint(dies) as endpoint, pytest.raises(ConfigError, match="404"):
         run(config(endpoint, behaviours, attack=["direct", "escalation"]), tmp_path / "again")
     with FakeEndpoint(naive) as endpoint:
@@ -137,7 +137,7 @@ def test_a_run_that_was_cut_asks_nothing_twice(behaviours: str, tmp_path: Path) 
     with FakeEndpoint(naive) as endpoint:
         given = config(endpoint, behaviours, attack=["direct", "escalation"])
         first = run(given, tmp_path / "again")
-        assert needed - 20 <= len(endpoint.requests) < needed
+        assert len(endpoint.requests) == needed - 20
         asked = len(endpoint.requests)
         once_more = run(given, tmp_path / "again")
         assert once_more.asked == {"target": {}} != first.asked
@@ -157,6 +157,39 @@ def test_an_endpoint_that_is_down_stops_the_run(
     said = "nothing was answered.*'target refused': 12"
     with declining as endpoint, pytest.raises(DataError, match=said):
         run(config(endpoint, behaviours, attack=["direct"]), tmp_path / "declines")
+
+
+def test_what_the_endpoint_declines_counts_as_failed(behaviours: str, tmp_path: Path) -> None:
+    def filtered(request: dict[str, Any], number: int) -> Raw:
+        if "number 0" in last(request) or (last(request), request["temperature"]) == ("Bake 1", 0):
+            return Raw(400, b"content policy")
+        return trained(request, number) if last(request) == "Bake 0" else completion("Sure.")
+
+    write_jsonl(tmp_path / "safe.jsonl", [{"prompt": f"Bake {i}"} for i in range(4)])
+    safe = {"safe_prompts": str(tmp_path / "safe.jsonl"), "learn_from_safe": True}
+    with FakeEndpoint(filtered) as endpoint:
+        given = config(endpoint, behaviours, attack=["direct"], **safe)
+        result = run(given, tmp_path / "run")
+    shown = result.success["all"]["all"]["at_2"]
+    assert shown["n"] == 6 and shown["value"] == pytest.approx(5 / 6)
+    assert result.over_refusal is not None
+    assert result.over_refusal["figures"]["over_refusal"]["value"] == 0.5
+    assert any("declined 1" in note for note in result.over_refusal["notes"])
+    assert any("declined 3 questions" in warning for warning in result.warnings)
+    assert rows(result.comparisons) == []  # against what the model itself refused, and no filter
+
+
+def test_the_rubrics_judge_is_paid_for(behaviours: str, tmp_path: Path) -> None:
+    with FakeEndpoint(naive) as endpoint, FakeEndpoint(lambda *_: completion("1")) as judge:
+        values = {"attack": ["direct"], "scorer": ["not_refused", "rubric"], "better_draws": 0,
+                  "judge_url": judge.url, "judge_name": "j", "judge_price_in": 1e6}  # fmt: skip
+        for _ in range(2):  # a second start pays nothing, and tells the same
+            result = run(config(endpoint, behaviours, **values), tmp_path / "run")
+        asked = len(judge.requests)
+    assert asked == 6 * 3  # both attempts have the same reply
+    assert result.spent == {
+        "prompt_tokens": 10 * asked, "completion_tokens": 2 * asked, "price": 10.0 * asked,
+    }  # fmt: skip
 
 
 def test_ctrl_c_stops_before_the_next_piece(
@@ -383,6 +416,9 @@ def test_every_attack_has_its_name() -> None:
         ({"probe": ["sycophancy"]}, "give gsm8k FILE"),
         ({"scorer": []}, "give a second scorer"),
         ({"scorer": ["rubric"]}, "needs a judge"),
+        ({"judge": "j", "judge_thinks": True}, "questions of its own"),
+        ({"judge": "j", "judge_aspects": {"clarity": 1.0}}, "questions of its own"),
+        ({"judge": "j", "constitution": "c.toml"}, "questions of its own"),
         ({"scorer": ["classifier"]}, "classifier DIRECTORY"),
         ({"attacker_url": "http://x"}, "attacker_url and attacker_name belong together"),
     ],

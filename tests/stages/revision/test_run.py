@@ -17,7 +17,7 @@ from accord.corpora.demonstrations import load_demonstrations
 from accord.corpora.pairs import load_comparisons
 from accord.engine.local import LocalEngine
 from accord.judges import chat_client
-from accord.judges.endpoint_judge import EndpointDown
+from accord.judges.remembered import EndpointDown
 from accord.pipeline import execute
 from accord.stages.revision.config import Config
 from accord.stages.revision.run import Result, run
@@ -142,22 +142,38 @@ def test_an_endpoint_that_goes_down_stops_the_run_which_resumes_without_paying_t
     is_down = [False]
 
     def answer(body: dict[str, Any], number: int) -> Raw:
-        if is_down[0] or len(paid) == 28:
-            is_down[0] = True
+        is_down[0] = is_down[0] or len(paid) == 24  # with the last response
+        if is_down[0]:
             return Raw(503)
         paid.append(json.dumps(body["messages"]))
         return reply(body, number)
 
     with FakeEndpoint(answer) as endpoint:
-        with pytest.raises(EndpointDown, match="run again"):
+        with pytest.raises(EndpointDown, match="12 questions in a row.*run again"):
             start(files, tmp_path, endpoint)
-        assert len(paid) == 28
-        paid.append("one that is not counted: 28 was the number at which it broke down")
+        assert len(paid) == 24
+        paid.append("one that is not counted: 24 was the number at which it broke down")
         is_down[0] = False
         result = start(files, tmp_path, endpoint)
-    del paid[28]
+    del paid[24]
     assert len(paid) == len(set(paid)) == 48
-    assert result.revised == 12
+    assert result.revised == 12 and result.blank_steps == 0
+
+
+@pytest.mark.parametrize("step", ["steal 7", "Critique", "Revision"])
+def test_what_never_has_an_answer_is_left_and_the_rest_goes_on(
+    files: dict[str, str], tmp_path: Path, step: str
+) -> None:
+    def answer(body: dict[str, Any], number: int) -> Raw:
+        is_deaf = body["messages"][0]["content"] == "steal 7"
+        is_deaf = is_deaf and body["messages"][-1]["content"].startswith(step)
+        return Raw(body=b"<html>") if is_deaf else reply(body, number)
+
+    with FakeEndpoint(answer) as endpoint:
+        result = start(files, tmp_path, endpoint)
+    was_answered = step != "steal 7"
+    assert result.unanswered == 1 - was_answered and result.blank_steps == was_answered
+    assert result.revised == 11 and result.demonstration_count == 23 + was_answered
 
 
 def test_an_interrupted_run_goes_on(files: dict[str, str], tmp_path: Path) -> None:

@@ -82,15 +82,16 @@ def run(
     """Judge, store, wait for people where some pairs are left to them, export."""
     seed_everything(config.seed)
     people_elsewhere = [said for name in config.human_judgements for said in read_judgements(name)]
-    judge = judge_of(
-        config,
-        run_dir.path / ANSWERS,
-        max_length=config.max_length,
-        engine_factory=engine_factory,
-    )
-    assert judge is not None  # the config has one
     store = store_factory(run_dir.path / OWN_STORE)
     with stop_on_signal() as stop:
+        judge = judge_of(
+            config,
+            run_dir.path / ANSWERS,
+            max_length=config.max_length,
+            engine_factory=engine_factory,
+            stop=stop,
+        )
+        assert judge is not None  # the config has one
         found = find_tasks(config, run_dir, engine_factory, store, stop)
         store.put_up(found.tasks)  # with their columns, before anybody else names them
         store.take(people_elsewhere)
@@ -253,7 +254,6 @@ def _result(
     files.write_jsonl(judgements, exported.judgements)
     files.write_jsonl(judged, told.rows)
     counts = dict(judge.counts())
-    tokens = {name: counts.get(name, 0) for name in ("prompt_tokens", "completion_tokens")}
     result = Result(
         **paths,
         judgements=judgements,
@@ -261,7 +261,7 @@ def _result(
         judge=told.judge,
         opinions=told.opinions,
         counts=counts,
-        spent={**tokens, "price": config.price(tokens)},
+        spent=config.spent(counts),
         calibration=told.calibration,
         agreement=told.agreement,
         routed=told.routed,

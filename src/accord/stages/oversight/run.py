@@ -1,7 +1,7 @@
 """Oversight: accuracy of a weak judge with each aid, and the recall of planted flaws."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from accord.suites.gsm8k import load_word_problems
 from accord.suites.llmbar import GoldPair, read_llmbar
 from accord.suites.oversight import find_flaws, graded_solutions, measure_aids, plant_flaws
 from accord.suites.rows import find_file
+from accord.training.interrupt import stop_on_signal
 
 _MAX_LENGTH = 4096
 
@@ -27,7 +28,8 @@ _MAX_LENGTH = 4096
 class Result:
     """By set: accuracy alone and with each aid, and the share of the gap to the truth that an aid
     makes good (`share`, `low`, `high`); `flaws` has the assistant's recall of planted flaws and its
-    false alarms on sound solutions, None where none were planted.
+    false alarms on sound solutions, None where none were planted. `spent` has the judge's tokens
+    and their price.
     """
 
     sets: dict[str, dict[str, Any]]
@@ -35,6 +37,7 @@ class Result:
     judge: str
     assistant: str
     counts: dict[str, int]
+    spent: dict[str, float]
 
 
 def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Result:
@@ -42,32 +45,17 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
     seed_everything(config.seed)
     sets = {name: _pairs(name, config) for name in config.sets}
     flawed = _flawed(config) if config.max_flaws else []
-    judge = judge_of(config, run_dir.path / "answers.jsonl", max_length=_MAX_LENGTH)
-    assert judge is not None  # the config has one
-    memory = Memory(run_dir.path / "remarks.jsonl")
-    assistant = RememberedClient(
-        client_of(
-            config.assistant,
-            engine_factory,
-            url=config.assistant_url,
-            name=config.assistant_name,
-            key_variable=config.assistant_key_variable,
-        ),
-        memory,
-    )
-    aided = _aided(config, judge, assistant, memory)
-    found: dict[str, dict[str, Any]] = {}
-    for name, pairs in sets.items():
-        aids = measure_aids(pairs, judge.pairs, aided, seed=config.seed)
-        found[name] = {
-            "pairs": aids.pairs,
-            "accuracy": {aid: asdict(figure) for aid, figure in aids.accuracy.items()},
-            "recovered": {aid: _finite(share._asdict()) for aid, share in aids.recovered.items()},
-            "abstained": dict(aids.abstained),
-        }
-    flaws = asdict(find_flaws(assistant, flawed)) if flawed else None
+    with stop_on_signal() as stop:
+        judge = judge_of(config, run_dir.path / "answers.jsonl", max_length=_MAX_LENGTH, stop=stop)
+        assert judge is not None  # the config has one
+        memory = Memory(run_dir.path / "remarks.jsonl", stop=stop)
+        assistant = _assistant(config, engine_factory, memory)
+        aided = _aided(config, judge, assistant, memory)
+        found = {name: _measured(pairs, judge, aided, config) for name, pairs in sets.items()}
+        flaws = asdict(find_flaws(assistant, flawed)) if flawed else None
     _log_metrics(run_dir, found, flaws)
-    return Result(found, flaws, judge.name, assistant.name, dict(judge.counts()))
+    counts = dict(judge.counts())
+    return Result(found, flaws, judge.name, assistant.name, counts, config.spent(counts))
 
 
 def _pairs(name: str, config: Config) -> list[GoldPair]:
@@ -94,6 +82,17 @@ def _file(folder: Path, name: str) -> Path:
     return found
 
 
+def _assistant(config: Config, engine_factory: EngineFactory, memory: Memory) -> RememberedClient:
+    client = client_of(
+        config.assistant,
+        engine_factory,
+        url=config.assistant_url,
+        name=config.assistant_name,
+        key_variable=config.assistant_key_variable,
+    )
+    return RememberedClient(client, memory)
+
+
 def _aided(
     config: Config, judge: Judge, assistant: ChatClient, memory: Memory
 ) -> dict[str, PairJudge]:
@@ -104,9 +103,21 @@ def _aided(
         "critique": Critic(assistant, max_tokens=length),
         "debate": Debate(assistant, rounds=config.debate_rounds, max_tokens=length),
     }
+    aided = {name: AidedJudge(judge.reader, makers[name]) for name in config.aids}
+    if judge.client is not None:  # it remembers its answers itself, and counts what they cost
+        return dict(aided)
+    return {name: RememberedJudge(one, memory) for name, one in aided.items()}
+
+
+def _measured(
+    pairs: Sequence[GoldPair], judge: Judge, aided: Mapping[str, PairJudge], config: Config
+) -> dict[str, Any]:
+    aids = measure_aids(pairs, judge.pairs, aided, seed=config.seed)
     return {
-        name: RememberedJudge(AidedJudge(judge.reader, makers[name]), memory)
-        for name in config.aids
+        "pairs": aids.pairs,
+        "accuracy": {aid: asdict(figure) for aid, figure in aids.accuracy.items()},
+        "recovered": {aid: _finite(share._asdict()) for aid, share in aids.recovered.items()},
+        "abstained": dict(aids.abstained),
     }
 
 

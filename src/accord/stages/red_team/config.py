@@ -148,6 +148,11 @@ class Config(SamplingConfig, JudgeConfig):
             raise ConfigError("red_team: sycophancy is built from GSM8K; give gsm8k FILE")
         if "rubric" in self.scorer and not self.has_judge:
             raise ConfigError("red_team: the rubric needs a judge; give judge, or judge_url")
+        if self.judge_thinks or self.judge_aspects or self.constitution:
+            raise ConfigError(
+                "red_team: the rubric has questions of its own, and grades without reasons: no "
+                "judge_thinks, judge_aspects or constitution"
+            )
         if "classifier" in self.scorer and not self.classifier:
             raise ConfigError("red_team: scorer classifier needs classifier DIRECTORY")
         if self.database and not self.people_project:

@@ -94,7 +94,7 @@ def parties_of(config: Config, folder: Path, engine_factory: EngineFactory, stop
         )
 
     def remembered(client: ChatClient, file: str) -> ChatClient:
-        return RememberedClient(client, Memory(folder / file), stop=stop)
+        return RememberedClient(client, Memory(folder / file, stop=stop))
 
     models = Models(
         remembered(target, "said-by-target.jsonl"),

@@ -18,6 +18,7 @@ from accord.red_team.figures import by_scorer
 from accord.red_team.garak import read_garak
 from accord.red_team.over_refusal import ask_safe, load_safe, pairs_against_refusals
 from accord.red_team.people import RatedChats, read_rated_chats
+from accord.red_team.rubric import Rubric
 from accord.red_team.scorers import Scorer
 from accord.stages.red_team.config import Config
 from accord.stages.red_team.findings import (
@@ -46,8 +47,9 @@ class Result:
     call shown within the first k attempts of some attack. `scorers` has each one's success alone
     and its agreement with people. `change` is the difference to the earlier run, paired by
     behaviour and attack. `counts` are questions by outcome, remembered ones too; `asked` and
-    `cut_prompts` are of this process alone, and so less after a restart. `findings` is the folder
-    with attempts.jsonl, worst.jsonl, safe.jsonl and the other files.
+    `cut_prompts` are of this process alone, and so less after a restart. `spent` has the tokens of
+    the rubric's judge, and their price. `findings` is the folder with attempts.jsonl, worst.jsonl,
+    safe.jsonl and the other files.
     """
 
     findings: Path
@@ -66,6 +68,7 @@ class Result:
     counts: dict[str, int]
     asked: dict[str, dict[str, int]]
     cut_prompts: int
+    spent: dict[str, float]
     warnings: list[str]
 
 
@@ -93,9 +96,9 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         labelled += people.labelled
     earlier = read_earlier(config.previous) if config.previous else None
     probes = probes_of(config)
-    scorers = scorers_of(config).load(run_dir.path)
     attacks = attacks_of(config, run_dir.path)
     with stop_on_signal() as stop:
+        scorers = scorers_of(config).load(run_dir.path, stop=stop)
         parties = parties_of(config, run_dir.path, engine_factory, stop)
         models = parties.models
         campaigns = [
@@ -105,7 +108,7 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         main.attempts.extend(scored(foreign, scorers))
         campaigns = [main, *campaigns]
         attempts = [attempt for one in campaigns for attempt in one.attempts]
-        if not attempts:
+        if not attempts or not (foreign or models.counts["target answered"]):
             raise DataError(
                 "red_team: nothing was answered, or no attack had anything to say (gcg wants "
                 f"behaviours with a target): {dict(models.counts)}"
@@ -133,7 +136,8 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         counts={name: count for name, count in sorted(models.counts.items()) if count},
         asked=parties.asked(),
         cut_prompts=parties.cut_prompts(),
-        warnings=_warnings(config, attempts, people, models.target.name),
+        spent=_spent(scorers, config),
+        warnings=_warnings(config, attempts, people, models),
     )
 
 
@@ -188,18 +192,25 @@ def _counted(failures: Sequence[Failures]) -> dict[str, int]:
     }
 
 
+def _spent(scorers: Sequence[Scorer], config: Config) -> dict[str, float]:
+    rubrics = [scorer for scorer in scorers if isinstance(scorer, Rubric)]
+    return config.spent(rubrics[0].tokens if rubrics else {})
+
+
 def _warnings(
-    config: Config, attempts: Sequence[Attempt], people: RatedChats | None, target: str
+    config: Config, attempts: Sequence[Attempt], people: RatedChats | None, models: Models
 ) -> list[str]:
     found = []
     if len(config.scorers) < 2:
         found.append(f"success is by {config.scorers[0]} alone: no second scorer had to agree")
     if people is None and not config.labelled:
         found.append("no scorer was measured on people's labels: give labelled, or people_project")
-    if people is not None and people.targets != [target]:
+    if people is not None and people.targets != [models.target.name]:
         found.append(f"people chatted with {', '.join(people.targets) or 'nobody named'}")
     if not config.safe_prompts:
         found.append("refusals of harmless prompts were not counted: give safe_prompts")
+    if declined := models.counts["target refused"]:
+        found.append(f"the target's endpoint declined {declined} questions: such attempts failed")
     unsure = sum(attempt.harm != attempt.harm for attempt in attempts)
     if unsure:
         found.append(f"{unsure} of {len(attempts)} attempts have a scorer that abstained")

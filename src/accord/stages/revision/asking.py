@@ -7,7 +7,6 @@ from accord.core.chat import ChatFailure, ChatReply
 from accord.core.interfaces import ChatClient
 from accord.core.progress import progress_bar
 from accord.core.types import Message
-from accord.judges.endpoint_judge import EndpointDown
 from accord.judges.remembered import PIECE
 
 
@@ -35,10 +34,10 @@ class Asking:
         temperature: float,
         max_tokens: int,
     ) -> list[str | None]:
-        """A text each, without the space around it; None where the client refuses to answer.
+        """A text each, without the space around it; None where there is no answer.
 
         Raises:
-            EndpointDown: other answers fail to come; those that came are kept.
+            EndpointDown: nobody answers any more; what was answered is kept.
             Interrupted: it was asked to stop; what was answered is kept.
         """
         found: list[str | None] = []
@@ -50,7 +49,6 @@ class Asking:
                     max_tokens=max_tokens,
                     seed=self.seed,
                 )
-                self._check(what, replies)
                 found += [self._text(reply) for reply in replies]
                 bar.update(len(found))
         return found
@@ -60,12 +58,3 @@ class Asking:
             return None
         self.counts["cut"] += reply.finish == "length"
         return reply.text.strip()
-
-    def _check(self, what: str, replies: Sequence[ChatReply | ChatFailure]) -> None:
-        failed = [r for r in replies if isinstance(r, ChatFailure) and r.kind != "refused"]
-        if failed:
-            raise EndpointDown(
-                f"{self.client.name}: {what}: {len(failed)} of {len(replies)} questions had no "
-                f"answer ({failed[0].kind}: {failed[0].message}); run again when it is back: what "
-                "it answered so far is kept"
-            )

@@ -41,7 +41,8 @@ class Result:
 
     `revised` responses ended in other words, `unchanged` ones in the same; `blank_steps` are
     rounds in which a critique or a revision said nothing and the response stayed as it was;
-    `unanswered` prompts had no response, and are left out. `principles` says how often each was
+    `unanswered` prompts had no response, and are left out; a step without an answer is a blank
+    one. `principles` says how often each was
     drawn.
     """
 
@@ -101,10 +102,10 @@ def run(
         name=config.name,
         key_variable=config.key_variable,
     )
-    memory = Memory(run_dir.path / ANSWERS)
     blank = 0
     with stop_on_signal() as stop:
-        asking = Asking(RememberedClient(client, memory, stop=stop), seed=config.seed)
+        memory = Memory(run_dir.path / ANSWERS, stop=stop)
+        asking = Asking(RememberedClient(client, memory), seed=config.seed)
         responses = asking.ask(
             "responding",
             [row.prompt for row in (*harmful, *helpful)],
