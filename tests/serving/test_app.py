@@ -12,6 +12,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from accord.serving.generating import room_for
 from accord.serving.keys import Keys, new_key
 from accord.serving.metrics import server_metrics
 from serving.served_parts import client_of, scripted, tiny
@@ -71,6 +72,18 @@ def test_a_whole_answer(client: TestClient) -> None:
     assert choice["finish_reason"] == "stop" and body["id"].startswith("chatcmpl-")
     usage = body["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
+def test_where_no_number_is_named_an_answer_has_what_is_usual(tiny_model_dir: Path) -> None:
+    served = scripted("said", tiny_model_dir, lambda _: 50 * "la ", server_metrics(), context=2**17)
+    assert room_for(served, (5, 6), None) == 4096
+    assert room_for(served, (5, 6), 9000) == 9000
+    assert room_for(served, (5,) * (2**17 - 7), None) == 7
+    served.default_max_tokens = 20
+    with client_of({"said": served}) as client:
+        assert chat(client).json()["usage"]["completion_tokens"] == 20
+        assert chat(client).json()["choices"][0]["finish_reason"] == "length"
+        assert chat(client, max_tokens=30).json()["usage"]["completion_tokens"] == 30
 
 
 def test_a_stream_says_the_same_and_tells_its_usage(client: TestClient) -> None:

@@ -117,6 +117,11 @@ class VllmEngine:
         self._push_weights()
         self._version = version
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._is_closed
+
     def close(self) -> None:
         """Cancel what is queued or running, free the cache, and take no more requests."""
         if self._is_closed:

@@ -241,7 +241,7 @@ class Scheduler:
         self._hand_over()
 
     def _hand_over(self) -> None:
-        """New tokens and ends, in one call of the event loop; a first token and an end never wait."""
+        """New tokens and ends, in one call of the event loop; first tokens and ends never wait."""
         now = self._now()
         is_due = (now - self._given_at) * MOST_PIECES >= len(self._rows)
         if is_due:
