@@ -35,7 +35,7 @@ CALCULATING = (
     "Work it out with the calculator, then finish. Write one action a turn:\n{tools}\n"
     "finish[answer]: End with the answer."
 )
-_CALL = re.compile(r"Action: (\w+)\[")
+_CALL = re.compile(r"Action: ([\w./-]+)\[")
 
 
 @dataclass(frozen=True)

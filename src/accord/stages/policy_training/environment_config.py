@@ -21,6 +21,8 @@ class EnvironmentConfig(RefreshConfig):
     environment_tools: list[str] = Field(default=[])
     """what react may call: calculator, program, search, lookup, dotted names of typed functions;
     nothing else ever runs. Left out, all of the first four that there is something for"""
+    environment_mcp: list[str] = Field(default=[])
+    """commands that start MCP servers, of whose tools those of environment_tools may run"""
     environment_embedding: InputPath | None = None
     """a model whose pooled states search documents beside BM25"""
     environment_sandbox: Literal["limits", "filtered", "confined", "isolated"] = "confined"
@@ -34,8 +36,10 @@ class EnvironmentConfig(RefreshConfig):
     @model_validator(mode="after")
     def _is_paid_once(self) -> Self:
         if self.environment is None:
-            if self.environment_documents or self.environment_tools:
-                raise ConfigError("environment_documents and environment_tools need environment")
+            if self.environment_documents or self.environment_tools or self.environment_mcp:
+                raise ConfigError(
+                    "environment_documents, environment_tools and environment_mcp need environment"
+                )
             return self
         if self.reward_model_name_or_path or self.reward_funcs:
             raise ConfigError(

@@ -88,6 +88,7 @@ def environments_of(config: OnlineConfig) -> EnvironmentFactory:
         embedding_model=config.environment_embedding,
         call_reward=config.call_reward,
         sandbox=config.environment_sandbox,
+        mcp=tuple(config.environment_mcp),
     )
     return _made(config.environment, settings)
 
