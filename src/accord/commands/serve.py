@@ -188,8 +188,10 @@ def _cache_mb(options: argparse.Namespace) -> int | None:
 def _apps(options: argparse.Namespace, policies: Sequence[str]) -> "list[App]":
     """Before any model is loaded: documents that cannot be read are told at once."""
     if not options.app:
-        if options.documents or options.tool or options.mcp or options.dense:
-            raise ConfigError("--documents, --tool, --mcp and --dense are an app's; name it: --app")
+        if options.documents or options.tool or options.mcp or options.dense or options.exemplars:
+            raise ConfigError(
+                "--documents, --tool, --mcp, --dense and --exemplars are an app's; name it: --app"
+            )
         return []
     if not policies:
         raise ConfigError(f"--app {options.app[0]}: no policy is served that could act in it")

@@ -24,6 +24,8 @@ _ABSTAINS = re.compile(r"\bI (?:don['’]?t|do not) know\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 ANSWER_SHARE = 0.7
 """Of the reward for a right answer; the rest is for citing a passage that holds it."""
+MIN_COVERAGE = 0.6
+"""Of a question's words, in the passages that are shown for it (`Index.coverage`)."""
 _MOST_WORDS = 40
 """Of an answer, beside the expected ones: a copy of the passages holds whatever they hold."""
 
@@ -44,7 +46,7 @@ class Retrieval:
 
     stops: Sequence[str] = ()
 
-    def __init__(self, index: Index, *, count: int = 5, min_coverage: float = 0.6) -> None:
+    def __init__(self, index: Index, *, count: int = 5, min_coverage: float = MIN_COVERAGE) -> None:
         self.index, self.count, self.min_coverage = index, count, min_coverage
 
     def reset(self, row: PromptRow, fits: Fits) -> list[Message]:

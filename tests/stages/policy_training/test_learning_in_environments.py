@@ -20,6 +20,7 @@ from accord.corpora.encoding import ChatEncoder
 from accord.engine.local import LocalEngine
 from accord.environments.named import Settings
 from accord.environments.react import Act, ReAct
+from accord.stages.policy_training import episodes
 from accord.stages.policy_training.rollouts import rollout_grid
 from accord.wiring import stage_config
 
@@ -159,13 +160,30 @@ def test_tools_of_a_server_are_called_in_training(
     assert len(results) >= 4 and set(results) == {"3"}
 
 
+def test_what_a_config_says_of_an_environment_reaches_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Settings] = []
+    monkeypatch.setattr(episodes, "_made", lambda name, settings: made.append(settings))
+    exemplars = tmp_path / "shown.json"
+    values = {
+        "environment_passages": 2, "environment_min_coverage": 0.1, "environment_verifies": True,
+        "environment_retries": 3, "environment_exemplars": str(exemplars),
+    }  # fmt: skip
+    given = {**VALUES, "model_name_or_path": "m", "prompts": "p", **values}
+    episodes.environments_of(stage_config("grpo").parse(given, where="test"))
+    assert made == [
+        Settings(passages=2, min_coverage=0.1, verifies=True, retries=3, exemplars=str(exemplars))
+    ]
+
+
 def test_what_cannot_be_paid_is_refused() -> None:
     values = {**VALUES, "model_name_or_path": "m", "prompts": "p"}
     for wrong, why in (
         ({"reward_funcs": ["a:b"]}, "pays the policy itself"),
         ({"ask_again": True}, "ask_again doubts single answers"),
-        ({"environment": None, "environment_tools": ["calculator"]}, "need environment"),
-        ({"environment": None, "environment_mcp": ["server"]}, "need environment"),
+        ({"environment": None, "environment_tools": ["calculator"]}, "needs environment"),
+        ({"environment": None, "environment_mcp": ["server"]}, "needs environment"),
     ):
         with pytest.raises(ConfigError, match=why):
             stage_config("grpo").parse({**values, **wrong}, where="test")
