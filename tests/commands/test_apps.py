@@ -67,6 +67,9 @@ def test_a_server_says_what_its_apps_lack(
         (["--app", "react", "--tool", "no.such:tool"], "cannot be imported"),
         (["--app", "react", "--max_turns", "0"], "at least one action"),
         (["--documents", str(notes)], "name it: --app"),
+        (["--samples", "3"], "name it: --app"),
+        ([*rag, str(words), "--samples", "3"], "there is no vote on the words"),
+        (["--app", "cot", "--samples", "0"], "at least one action"),
     ):
         assert main(["serve", str(tiny_model_dir), "--port", "0", *flags]) == 2, flags
         told = capsys.readouterr().err

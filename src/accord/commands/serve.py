@@ -80,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--app", action="append", default=[], metavar="APP",
         help=f"answer as NAME+APP, too, by an episode in {', '.join(APPS)}, or the dotted name of "
         "an environment's function (repeatable)")  # fmt: skip
+    add("--samples", type=int, default=1,
+        help="episodes that vote on an answer, in apps but rag and conversation")  # fmt: skip
     add("--keys", type=Path, help="file of keys' hashes; ACCORD_API_KEY, ACCORD_ADMIN_KEY add one")
     add("--new_key", metavar="NAME", help="make a key, add it to --keys, and end")
     add("--admin", action="store_true", help="the new key may change what is served")
@@ -192,11 +194,16 @@ def _apps(options: argparse.Namespace, policies: Sequence[str]) -> "list[App]":
             raise ConfigError(
                 "--documents, --tool, --mcp, --dense and --exemplars are an app's; name it: --app"
             )
+        if options.samples > 1:
+            raise ConfigError("--samples are an app's; name it: --app")
         return []
-    if not policies:
-        raise ConfigError(f"--app {options.app[0]}: no policy is served that could act in it")
     from accord.environments.named import SPOKEN, environment_factory
     from accord.serving.apps import App
+
+    if options.samples > 1 and set(options.app) <= SPOKEN:
+        raise ConfigError("--samples: there is no vote on the words of rag and conversation")
+    if not policies:
+        raise ConfigError(f"--app {options.app[0]}: no policy is served that could act in it")
 
     settings = settings_of(options, policies[0])
     return [
@@ -206,6 +213,7 @@ def _apps(options: argparse.Namespace, policies: Sequence[str]) -> "list[App]":
             is_spoken=name in SPOKEN,
             max_turns=options.max_turns,
             max_action_tokens=options.max_new_tokens,
+            samples=1 if name in SPOKEN else options.samples,
         )
         for name in dict.fromkeys(options.app)
     ]
