@@ -40,8 +40,8 @@ class Retrieval:
     Args:
         index: what is searched.
         count: passages that are shown, at most; fewer where they do not fit.
-        min_coverage: passages are shown only if they speak of so much of the question
-            (`Index.coverage`); else the policy is told that there are none.
+        min_coverage: passages are shown only if they speak of so much of the question, or are near
+            it (`Index.is_near`); else the policy is told that there are none.
     """
 
     stops: Sequence[str] = ()
@@ -56,7 +56,8 @@ class Retrieval:
         self._is_graded = "answer" in row.columns
         self._expected = row.columns.get("answer")
         hits = self.index.search(question, count=self.count)
-        if self.index.coverage(question, hits) < self.min_coverage:
+        is_covered = self.index.coverage(question, hits) >= self.min_coverage
+        if not is_covered and not self.index.is_near(question):
             hits = []
 
         def shown(hits: Sequence[Hit]) -> list[Message]:
