@@ -130,13 +130,12 @@ def ratings(standing: Sequence[Standing]) -> Exported:
 def successes(standing: Sequence[Standing]) -> Exported:
     """One row a judged attempt: prompt, completion, and a label, true where most said success.
 
-    Attempts on which the votes are split evenly are left out: they have no label. So are those
-    without a word, of which there is nothing to learn.
+    Attempts on which the votes are split evenly are left out: they have no label.
     """
     used, rows = [], []
     for said in _by_task([s for s in standing if counts(s, "success")]).values():
         task, votes = said[0].task, [bool(s.answer["success"]) for s in said if s.answer]
-        if 2 * sum(votes) == len(votes) or not task.responses[0].strip():
+        if 2 * sum(votes) == len(votes):
             continue
         used += said
         rows.append(
