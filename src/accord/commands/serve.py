@@ -181,8 +181,9 @@ def _cache_mb(options: argparse.Namespace) -> int | None:
     """A limit of what rows take as they grow; vLLM would take as much at its start."""
     from accord.core.machine import available_bytes
 
-    if options.cache_mb or options.engine == "vllm":
-        return options.cache_mb
+    named: int | None = options.cache_mb
+    if named or options.engine == "vllm":
+        return named
     free = available_bytes()
     return None if free is None else free // 2**21
 
