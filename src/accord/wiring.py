@@ -14,6 +14,9 @@ from accord.core.store_config import StorePlace
 from accord.rewards.functions import source_hash
 from accord.stages import STAGES
 
+_MOST_HELD_UP = 16
+"""Steps, a fraction of a second: moving the cache so seldom costs who runs next to nothing."""
+
 
 def stage_config(stage: str) -> type[StageConfig]:
     """The stage's `Config` class; imports no torch.
@@ -92,18 +95,36 @@ def _engine_factory_of(config: SamplingConfig) -> Any:
     return engine_factory(config.engine)
 
 
-def engine_factory(name: str, *, prefix_cache_mb: int = 0, cache_mb: int | None = None) -> Any:
+def engine_factory(
+    name: str,
+    *,
+    prefix_cache_mb: int = 0,
+    cache_mb: int | None = None,
+    for_clients: bool = False,
+) -> Any:
     """The `EngineFactory` of "local" or "vllm", which sample in this process.
 
     Args:
         name: of the engine.
-        prefix_cache_mb: as of `LocalEngine`, and so is `cache_mb`; vLLM has ways of its own.
-        cache_mb: see there.
+        prefix_cache_mb: as of `LocalEngine`; vLLM keeps prompts in its own way.
+        cache_mb: MiB for keys and values: local takes up to them (None: no limit), vLLM takes them
+            at once (None: a GiB).
+        for_clients: those who ask wait for answers: none is long held up by who runs, and log-probs
+            are the model's own, whatever the temperature. Training wants tokens a second, and
+            log-probs at its temperature.
     """
     if name == "vllm":
         from accord.engine.vllm import VllmEngine
 
-        return VllmEngine
+        options: dict[str, Any] = {"logprobs_mode": "raw_logprobs"} if for_clients else {}
+        if cache_mb is not None:
+            options["cache_bytes"] = cache_mb * 2**20
+        return functools.partial(VllmEngine, **options)
     from accord.engine.local import LocalEngine
 
-    return functools.partial(LocalEngine, prefix_cache_mb=prefix_cache_mb, cache_mb=cache_mb)
+    return functools.partial(
+        LocalEngine,
+        prefix_cache_mb=prefix_cache_mb,
+        cache_mb=cache_mb,
+        most_held_up=_MOST_HELD_UP if for_clients else None,
+    )

@@ -257,6 +257,21 @@ def test_rows_that_would_not_fit_the_memory_wait(policy: Any, tokenizer: Any) ->
     assert answered([tuple(range(5, 255))] * 9, cache_mb=1)[1] == 4
 
 
+@pytest.mark.parametrize(("most_held_up", "gets"), [(4, 2), (None, 0)])
+def test_who_comes_to_a_nearly_full_batch_waits_so_long(
+    policy: Any, tokenizer: Any, most_held_up: int | None, gets: int
+) -> None:
+    engine = LocalEngine(policy, tokenizer, max_batch_size=8, most_held_up=most_held_up)
+    prompts = [GenerationRequest((5, n), SamplingParams(60, 0.0), n) for n in range(8)]
+    running = engine.submit(prompts[:7])
+    running[0].advance_any(running)
+    (late,) = engine.submit(prompts[7:])
+    for _ in range(6):
+        running[0].advance_any([*running, late])
+    assert [len(g.tokens) for g in running] == [6 if gets else 7] * 7
+    assert len(late.tokens) == gets
+
+
 def test_the_shortest_prompts_run_first_and_each_step_is_told(policy: Any, tokenizer: Any) -> None:
     engine = LocalEngine(policy, tokenizer, max_batch_size=2)
     params = SamplingParams(20)

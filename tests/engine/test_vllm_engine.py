@@ -1,5 +1,6 @@
 """vLLM beside the local sampler, where it is installed: the same tokens, and close log-probs."""
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from accord.core.controls import Controls
 from accord.core.errors import ConfigError, DataError, ModelError
 from accord.core.interfaces import Engine
 from accord.core.types import GenerationRequest, GenerationResult, SamplingParams
@@ -61,10 +63,10 @@ def engine(policy: Any, model_dir: str) -> Iterator[Engine]:
     built.close()
 
 
-def build(policy: Any, model_dir: str) -> Engine:
+def build(policy: Any, model_dir: str, **options: Any) -> Engine:
     from accord.engine.vllm import VllmEngine
 
-    return VllmEngine(policy, load_tokenizer(model_dir), enforce_eager=True)
+    return VllmEngine(policy, load_tokenizer(model_dir), enforce_eager=True, **options)
 
 
 def sampled(engine: Engine, temperature: float) -> list[GenerationResult]:
@@ -100,6 +102,23 @@ def test_logprobs_are_the_trainers(policy: Any, engine: Engine, temperature: flo
     print(f"gap of log-probs at temperature {temperature}: {gap:.1e} nats")
     assert gap < 1e-4
     assert trainers_gap(policy, results, temperature + 0.1) > 1e-3
+
+
+def test_clients_are_told_the_models_own_log_probs(policy: Any, model_dir: str) -> None:
+    engine = build(policy, model_dir, logprobs_mode="raw_logprobs")
+    assert trainers_gap(policy, sampled(engine, 0.7), 1.0) < 1e-4
+    engine.close()
+
+
+@pytest.mark.parametrize(("mode", "told"), [("raw_logprobs", 5), ("processed_logprobs", 2)])
+def test_likeliest_tokens_are_told_as_numbers(small_dir: Path, mode: str, told: int) -> None:
+    engine = build(load_policy(str(small_dir), device=CPU), str(small_dir), logprobs_mode=mode)
+    controls = Controls(top_k=2, top_logprobs=5)
+    (generation,) = engine.submit([GenerationRequest((5,), SamplingParams(8), 0, controls)])
+    tops = [token.top for token in generation.result().tokens]
+    assert {len(top) for top in tops} == {told}
+    assert all(math.isfinite(value) for top in tops for _, value in top)
+    engine.close()
 
 
 def test_new_weights_are_sampled_from(policy: Any, engine: Engine) -> None:
@@ -141,4 +160,6 @@ def test_what_it_cannot_do_is_refused(small_dir: Path) -> None:
     with pytest.raises(ConfigError, match="one engine in a process"):
         build(policy, str(small_dir))
     engine.close()
+    with pytest.raises(ConfigError, match="too little memory.*--cache_mb"):
+        build(policy, str(small_dir), cache_bytes=2**14)
     build(policy, str(small_dir)).close()

@@ -1,6 +1,7 @@
-"""A small MCP server over stdio, run as a program by the tests."""
+"""A small MCP server over stdio, run as a program by the tests; `odd` has odd tools beside."""
 
 import json
+import os
 import sys
 
 TOOLS = [
@@ -23,6 +24,13 @@ TOOLS = [
     },
     {"name": "hang", "inputSchema": {"type": "object"}},
 ]
+if "odd" in sys.argv:
+    TOOLS += [
+        {"name": "files.read"},
+        {"name": "bad name"},
+        {"title": "nameless"},
+        {"name": "a/b-c"},
+    ]
 
 
 def called(name: str, given: dict) -> dict:
@@ -30,7 +38,18 @@ def called(name: str, given: dict) -> dict:
         return {"content": [{"type": "text", "text": str(given["a"] + given["b"])}]}
     if name == "shout":
         return {"content": [{"type": "text", "text": "too loud"}], "isError": True}
+    if name == "files.read":
+        return {"content": [{"type": "text", "text": " ".join(sorted(os.environ))}]}
+    if name == "a/b-c":
+        said = [asked("ping"), asked("sampling/createMessage")]
+        return {"content": [{"type": "text", "text": json.dumps(said)}]}
     raise KeyError(name)
+
+
+def asked(method: str) -> dict:
+    """What the client answers."""
+    print(json.dumps({"jsonrpc": "2.0", "id": f"{method}!", "method": method}), flush=True)
+    return json.loads(sys.stdin.readline())
 
 
 def main() -> None:
@@ -49,8 +68,8 @@ def main() -> None:
             if at + 2 < len(TOOLS):
                 answer["result"]["nextCursor"] = str(at + 2)
         elif method == "tools/call":
-            asked = {"jsonrpc": "2.0", "id": 1, "method": "roots/list"}
-            print(json.dumps(asked), flush=True)
+            told = {"jsonrpc": "2.0", "method": "notifications/message", "params": {}}
+            print(json.dumps(told), flush=True)
             answer["result"] = called(params["name"], params["arguments"])
         else:
             answer["error"] = {"code": -32601, "message": f"no {method}"}

@@ -1,6 +1,7 @@
 """Tools of an MCP server over stdio."""
 
 import asyncio
+import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,32 @@ def test_its_tools_are_called(server: McpServer) -> None:
     assert "expected number, got str" in call(box, "add", {"a": "1", "b": 2}).text
     assert "expected number, got bool" in call(box, "add", {"a": True, "b": 2}).text
     assert "there is no tool 'hang'" in call(box, "hang", {}).text
+
+
+def test_names_of_all_that_the_protocol_allows_can_be_called() -> None:
+    with McpServer([*DOUBLE, "odd"]) as server:
+        tools = server.tools()
+    assert [tool.name for tool in tools] == ["add", "shout", "hang", "files.read", "a/b-c"]
+
+
+def test_a_server_sees_no_keys_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCORD_ADMIN_KEY", "secret")
+    with McpServer([*DOUBLE, "odd"]) as server:
+        seen = call(Toolbox(server.tools()), "files.read", {}).text.split()
+    assert "PATH" in seen and "ACCORD_ADMIN_KEY" not in seen
+    with McpServer([*DOUBLE, "odd"], environment={"TOKEN": "t"}) as server:
+        seen = call(Toolbox(server.tools()), "files.read", {}).text.split()
+    assert "TOKEN" in seen and "PATH" not in seen
+
+
+def test_what_a_server_asks_is_answered() -> None:
+    with McpServer([*DOUBLE, "odd"], timeout_s=20.0) as server:
+        said = json.loads(call(Toolbox(server.tools()), "a/b-c", {}).text)
+    refused = {"code": -32601, "message": "not offered here"}
+    assert said == [
+        {"jsonrpc": "2.0", "id": "ping!", "result": {}},
+        {"jsonrpc": "2.0", "id": "sampling/createMessage!", "error": refused},
+    ]
 
 
 def test_a_server_that_hangs_or_ends_is_told(server: McpServer) -> None:
@@ -87,6 +114,19 @@ def test_react_runs_the_named_ones_alone(tiny_model_dir: Path) -> None:
     said = [turn.reply.observation[0]["content"] for turn in played.turns[:-1]]
     assert said == ["Observation: 3", "Observation: there is no tool 'shout' here; there are: add"]
     assert played.rollout.score == 1.0
+
+
+def test_react_calls_names_with_dots_and_slashes(tiny_model_dir: Path) -> None:
+    command = shlex.join([*DOUBLE, "odd"])
+    make = environment_factory("react", Settings(mcp=(command,), tools=("files.read", "a/b-c")))
+    encoder = ChatEncoder(AutoTokenizer.from_pretrained(tiny_model_dir))
+    played = play_script(
+        encoder, make, asked("what is set?"), "Action: files.read[]", "a/b-c[{}]",
+        "Action: finish[all]",
+    )  # fmt: skip
+    first, second = (turn.reply.notes["result"] for turn in played.turns[:-1])
+    assert not first.is_error and "PATH" in first.text
+    assert not second.is_error and "ping!" in second.text
 
 
 def test_a_list_of_tools_without_an_end_is_refused() -> None:

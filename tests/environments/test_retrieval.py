@@ -1,9 +1,10 @@
 """Passages, the index, fused search, citations and abstention; search and lookup."""
 
+import re
 import shutil
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from environments.scripted import asked, play_script
 
 pytest.importorskip("bm25s")
 
-from accord.environments.index import Exact, Index, VecTable, build_index, unit
+from accord.environments.index import Index, build_index
 
 DOCUMENTS = [
     Document("Lobster", "Lobsters are blue. A lobster turns red only when it is cooked."),
@@ -105,6 +106,39 @@ def test_ranks_are_fused_by_hand(tmp_path: Path) -> None:
     assert len(words) < len(hits) == 4, "vectors know neighbours without a word in common"
 
 
+class Subjects:
+    """A text is like another that speaks of the same subjects, in whatever words."""
+
+    name = "subjects"
+    words: ClassVar[list[set[str]]] = [
+        {"lobster", "lobsters", "crustacean"}, {"volcano", "tambora", "mountain"},
+        {"paris", "capital", "metropolis"}, {"question", "action"}, {"zebra"},
+    ]  # fmt: skip
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        rows = [
+            [bool(known & set(re.findall(r"\w+", text.lower()))) for known in self.words]
+            for text in texts
+        ]
+        return np.array(rows, dtype=np.float32)
+
+
+def test_a_question_in_other_words_is_seen_by_vectors(tmp_path: Path, encoder: ChatEncoder) -> None:
+    def shown(index: Index, question: str) -> list[str]:
+        played = play_script(encoder, lambda: Retrieval(index, count=1), asked(question), "So.")
+        return [passage.title for passage in played.turns[-1].reply.notes["passages"]]
+
+    build_index(tmp_path / "i", passages_of(DOCUMENTS), Subjects())
+    dense, words = Index(tmp_path / "i", Subjects()), Index(tmp_path / "i")
+    for question, title in (
+        ("Which crustacean blushes?", "Lobster"),
+        ("How high rises this mountain?", "Tambora"),
+    ):
+        assert shown(dense, question) == [title] and shown(words, question) == []
+    assert shown(dense, "Which zebra won?") == [], "near nothing"
+    assert shown(words, "What is the capital of France?") == ["Paris"]
+
+
 def test_an_index_of_another_embedding_is_refused(tmp_path: Path) -> None:
     build_index(tmp_path / "i", passages_of(DOCUMENTS), Letters())
     with pytest.raises(DataError, match="built with letters, and would be searched with other"):
@@ -119,19 +153,6 @@ def test_an_index_of_another_embedding_is_refused(tmp_path: Path) -> None:
         Index(tmp_path / "l")
     with pytest.raises(DataError, match="no passages"):
         build_index(tmp_path / "m", [], None)
-
-
-def test_sqlite_vec_finds_the_same_neighbours() -> None:
-    pytest.importorskip("sqlite_vec")
-    if not hasattr(sqlite3.Connection, "enable_load_extension"):
-        pytest.skip("this Python loads no extensions of SQLite")
-    rng = np.random.default_rng(0)
-    vectors, queries = (unit(rng.normal(size=(n, 16))) for n in (200, 20))
-    vectors[7] = vectors[3]
-    table, exact = VecTable(vectors), Exact(vectors)
-    for query in [*queries, vectors[3]]:
-        assert table.nearest(query, 10) == exact.nearest(query, 10)
-    assert exact.nearest(vectors[3], 2) == [3, 7]
 
 
 def test_a_copy_of_a_model_opens_its_index(tiny_model_dir: Path, tmp_path: Path) -> None:

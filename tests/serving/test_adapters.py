@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from accord.cli import main
-from accord.commands.serve import _app, _named, _parser
+from accord.commands.serve import _app, _parser
+from accord.commands.serve_names import named_models
 from accord.core.errors import ModelError
 from accord.models.adapter_files import is_plain, save_adapter
 from accord.models.loading import load_policy, load_tokenizer
@@ -131,7 +132,7 @@ def test_the_base_is_in_memory_once(models: dict[str, Path], tiny_model_dir: Pat
 def test_the_command_shares_what_it_can(models: dict[str, Path]) -> None:
     given = [f"{name}={path}" for name, path in models.items()]
     options = _parser().parse_args([*given, "--prefix_cache_mb", "3"])
-    app = _app(options, _named(options.models), Keys({}))
+    app = _app(options, named_models(options.models), Keys({}))
     served = app.state.services.policies.models
     assert list(served) == list(models)
     assert [served[name].adapter for name in models] == [None, "a", "b"]

@@ -4,7 +4,7 @@ import base64
 import json
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from accord.engine.scripted import ScriptedEngine
+from accord.serving.generating import room_for
 from accord.serving.keys import Keys, new_key
 from accord.serving.metrics import server_metrics
+from accord.serving.scheduler import Scheduler
 from serving.served_parts import client_of, scripted, tiny
 
 TOOLS = [
@@ -71,6 +74,18 @@ def test_a_whole_answer(client: TestClient) -> None:
     assert choice["finish_reason"] == "stop" and body["id"].startswith("chatcmpl-")
     usage = body["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
+def test_where_no_number_is_named_an_answer_has_what_is_usual(tiny_model_dir: Path) -> None:
+    served = scripted("said", tiny_model_dir, lambda _: 50 * "la ", server_metrics(), context=2**17)
+    assert room_for(served, (5, 6), None) == 4096
+    assert room_for(served, (5, 6), 9000) == 9000
+    assert room_for(served, (5,) * (2**17 - 7), None) == 7
+    served.default_max_tokens = 20
+    with client_of({"said": served}) as client:
+        assert chat(client).json()["usage"]["completion_tokens"] == 20
+        assert chat(client).json()["choices"][0]["finish_reason"] == "length"
+        assert chat(client, max_tokens=30).json()["usage"]["completion_tokens"] == 30
 
 
 def test_a_stream_says_the_same_and_tells_its_usage(client: TestClient) -> None:
@@ -274,6 +289,32 @@ def test_metrics_count_and_health_answers(client: TestClient) -> None:
     assert 'accord_time_to_first_token_seconds_bucket{model="tiny",le="+Inf"}' in text
     assert 'accord_requests_total{model="tiny",route="/v1/chat/completions",status="200"}' in text
     assert 'accord_requests_under_way{model="tiny"} 0' in text
+
+
+class Breaking(ScriptedEngine):
+    """Closes itself at its first step, as vLLM does when a step breaks."""
+
+    def _run_until(self, is_done: Callable[[], bool]) -> None:
+        self.close()
+        raise FloatingPointError("NaN")
+
+
+@pytest.mark.parametrize(("others", "health"), [([], 503), (["other"], 200)])
+def test_once_an_engine_has_failed_nobody_is_sent_to_it(
+    tiny_model_dir: Path, others: list[str], health: int
+) -> None:
+    metrics = server_metrics()
+    models = {n: scripted(n, tiny_model_dir, say, metrics) for n in ["said", *others]}
+    models["said"].scheduler = Scheduler(Breaking(lambda _: [5], end_of_turn_id=2))
+    with client_of(models, metrics) as client:
+        assert client.get("/ready").status_code == client.get("/health").status_code == 200
+        assert chat(client).status_code == 500
+        again = chat(client)
+        assert again.status_code == 503 and again.headers["retry-after"]
+        assert "not served: said" in client.get("/ready").text
+        assert client.get("/ready").status_code == 503
+        assert client.get("/health").status_code == health
+        assert all(chat(client, model=name).status_code == 200 for name in others)
 
 
 def test_keys_are_asked_for_and_admins_alone_may_change_things(tiny_model_dir: Path) -> None:

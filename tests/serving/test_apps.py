@@ -1,6 +1,7 @@
 """NAME+APP: episodes over HTTP, in OpenAI's form."""
 
 import asyncio
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 from accord.core.episodes import Reply
 from accord.corpora.encoding import ChatEncoder
 from accord.environments.calculator import calculator
+from accord.environments.chain_of_thought import ChainOfThought
 from accord.environments.conversation import Conversation
 from accord.environments.named import Settings, environment_factory
 from accord.environments.react import ReAct
@@ -193,6 +195,40 @@ def test_an_action_that_max_tokens_cut_is_no_failure_of_the_model(tiny_model_dir
     assert (whole["message"]["content"], whole["finish_reason"]) == ("found", "stop")
     assert (cut["finish_reason"], cut["app"]["ended"]) == ("length", "tokens")
     assert cut["message"]["refusal"].startswith("max_tokens were used up")
+
+
+def voting(tiny_model_dir: Path, said: list[str]) -> Any:
+    """A client of an app in which four episodes vote; each says the next one of these."""
+    metrics, left = server_metrics(), iter(said)
+    models = {"said": scripted("said", tiny_model_dir, lambda _: next(left), metrics)}
+    think = functools.partial(ChainOfThought, plans=False)
+    return client_of(models, metrics, apps=[App("cot", think, is_spoken=False, samples=4)])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_episodes_vote_on_an_answer(tiny_model_dir: Path, stream: bool) -> None:
+    with voting(tiny_model_dir, ["#### 4", "no idea", "#### 5", "#### 5"]) as made:
+        answer = ask(made, "said+cot", "2 + 3?", stream=stream)
+        refused = ask(made, "said+cot", "2 + 3?", temperature=0)
+    if stream:
+        found = streamed(answer)
+        choice, message = found["last"], found
+    else:
+        (choice,) = answer.json()["choices"]
+        message = choice["message"]
+        assert answer.json()["usage"]["completion_tokens"] > 20, "of all four"
+    assert message["content"] == "5" and message["reasoning_content"] == "#### 5\n\n"
+    assert choice["app"]["vote"] == {"share": 2 / 3, "counted": 3, "skipped": 1}
+    assert choice["finish_reason"] == "stop" and choice["app"]["ended"] == "done"
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "temperature"
+
+
+def test_each_choice_has_a_vote_of_its_own(tiny_model_dir: Path) -> None:
+    with voting(tiny_model_dir, ["#### 1"] * 4 + ["nothing"] * 4) as made:
+        first, second = ask(made, "said+cot", "?", n=2).json()["choices"]
+    assert first["message"]["content"] == "1" and first["app"]["vote"]["share"] == 1.0
+    assert "came to no answer" in second["message"]["refusal"]
+    assert second["app"]["vote"] == {"share": 0.0, "counted": 0, "skipped": 4}
 
 
 def test_a_client_may_send_an_answer_back(client: TestClient) -> None:

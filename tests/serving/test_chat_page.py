@@ -1,5 +1,6 @@
 """The chat page over HTTP: who may see it, what it may load, and a click that becomes a model."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,9 +98,39 @@ def test_a_retention_is_of_what_is_kept(
     assert "--retention_days is a number of days" in capsys.readouterr().err
 
 
-def train_on(store: Path, model: Path, run: Path) -> Path:
-    """A run on what stands in the store's project `feedback`; gives the directory of its model."""
+DPO = """
+comparisons = ["votes.comparisons"]
+eval_comparisons = "votes.comparisons"
+"""
+KTO = """
+dataset_name = ["votes.labels"]
+eval_dataset_name = "votes.labels"
+"""
+SFT = """
+dataset_name = ["votes.demonstrations"]
+eval_dataset_name = "votes.demonstrations"
+"""
+
+
+def train_on(store: Path, model: Path, run: Path, **inputs: str) -> Path:
+    """A run on what stands in the store's project `feedback`, of steps by their stages; gives the
+    directory of the last one's model.
+    """
+    inputs = inputs or {"dpo": DPO}
     config = run.with_suffix(".toml")
+    steps = [
+        f"""
+[[step]]
+name = "{stage}"
+stage = "{stage}"
+max_steps = 1
+learning_rate = 1e-3
+[step.inputs]
+model_name_or_path = "inputs.model"
+{named}
+"""
+        for stage, named in inputs.items()
+    ]
     config.write_text(
         f"""
 name = "from-clicks"
@@ -112,31 +143,23 @@ project = "feedback"
 database = "{store}"
 heldout_fraction = 0.0
 judge_fraction = 0.0
-[[step]]
-name = "dpo"
-stage = "dpo"
-max_steps = 1
-learning_rate = 1e-3
-[step.inputs]
-model_name_or_path = "inputs.model"
-comparisons = ["votes.comparisons"]
-eval_comparisons = "votes.comparisons"
 """
+        + "".join(steps)
     )
     assert main(["run", "--config", str(config), "--output_dir", str(run), "--quiet"]) == 0
-    return run / "dpo" / "model"
+    return run / list(inputs)[-1] / "model"
 
 
 def assert_led_back_to_clicks(trained: Path, model: Path, store: Path, capsys: Any) -> None:
-    """Weights differ, the lineage names the votes, and an erasure names the model."""
+    """Weights differ, the lineage names the clicks, and an erasure names the model."""
     before, after = (load_file(path / "model.safetensors") for path in (model, trained))
     assert any((before[name] != after[name]).any() for name in before)
-    votes = [s for s in stored(store) if s.task.kind == "pairwise"]
-    (user,) = {s.annotator for s in votes}
+    clicks = stored(store)
+    (user,) = {s.annotator for s in clicks}
     capsys.readouterr()
     assert main(["lineage", str(trained), "--judgements"]) == 0
     shown = capsys.readouterr().out
-    assert "project feedback" in shown and all(f" {s.id}\n" in shown for s in votes)
+    assert "project feedback" in shown and all(f" {s.id}\n" in shown for s in clicks)
     runs = ["--database", str(store), "--runs", str(trained.parents[2])]
     assert main(["data", "erase", "--annotator", user, *runs, "--yes"]) == 0
     shown = capsys.readouterr().out
@@ -146,7 +169,7 @@ def assert_led_back_to_clicks(trained: Path, model: Path, store: Path, capsys: A
         assert log.is_whole()
     assert all(s.answer is None and s.task.responses[0] == "[erased]" for s in standing)
     assert main(["lineage", str(trained)]) == 0
-    assert f"{len(votes)} of them erased since" in capsys.readouterr().out
+    assert f"{len(clicks)} of them erased since" in capsys.readouterr().out
 
 
 def test_from_a_vote_to_changed_weights_and_back(
@@ -161,4 +184,40 @@ def test_from_a_vote_to_changed_weights_and_back(
     said = {**vote, "user": "ann", "consent": True, "replaces": True}
     assert client.post("/v1/feedback", json=said).json()["stored"] is True
     trained = train_on(store, tiny_model_dir, tmp_path / "run")
+    assert_led_back_to_clicks(trained, tiny_model_dir, store, capsys)
+
+
+def test_from_thumbs_and_a_correction_to_changed_weights_and_back(
+    client: TestClient, store: Path, tiny_model_dir: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """Nobody has voted: what single answers were said of is enough to train on."""
+
+    def give(text: str, **said: Any) -> None:
+        asked = {"model": "red", "messages": [{"role": "user", "content": text}]}
+        name = client.post("/v1/chat/completions", json=asked).json()["id"]
+        said = {"response_id": name, "user": "ann", "consent": True, **said}
+        assert client.post("/v1/feedback", json=said).json()["stored"] is True
+
+    give("This one?", kind="thumb", up=True)
+    give("Or that?", kind="thumb", up=False)
+    give("Which one?", kind="edit", text="That one.")
+    run = tmp_path / "run"
+    trained = train_on(store, tiny_model_dir, run, kto=KTO, sft=SFT)
+    before, after = (
+        load_file(path / "model.safetensors") for path in (tiny_model_dir, run / "kto" / "model")
+    )
+    assert any((before[name] != after[name]).any() for name in before)
+    rows = {
+        name: [
+            json.loads(line) for line in (run / "votes" / f"{name}.jsonl").read_text().splitlines()
+        ]
+        for name in ("comparisons", "labels", "demonstrations")
+    }
+    assert rows["comparisons"] == []
+    assert {row["prompt"][0]["content"]: row["label"] for row in rows["labels"]} == {
+        "This one?": True,
+        "Or that?": False,
+    }
+    (corrected,) = rows["demonstrations"]
+    assert corrected["completion"][0]["content"] == "That one."
     assert_led_back_to_clicks(trained, tiny_model_dir, store, capsys)

@@ -1,6 +1,7 @@
 """Several policies at once: who is sent where, and swaps that drop nobody."""
 
 import asyncio
+import json
 import logging
 from collections import Counter
 from dataclasses import replace
@@ -40,6 +41,28 @@ def models(tiny_model_dir: Path) -> dict[str, Served]:
         name: scripted(name, tiny_model_dir, lambda _, name=name: f"I am {name}", metrics)  # type: ignore[misc]
         for name in ("a", "b")
     }
+
+
+def test_embeddings_are_of_the_arm_that_chats_and_are_counted(
+    models: dict[str, Served], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "accord.serving")
+    alias = Alias.of({"a": 1, "b": 1})
+    with client_of(models, server_metrics(), aliases={"chat": alias}) as client:
+        arms = []
+        for user in (None, *map(str, range(9))):
+            body = {"model": "chat", "input": "who?", "user": user}
+            arms.append(client.post("/v1/embeddings", json=body).headers["x-accord-arm"])
+            assert arms[-1] == ask(client, user)[0]
+        assert set(arms) == {"a", "b"}
+        text = client.get("/metrics").text
+        assert client.post("/v1/embeddings", json={"model": "no", "input": "x"}).status_code == 404
+    counted = 'accord_requests_total{{model="{}",route="/v1/embeddings",status="200"}} {}\n'
+    assert all(counted.format(arm, arms.count(arm)) in text for arm in ("a", "b"))
+    lines = [json.loads(record.message) for record in caplog.records]
+    mine = [line for line in lines if line["route"] == "/v1/embeddings"]
+    assert [line["arm"] for line in mine] == [*arms, ""]
+    assert all(line["prompt_tokens"] > 0 for line in mine[:-1]) and mine[-1]["status"] == 404
 
 
 def ask(client: TestClient, user: str | None, model: str = "chat", **more: Any) -> tuple[str, str]:

@@ -183,6 +183,58 @@ async def test_a_broken_step_fails_what_ran_and_nothing_after() -> None:
     await scheduler.stop()
 
 
+class Closing(Gate):
+    """As vLLM does, it closes itself where a step breaks."""
+
+    def _run_until(self, is_done: Callable[[], bool]) -> None:
+        try:
+            super()._run_until(is_done)
+        except FloatingPointError:
+            self.close()
+            raise
+
+
+@running
+async def test_an_engine_that_closed_itself_takes_no_more() -> None:
+    scheduler = Scheduler(Closing(breaks_at=3))
+    (ticket,) = scheduler.submit([request_of(1)])
+    with scheduler.places(1):
+        with pytest.raises(EngineFailed, match="NaN"):
+            await ids_of(ticket)
+        assert not scheduler.is_alive
+        with pytest.raises(Stopped, match="has failed"):
+            scheduler.submit([request_of(2)])
+        with pytest.raises(Stopped, match="has failed"):
+            scheduler.submit([request_of(2)], has_place=True)
+        with pytest.raises(Stopped, match="has failed"):
+            await scheduler.call(lambda: None)
+    await scheduler.stop()
+
+
+@running
+async def test_nobody_waits_for_a_thread_that_has_failed() -> None:
+    class Failing(Told):
+        def first_token(self, after_s: float) -> None:
+            raise KeyError("bug")
+
+    engine = Gate(closes_at=1)
+    scheduler = Scheduler(engine)
+    first = scheduler.submit([request_of(1)], watch=Failing())
+    await asyncio.to_thread(engine.is_reached.wait, 30)
+    second = scheduler.submit([request_of(2)])
+    calling = asyncio.create_task(scheduler.call(lambda: "called"))
+    await asyncio.sleep(0)
+    engine.opened.set()
+    for ticket in first + second:
+        with pytest.raises(EngineFailed):
+            await ids_of(ticket)
+    assert await calling == "called"
+    with pytest.raises(Stopped, match="has failed"):
+        scheduler.submit([request_of(3)])
+    assert not scheduler.is_alive
+    await scheduler.stop()
+
+
 @running
 async def test_stopping_drains_what_is_under_way() -> None:
     engine = Gate(closes_at=2)

@@ -43,7 +43,9 @@ def test_scores_are_the_reward_models_own(reward_dir: Path) -> None:
             return client.post("/v1/score", json={"model": "judge", **body})
 
         said = [[*prompt, {"role": "assistant", "content": words}] for words in WORDS]
-        data = ask(conversations=said).json()["data"]
+        answer = ask(conversations=said)
+        data = answer.json()["data"]
+        assert answer.headers["x-accord-arm"] == "judge"
         assert [d["score"] for d in data] == pytest.approx(list(own.values), abs=1e-5)
         assert [d["index"] for d in data] == [0, 1, 2]
         assert ask(conversations=[prompt]).status_code == 422
@@ -51,4 +53,7 @@ def test_scores_are_the_reward_models_own(reward_dir: Path) -> None:
         assert ask(conversations=said, model="none").status_code == 404
         long = [[*prompt, {"role": "assistant", "content": "x" * 3000}]]
         assert ask(conversations=long).status_code == 400
+        counted = 'accord_requests_total{model="judge",route="/v1/score",status="%s"} %d'
+        text = client.get("/metrics").text
+        assert counted % (200, 1) in text and counted % (422, 1) in text
         assert [m["id"] for m in client.get("/v1/models").json()["data"]] == ["judge"]

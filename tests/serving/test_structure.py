@@ -96,7 +96,10 @@ def served(words: list[str]) -> Any:
         end_of_turn_id = 0
 
     encoder = Encoder()
-    return SimpleNamespace(encoder=encoder, bytes_of=[None, *(word.encode() for word in words)])
+    spelt = [word.encode() for word in words]
+    return SimpleNamespace(
+        encoder=encoder, bytes_of=[None, *spelt], longest_token=max(map(len, spelt))
+    )
 
 
 def test_tokens_that_may_come_next() -> None:
@@ -128,6 +131,52 @@ def test_a_filter_leads_to_json_whatever_is_chosen() -> None:
             assert len(ids) < 200
         value = json.loads("".join(words[i - 1] for i in ids))
         assert len(value["name"]) <= 5 and set(value) <= {"name", "age", "tags"}
+
+
+WORDS = [*'abc"[]{},:0 ', "ab", "cab", 'ab"', '",', "abca", "é", '"]', "00"]
+
+
+def test_a_long_string_is_looked_at_a_few_times() -> None:
+    structure = structure_for(served(WORDS), {"type": "string", "maxLength": 1000})
+    looked: Any = []
+    look = structure._look
+    structure._look = lambda state: looked.append(state) or look(state)  # type: ignore[method-assign]
+    allowed, ids = structure.new_filter(), [WORDS.index('"') + 1]
+    for _ in range(200):
+        assert WORDS.index("abca") + 1 in allowed(ids)
+        ids.append(WORDS.index("a") + 1)
+    longest = max(len(word.encode()) for word in WORDS)
+    assert len(looked) <= 2 * longest
+    ids += [WORDS.index("b") + 1] * 799
+    last = {WORDS[i - 1] for i in allowed(ids)}
+    assert {"a", "é", '"'} <= last and not {"ab", "cab", "abca", "00"} & last
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "minLength": 7, "maxLength": 11},
+        {
+            "type": "array",
+            "items": {"type": "string", "maxLength": 3},
+            "minItems": 5,
+            "maxItems": 7,
+        },
+        {"type": "array", "items": {"type": "array", "items": {"type": "integer"}, "maxItems": 6}},
+    ],
+)
+def test_what_is_remembered_of_many_states_is_what_each_allows(schema: Any) -> None:
+    structure = structure_for(served(WORDS), schema)
+    for pick in range(30):
+        state, ids = structure.grammar.start, []
+        while len(ids) < 60:
+            options = sorted(structure.allowed(state))
+            assert options == sorted(structure._look(state)), [WORDS[i - 1] for i in ids]
+            if options == [0]:
+                break
+            ids.append(options[(5 * pick + len(ids) * (pick + 1)) % len(options)] or options[-1])
+            for byte in structure.bytes_of[ids[-1]] or b"":
+                state = structure.grammar.after(state, byte)
 
 
 def test_a_forced_call_names_a_tool_and_keeps_its_schema() -> None:

@@ -23,6 +23,16 @@ def add_app_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--dense", action="store_true",
         help="search documents by the (first) model's own states, too")  # fmt: skip
+    add("--passages", type=int, default=5, help="for rag: most passages before a question")
+    add("--min_coverage", type=float, default=0.6,
+        help="for rag: share of a question's words below which no passage is shown")  # fmt: skip
+    add("--verify", action="store_true", help="for cot: ask for a check of the steps at the end")
+    add("--retries", type=int, default=0, help="for pal: programs after one that failed")
+    add(
+        "--exemplars",
+        metavar="FILE",
+        help="for cot, pal, react and calculator: conversations (JSON) in place of those that ship",
+    )
     add("--max_turns", type=int, default=8, help="actions a question")
     add("--max_new_tokens", type=int, default=256, help="longest action, unless a client says so")
     add("--sandbox", default="confined", help="weakest level for programs")
@@ -38,4 +48,9 @@ def settings_of(options: argparse.Namespace, model: str) -> "Settings":
         embedding_model=model if options.dense else None,
         sandbox=options.sandbox,
         mcp=tuple(options.mcp),
+        passages=options.passages,
+        min_coverage=options.min_coverage,
+        verifies=options.verify,
+        retries=options.retries,
+        exemplars=options.exemplars,
     )

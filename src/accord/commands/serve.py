@@ -15,23 +15,24 @@ from rich.console import Console
 
 from accord.commands.apps import APPS, add_app_options, settings_of
 from accord.commands.listening import is_loopback, listening, server_of, url_of
+from accord.commands.serve_names import aliases_of, deployed, named_models
 from accord.core.errors import ConfigError
-from accord.promotion.aliases import checked_model, read_aliases
 
 if TYPE_CHECKING:
     from accord.serving.apps import App
-    from accord.serving.policies import Alias
 
 
 def serve(arguments: list[str]) -> int:
     """Serve policies and reward models to OpenAI's clients."""
     options = _parser().parse_args(arguments)
-    options.models += _deployed(options.aliases) if options.aliases else []
+    options.models += deployed(options.aliases) if options.aliases else []
     console = Console(soft_wrap=True, highlight=False)
     if options.new_key is not None:
         return _make_key(options, console)
     if not options.models:
         raise ConfigError("nothing to serve: accord serve [NAME=]MODEL ...")
+    if options.default_max_tokens < 1:
+        raise ConfigError("--default_max_tokens: expected at least 1")
     if options.prefix_cache_mb < 0:
         raise ConfigError(f"--prefix_cache_mb {options.prefix_cache_mb}: expected 0 (none) or more")
     from accord.serving.following import Follower, follow
@@ -40,7 +41,7 @@ def serve(arguments: list[str]) -> int:
     keys = Keys.read(options.keys, os.environ)
     if options.keys and not keys:
         raise ConfigError(f"{options.keys}: holds no key, so everybody could use this server")
-    named = _named(options.models)
+    named = named_models(options.models)
     with listening(options.host, options.port) as listener:
         if not keys and not is_loopback(listener):
             raise ConfigError(
@@ -79,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--app", action="append", default=[], metavar="APP",
         help=f"answer as NAME+APP, too, by an episode in {', '.join(APPS)}, or the dotted name of "
         "an environment's function (repeatable)")  # fmt: skip
+    add("--samples", type=int, default=1,
+        help="episodes that vote on an answer, in apps but rag and conversation")  # fmt: skip
     add("--keys", type=Path, help="file of keys' hashes; ACCORD_API_KEY, ACCORD_ADMIN_KEY add one")
     add("--new_key", metavar="NAME", help="make a key, add it to --keys, and end")
     add("--admin", action="store_true", help="the new key may change what is served")
@@ -86,7 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--prefix_cache_mb", type=int, default=256,
         help="MiB that keep what was read for prompts that begin alike; 0: none")  # fmt: skip
     add("--cache_mb", type=int,
-        help="MiB for what each model reads and says at a time; half of what is free")  # fmt: skip
+        help="MiB for what each model reads and says at a time; half of what is free (vllm: 1024)",
+    )  # fmt: skip
+    add("--default_max_tokens", type=int, default=4096,
+        help="most tokens of an answer in a chat where the client names none")  # fmt: skip
     add("--queue", type=int, default=256, help="requests under way, beyond which is 429")
     add("--requests_per_minute", type=int, default=6000, help="of one key")
     add("--max_bytes", type=int, default=2**22, help="of a request's body")
@@ -121,31 +127,10 @@ def _make_key(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _deployed(path: Path) -> list[str]:
-    """NAME=MODEL of every alias; a model that is no longer what passed its gate is an error."""
-    aliases = read_aliases(path)
-    return [f"{name}={checked_model(path, one.serves)}" for name, one in aliases.items()]
-
-
-def _named(models: Sequence[str]) -> dict[str, str]:
-    """Directories by the names that clients ask for; one without a name has its folder's."""
-    found: dict[str, str] = {}
-    for given in models:
-        name, has_name, path = given.partition("=")
-        if not has_name:
-            parts = [p for p in Path(given.rstrip("/")).parts if p != "model"]
-            name, path = (parts[-1] if parts else given).removeprefix("accord:"), given
-        if not name or name in found:
-            raise ConfigError(f"{given}: name each model once: NAME=MODEL")
-        found[name] = path
-    return found
-
-
 def _app(options: argparse.Namespace, named: Mapping[str, str], keys: Any) -> Any:
     import torch
 
     from accord.core.assets import resolve_asset
-    from accord.core.machine import available_bytes
     from accord.serving.app import build_app
     from accord.serving.guards import load_guards
     from accord.serving.loading import is_reward, load_policies, load_reward
@@ -154,16 +139,18 @@ def _app(options: argparse.Namespace, named: Mapping[str, str], keys: Any) -> An
     from accord.wiring import engine_factory
 
     metrics = server_metrics()
-    free = available_bytes()
-    cache_mb = options.cache_mb or (None if free is None else free // 2**21)
     load = functools.partial(
         load_policies,
         engine_factory=engine_factory(
-            options.engine, prefix_cache_mb=options.prefix_cache_mb, cache_mb=cache_mb
+            options.engine,
+            prefix_cache_mb=options.prefix_cache_mb,
+            cache_mb=_cache_mb(options),
+            for_clients=True,
         ),
         metrics=metrics,
         max_batch_size=options.max_batch_size,
         most_waiting=options.queue,
+        default_max_tokens=options.default_max_tokens,
         dtype=torch.bfloat16 if options.bf16 else torch.float32,
         shares_bases=options.engine == "local",
     )
@@ -173,7 +160,7 @@ def _app(options: argparse.Namespace, named: Mapping[str, str], keys: Any) -> An
     policies = Policies(
         load({name: path for name, path in paths.items() if name not in rewards}),
         {name: load_reward(name, paths[name]) for name in rewards},
-        _aliases(options),
+        aliases_of(options.alias, options.shadow),
         lambda name, model: load({name: resolve_asset(model)})[name],
         apps,
     )
@@ -190,16 +177,34 @@ def _app(options: argparse.Namespace, named: Mapping[str, str], keys: Any) -> An
     )
 
 
+def _cache_mb(options: argparse.Namespace) -> int | None:
+    """A limit of what rows take as they grow; vLLM would take as much at its start."""
+    from accord.core.machine import available_bytes
+
+    named: int | None = options.cache_mb
+    if named or options.engine == "vllm":
+        return named
+    free = available_bytes()
+    return None if free is None else free // 2**21
+
+
 def _apps(options: argparse.Namespace, policies: Sequence[str]) -> "list[App]":
     """Before any model is loaded: documents that cannot be read are told at once."""
     if not options.app:
-        if options.documents or options.tool or options.mcp or options.dense:
-            raise ConfigError("--documents, --tool, --mcp and --dense are an app's; name it: --app")
+        if options.documents or options.tool or options.mcp or options.dense or options.exemplars:
+            raise ConfigError(
+                "--documents, --tool, --mcp, --dense and --exemplars are an app's; name it: --app"
+            )
+        if options.samples > 1:
+            raise ConfigError("--samples are an app's; name it: --app")
         return []
-    if not policies:
-        raise ConfigError(f"--app {options.app[0]}: no policy is served that could act in it")
     from accord.environments.named import SPOKEN, environment_factory
     from accord.serving.apps import App
+
+    if options.samples > 1 and set(options.app) <= SPOKEN:
+        raise ConfigError("--samples: there is no vote on the words of rag and conversation")
+    if not policies:
+        raise ConfigError(f"--app {options.app[0]}: no policy is served that could act in it")
 
     settings = settings_of(options, policies[0])
     return [
@@ -209,6 +214,7 @@ def _apps(options: argparse.Namespace, policies: Sequence[str]) -> "list[App]":
             is_spoken=name in SPOKEN,
             max_turns=options.max_turns,
             max_action_tokens=options.max_new_tokens,
+            samples=1 if name in SPOKEN else options.samples,
         )
         for name in dict.fromkeys(options.app)
     ]
@@ -226,33 +232,6 @@ def _feedback(options: argparse.Namespace) -> Any:
     store = StoredPreferences(options.project, options.feedback, may_be_new=True)
     store.state()  # a database that cannot be opened is an error now
     return Feedback(store, keep_s=3600 * options.remember_h, retention_days=days)
-
-
-def _aliases(options: argparse.Namespace) -> "dict[str, Alias]":
-    from accord.serving.policies import Alias
-
-    shadows = dict(_pair(given, "--shadow") for given in options.shadow)
-    found = {}
-    for given in options.alias:
-        name, arms = _pair(given, "--alias")
-        shares = {}
-        for arm in arms.split(","):
-            model, _, share = arm.rpartition(":") if ":" in arm else (arm, "", "1")
-            try:
-                shares[model] = float(share)
-            except ValueError:
-                raise ConfigError(f"--alias {given}: {share!r} is no share") from None
-        found[name] = Alias.of(shares, shadows.pop(name, None))
-    if shadows:
-        raise ConfigError(f"--shadow {next(iter(shadows))}: there is no such alias")
-    return found
-
-
-def _pair(given: str, option: str) -> tuple[str, str]:
-    name, found, rest = given.partition("=")
-    if not (name and found and rest):
-        raise ConfigError(f"{option} {given}: expected NAME=...")
-    return name, rest
 
 
 def _log_to_stderr() -> None:

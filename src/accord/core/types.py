@@ -221,8 +221,10 @@ class ValueRule:
 class ExportedComparisons:
     """Comparisons (and rankings) of a store's project, in the columns that training reads.
 
-    `judgements` has a row each of what went in, with its id; `verdicts` the votes on every pair;
-    `sha256` is the hash of `rows`, under which the store remembers `judgement_ids`.
+    Beside these `rows` there are `labels` of single responses and `demonstrations`, responses that
+    somebody has rewritten. `judgements` has a row each of what went in, with its id; `verdicts` the
+    votes on every pair; `sha256` is the hash of all rows, under which the store remembers
+    `judgement_ids`.
     """
 
     rows: list[dict[str, Any]]
@@ -230,6 +232,8 @@ class ExportedComparisons:
     judgement_ids: list[str]
     verdicts: list[list[Verdict]]
     sha256: str
+    labels: list[dict[str, Any]] = field(default_factory=list)
+    demonstrations: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from accord.core.errors import ModelError
 from accord.core.types import GeneratedToken, GenerationRequest
 from accord.corpora.encoding import ChatEncoder
+from accord.engine.admission import Admission
 from accord.engine.controls import draw_controlled
 from accord.engine.decoder import Decoder
 from accord.engine.draw import draw
@@ -48,6 +49,8 @@ class LocalEngine:
             that begin with the same tokens; other weights forget them. 0 keeps none.
         cache_mb: MiB for keys and values of rows that run, counted by the most tokens they may get;
             who would not fit waits, and a row alone runs whatever it takes. None: no limit.
+        most_held_up: steps after which who waits takes whatever room there is; None: he joins with
+            others once a quarter is free, which gives the most tokens a second.
     """
 
     def __init__(
@@ -58,15 +61,15 @@ class LocalEngine:
         max_batch_size: int = 128,
         prefix_cache_mb: int = 0,
         cache_mb: int | None = None,
+        most_held_up: int | None = None,
     ) -> None:
-        if max_batch_size < 1:
-            raise ValueError(f"max_batch_size must be at least 1, got {max_batch_size}")
         if prefix_cache_mb < 0:
             raise ValueError(f"prefix_cache_mb must be 0 (none) or more, got {prefix_cache_mb}")
         encoder = tokenizer if isinstance(tokenizer, ChatEncoder) else ChatEncoder(tokenizer)
         self.policy = policy
-        self.max_batch_size = max_batch_size
-        self._most_columns = None if cache_mb is None else cache_mb * 2**20 // _column_bytes(policy)
+        self._admission = Admission(
+            policy, max_batch_size=max_batch_size, cache_mb=cache_mb, most_held_up=most_held_up
+        )
         self._end_of_turn_id = encoder.end_of_turn_id
         self._version = 0
         self._queue: list[CooperativeGeneration] = []
@@ -113,6 +116,11 @@ class LocalEngine:
         """
         take_weights(self.policy, weights)
         self._version = version
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._is_closed
 
     def close(self) -> None:
         """Cancel what is queued or running, free the cache, and take no more requests."""
@@ -167,7 +175,8 @@ class LocalEngine:
         rows = self._rows.generations if self._rows else []
         running = [i for i, generation in enumerate(rows) if generation.finish is None]
         finished = len(rows) - len(running)
-        joining = self._joining([rows[i] for i in running])
+        self._queue = [generation for generation in self._queue if generation.finish is None]
+        joining = self._admission.count([rows[i] for i in running], self._queue)
         is_joining = joining > 0
         if self._rows and finished and (is_joining or 4 * finished >= len(rows)):
             if self._prefixes is not None:
@@ -180,22 +189,6 @@ class LocalEngine:
         if is_joining:
             self._admit(joining)
         return is_joining
-
-    def _joining(self, running: Sequence[CooperativeGeneration]) -> int:
-        """How many of the queue may join now. All rows have as many columns as the longest."""
-        free = self.max_batch_size - len(running)
-        if 4 * free < self.max_batch_size:
-            return 0
-        self._queue = [generation for generation in self._queue if generation.finish is None]
-        waiting = self._queue[:free]
-        if self._most_columns is None:
-            return len(waiting)
-        width = max(map(_longest, running), default=0)
-        for count, generation in enumerate(waiting):
-            width, rows = max(width, _longest(generation)), len(running) + count + 1
-            if rows > 1 and rows * width > self._most_columns:
-                return count
-        return len(waiting)
 
     def _admit(self, count: int) -> None:
         """Prefill so many queued requests and add them to the running rows."""
@@ -272,21 +265,3 @@ def _prefill_groups(
         width = wider
     if group:
         yield group
-
-
-def _longest(generation: CooperativeGeneration) -> int:
-    request = generation.request
-    return len(request.prompt_ids) + request.params.max_new_tokens
-
-
-def _column_bytes(policy: nn.Module) -> int:
-    """Of a row's token, with the room that `Columns` keeps."""
-    base: Any = bare_model(policy)
-    config = base.config.get_text_config()
-    queries = getattr(config, "num_attention_heads", 0)
-    if not queries:
-        return 1  # a state of one size: nothing grows
-    heads = getattr(config, "num_key_value_heads", None) or queries
-    dim = getattr(config, "head_dim", None) or config.hidden_size // queries
-    size = base.get_input_embeddings().weight.element_size()
-    return int(2 * 2 * size * config.num_hidden_layers * heads * dim)

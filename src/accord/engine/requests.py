@@ -76,6 +76,10 @@ class CooperativeGeneration:
 class CooperativeEngine(Protocol):
     """An `Engine` whose generations can be looked at between two tokens."""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more requests: it was closed, or a step broke it for good."""
+
     def submit(self, requests: Sequence[GenerationRequest]) -> Sequence[CooperativeGeneration]:
         """See `Engine`."""
 

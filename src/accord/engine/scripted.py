@@ -56,6 +56,11 @@ class ScriptedEngine:
         """Only the version counts: tokens from now on carry it."""
         self._version = version
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._is_closed
+
     def close(self) -> None:
         """Cancel what is running and take no more requests."""
         self._is_closed = True

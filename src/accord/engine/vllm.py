@@ -6,6 +6,7 @@ local sampler is (see `requests`). It keeps a copy of the policy's weights in it
 `load_weights` has to follow every optimizer step.
 """
 
+import math
 import os
 import tempfile
 import weakref
@@ -43,18 +44,19 @@ class VllmEngine:
     Equal seeds give equal responses, but other ones than the local sampler's; greedy responses are
     the same. Log-probs are float32 at the sampling temperature (at 1 for temperature 0); they come
     from vLLM's kernels, so they differ from the trainer's by the rounding of its precision. Under
-    controls they are of what the controls leave, not of the model's own distribution.
+    controls they are of what the controls leave; with `logprobs_mode="raw_logprobs"` they are of
+    the model's own distribution, at temperature 1, whatever is sampled from.
 
     Args:
         policy: a causal LM of a family that vLLM knows, bare or under peft.
         tokenizer: its tokenizer, or a `ChatEncoder` over it.
         max_batch_size: rows that run together, at least 1.
-        cache_bytes: memory for keys and values.
+        cache_bytes: memory for keys and values, which is taken at once.
         options: further arguments of vLLM's `EngineArgs`.
 
     Raises:
         ConfigError: vLLM is not installed, or has an engine in this process already, or several
-            processes train.
+            processes train; or a row as long as the model's context does not fit into the memory.
     """
 
     def __init__(
@@ -75,7 +77,12 @@ class VllmEngine:
         self._submitted = 0
         self._running: dict[str, CooperativeGeneration] = {}
         self._is_closed = False
-        options = {"max_num_seqs": max_batch_size, "kv_cache_memory_bytes": cache_bytes} | options
+        options = {
+            "max_num_seqs": max_batch_size,
+            "kv_cache_memory_bytes": cache_bytes,
+            "logprobs_mode": "processed_logprobs",
+            **options,
+        }
         self._engine = _build(policy, options)
         self._shut_down = weakref.finalize(self, self._engine.engine_core.shutdown)
         _OPEN.add(self)
@@ -116,6 +123,11 @@ class VllmEngine:
         take_weights(self.policy, weights)
         self._push_weights()
         self._version = version
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._is_closed
 
     def close(self) -> None:
         """Cancel what is queued or running, free the cache, and take no more requests."""
@@ -199,7 +211,8 @@ class VllmEngine:
             controls = generation.request.controls
             asked = controls.top_logprobs if controls else 0
             best = sorted(logprobs.items(), key=lambda item: item[1].rank)[:asked]
-            top = tuple((int(i), float(found.logprob)) for i, found in best)
+            # What the controls cut off has no chance, and no number that JSON could hold.
+            top = tuple((int(i), float(f.logprob)) for i, f in best if math.isfinite(f.logprob))
             taken = GeneratedToken(int(token), float(logprob), self._version, top)
             generation.take(taken, end_of_turn_id=self._end_of_turn_id)
 
@@ -237,11 +250,18 @@ def _build(policy: nn.Module, options: dict[str, Any]) -> Any:
             load_format="dummy",
             skip_tokenizer_init=True,
             dtype=str(base.dtype).removeprefix("torch."),
-            logprobs_mode="processed_logprobs",
             async_scheduling=False,  # a step's tokens are those of the weights that are loaded
             disable_log_stats=True,
             **options,
         )
-        engine = LLMEngine.from_engine_args(arguments)
+        try:
+            engine = LLMEngine.from_engine_args(arguments)
+        except ValueError as error:
+            if "cache" not in str(error):
+                raise
+            raise ConfigError(
+                f"vLLM has too little memory for keys and values ({error}); give it more "
+                "(accord serve --cache_mb), or a model with a shorter context"
+            ) from error
     device.restore_random_state(random_state)
     return engine

@@ -22,6 +22,7 @@ from accord.core.errors import ConfigError, DataError
 from accord.core.files import hash_json
 from accord.environments.documents import Passage
 from accord.environments.embedding import Embedder, Vectors
+from accord.environments.neighbours import Exact, VecTable, border, unit
 
 RANK_CONSTANT = 60
 """Source: Cormack et al. 2009, "Reciprocal rank fusion outperforms Condorcet"."""
@@ -29,7 +30,7 @@ _DEPTH = 50
 """Neighbours of each kind that are fused."""
 _WORD = re.compile(r"\w+")
 _ENDING = re.compile(r"(?:ing|ed|es|s|e)$")
-_VERSION = 1
+_VERSION = 2
 _MAGIC = b"SQLite format 3\0"
 _SCHEMA = """
 CREATE TABLE meta (value TEXT NOT NULL);
@@ -61,7 +62,8 @@ def build_index(path: Path | str, passages: Sequence[Passage], embedder: Embedde
         # States of language models share a large common part, which says nothing of a text.
         mean = vectors.mean(axis=0)
         vectors = unit(vectors - mean)
-        meta |= {"embedder": embedder.name, "mean": mean.tolist()}
+        nearest = border(vectors, [passage.title for passage in passages])
+        meta |= {"embedder": embedder.name, "mean": mean.tolist(), "border": nearest}
     # Under another name until it is whole: it may be opened by others meanwhile.
     partial = Path(f"{path}.{os.getpid()}.partial")
     partial.unlink(missing_ok=True)
@@ -124,15 +126,26 @@ class Index:
         """
         return self._words.coverage(query, " ".join(_read(hit.passage) for hit in hits))
 
+    def is_near(self, query: str) -> bool:
+        """Whether, by the embedder, a passage is nearer to a query than passages of different
+        documents are to each other: it may ask for the same in other words.
+        """
+        if self.embedder is None:
+            return False
+        return self._vectors.nearness(self._vector(query)) > float(self._meta["border"])
+
     def document(self, title: str) -> list[Passage]:
         """The passages of the document of that title, whatever its case."""
         wanted = title.strip().lower()
         return [passage for passage in self.passages if passage.title.lower() == wanted]
 
     def _nearest(self, query: str) -> list[int]:
+        return self._vectors.nearest(self._vector(query), min(_DEPTH, len(self.passages)))
+
+    def _vector(self, query: str) -> Vectors:
         assert self.embedder is not None
-        vector = unit(self.embedder.embed([query]) - self._mean)[0]
-        return self._vectors.nearest(vector, min(_DEPTH, len(self.passages)))
+        vector: Vectors = unit(self.embedder.embed([query]) - self._mean)[0]
+        return vector
 
 
 class _WordSearch:
@@ -167,41 +180,6 @@ class _WordSearch:
     def _idf(self, word: str) -> float:
         containing = self._containing[word]
         return math.log(1 + (self._count - containing + 0.5) / (containing + 0.5))
-
-
-class VecTable:
-    """Nearest neighbours by sqlite-vec, in memory."""
-
-    def __init__(self, vectors: Vectors) -> None:
-        import sqlite_vec
-
-        self._base = sqlite3.connect(":memory:", check_same_thread=False)
-        self._base.enable_load_extension(True)
-        sqlite_vec.load(self._base)
-        self._base.enable_load_extension(False)
-        self._base.execute(
-            f"CREATE VIRTUAL TABLE v USING vec0(e float[{vectors.shape[1]}] distance_metric=cosine)"
-        )
-        rows = [(i, vector.tobytes()) for i, vector in enumerate(vectors)]
-        self._base.executemany("INSERT INTO v(rowid, e) VALUES (?, ?)", rows)
-
-    def nearest(self, vector: Vectors, count: int) -> list[int]:
-        """Places of the most similar vectors, the lowest first among equals."""
-        sql = "SELECT distance, rowid FROM v WHERE e MATCH ? AND k = ? ORDER BY distance"
-        found = self._base.execute(sql, (vector.tobytes(), count)).fetchall()
-        return [int(row) for _, row in sorted(found)]
-
-
-class Exact:
-    """Nearest neighbours by one product."""
-
-    def __init__(self, vectors: Vectors) -> None:
-        self._vectors = vectors
-
-    def nearest(self, vector: Vectors, count: int) -> list[int]:
-        """As `VecTable`."""
-        order = np.argsort(-(self._vectors @ vector), kind="stable")
-        return [int(place) for place in order[:count]]
 
 
 def _opened(path: Path | str) -> tuple[dict[str, Any], list[Passage], "VecTable | Exact"]:
@@ -246,13 +224,6 @@ def _words(text: str) -> list[str]:
 
 def _read(passage: Passage) -> str:
     return f"{passage.title}. {passage.text}"
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """(N, D) of length 1 each; zeros stay zeros."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return unit
 
 
 _COMMON = (

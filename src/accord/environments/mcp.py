@@ -1,14 +1,15 @@
 """Tools of an MCP server that is started here and spoken to over its stdin and stdout.
 
 Source: modelcontextprotocol.io, revision 2025-06-18: JSON-RPC 2.0, a message a line; initialize,
-tools/list, tools/call. Whatever else a server asks or tells is refused or passed over: it is given
-nothing of this machine but the arguments of calls.
+tools/list, tools/call. A ping is answered; whatever else a server asks or tells is refused or
+passed over: it is given nothing of this process but the arguments of calls and a few variables.
 """
 
 import contextlib
 import functools
 import itertools
 import json
+import os
 import queue
 import subprocess
 import threading
@@ -16,10 +17,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accord.core.errors import ConfigError
-from accord.environments.tools import Tool, ToolError
+from accord.environments.tools import Tool, ToolError, is_tool_name
 
 PROTOCOL = "2025-06-18"
+INHERITED = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER")
+"""Variables of this process that a server sees, as with MCP's own clients; others may be keys."""
 _START_S = 30.0
+_UNKNOWN_METHOD = -32601
 _LONGEST_LINE = 8 << 20
 _MOST_PAGES = 100
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -37,7 +41,7 @@ class McpServer:
 
     Args:
         command: program and arguments.
-        environment: the server's own variables; None hands on this process's.
+        environment: the server's own variables; None hands on those of INHERITED.
         timeout_s: for one call.
 
     Raises:
@@ -52,13 +56,15 @@ class McpServer:
         timeout_s: float = 30.0,
     ) -> None:
         self.name, self.timeout_s = " ".join(command), timeout_s
+        if environment is None:
+            environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         try:
             self._process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=None if environment is None else dict(environment),
+                env=dict(environment),
                 text=True,
                 encoding="utf-8",
                 errors="replace",
@@ -80,17 +86,21 @@ class McpServer:
             raise ConfigError(f"MCP server {self.name}: {error}") from error
 
     def tools(self) -> list[Tool]:
-        """All that it offers; which of them may run is the toolbox's matter.
+        """All that it offers and that can be called by name; which may run is the toolbox's matter.
 
         Raises:
-            ConfigError: it describes a tool without a name, or its list does not end.
+            ConfigError: its list does not end.
         """
         found: list[Tool] = []
         cursor: str | None = None
         for _ in range(_MOST_PAGES):
             asked = {} if cursor is None else {"cursor": cursor}
             page = self._request("tools/list", asked, timeout_s=_START_S)
-            found += [self._tool(described) for described in page.get("tools", [])]
+            found += [
+                self._tool(described)
+                for described in page.get("tools", [])
+                if isinstance(described, dict) and is_tool_name(described.get("name"))
+            ]
             cursor = page.get("nextCursor")
             if not cursor:
                 return found
@@ -113,9 +123,7 @@ class McpServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _tool(self, described: Any) -> Tool:
-        if not isinstance(described, dict) or not isinstance(described.get("name"), str):
-            raise ConfigError(f"MCP server {self.name}: a tool without a name")
+    def _tool(self, described: Mapping[str, Any]) -> Tool:
         schema = described.get("inputSchema") or {"type": "object"}
         name = described["name"]
         return Tool(
@@ -182,12 +190,24 @@ class McpServer:
             while line := self._process.stdout.readline(_LONGEST_LINE):
                 with contextlib.suppress(ValueError, RecursionError):  # a print, and no message
                     message = json.loads(line)
-                    if isinstance(message, dict) and "method" not in message:
-                        self._answered(message)
+                    if isinstance(message, dict):
+                        self._read(message)
         self._has_ended = True
         for left in list(self._waiting.values()):
             left.put(None)
         self._process.stdout.close()
+
+    def _read(self, message: dict[str, Any]) -> None:
+        if "method" not in message:
+            self._answered(message)
+        elif "id" in message:  # a question, which waits for an answer; a notification does not
+            answer: dict[str, Any] = {"jsonrpc": "2.0", "id": message["id"]}
+            if message["method"] == "ping":
+                answer["result"] = {}
+            else:
+                answer["error"] = {"code": _UNKNOWN_METHOD, "message": "not offered here"}
+            with contextlib.suppress(ToolError):  # who has ended or reads nothing gets none
+                self._send(answer)
 
     def _answered(self, message: dict[str, Any]) -> None:
         number = message.get("id")

@@ -25,7 +25,7 @@ from accord.environments.mcp import McpServer
 from accord.environments.opening import Exemplar, load_exemplars
 from accord.environments.program import LIMITS, ProgramAided, program_tool
 from accord.environments.react import ReAct
-from accord.environments.retrieval import Retrieval, SearchTools
+from accord.environments.retrieval import MIN_COVERAGE, Retrieval, SearchTools
 from accord.environments.tools import Tool, Toolbox, tool_of
 from accord.rewards.functions import load_dotted
 from accord.sandbox.levels import Level
@@ -35,7 +35,7 @@ CALCULATING = (
     "Work it out with the calculator, then finish. Write one action a turn:\n{tools}\n"
     "finish[answer]: End with the answer."
 )
-_CALL = re.compile(r"Action: (\w+)\[")
+_CALL = re.compile(r"Action: ([\w./-]+)\[")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class Settings:
     search, lookup, or dotted names of typed functions. Empty takes all that the rest of the
     settings allows. `embedding_model` adds vectors to the index of `documents`; `call_reward` is
     ReAct's. `mcp` are commands that start MCP servers: of their tools those run that `tools` names.
+    `passages` and `min_coverage` are of rag, `verifies` of cot, `retries` of pal. `exemplars` is a
+    file of conversations in place of those that ship, for cot, pal, react and calculator.
+
+    Raises:
+        ConfigError: a number is out of range.
     """
 
     documents: str | None = None
@@ -55,6 +60,17 @@ class Settings:
     call_reward: float = 0.0
     sandbox: str = "confined"
     mcp: tuple[str, ...] = ()
+    min_coverage: float = MIN_COVERAGE
+    verifies: bool = False
+    retries: int = 0
+    exemplars: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.passages < 1 or self.retries < 0 or not 0 <= self.min_coverage <= 1:
+            raise ConfigError(
+                f"expected at least one passage, no negative number of retries, and a min_coverage "
+                f"of 0 to 1; got {self.passages}, {self.retries} and {self.min_coverage}"
+            )
 
     @functools.cached_property
     def index(self) -> Index:
@@ -86,21 +102,33 @@ def _conversation(_: Settings) -> EnvironmentFactory:
     return Conversation
 
 
-def _cot(_: Settings) -> EnvironmentFactory:
-    return functools.partial(ChainOfThought, exemplars=load_exemplars("cot"))
+def _cot(settings: Settings) -> EnvironmentFactory:
+    known = load_exemplars("cot", settings.exemplars)
+    return functools.partial(ChainOfThought, exemplars=known, verifies=settings.verifies)
 
 
 def _pal(settings: Settings) -> EnvironmentFactory:
-    return functools.partial(ProgramAided, _sandbox(settings), exemplars=load_exemplars("pal"))
+    known = load_exemplars("pal", settings.exemplars)
+    return functools.partial(
+        ProgramAided, _sandbox(settings), exemplars=known, retries=settings.retries
+    )
 
 
 def _rag(settings: Settings) -> EnvironmentFactory:
-    return functools.partial(Retrieval, settings.index, count=settings.passages)
+    return functools.partial(
+        Retrieval, settings.index, count=settings.passages, min_coverage=settings.min_coverage
+    )
 
 
 def _calculator(settings: Settings) -> EnvironmentFactory:
     box = Toolbox([tool_of(calculator)])
-    return functools.partial(ReAct, box, instruction=CALCULATING, call_reward=settings.call_reward)
+    return functools.partial(
+        ReAct,
+        box,
+        exemplars=load_exemplars("calculator", settings.exemplars) if settings.exemplars else (),
+        instruction=CALCULATING,
+        call_reward=settings.call_reward,
+    )
 
 
 def _react(settings: Settings) -> EnvironmentFactory:
@@ -113,7 +141,11 @@ def _react(settings: Settings) -> EnvironmentFactory:
     shared = [_shared_tool(name, settings) for name in names if name not in ("search", "lookup")]
     index = settings.index if {"search", "lookup"} & set(names) else None
     # One that calls what may not run here would teach refused calls.
-    known = [ex for ex in load_exemplars("react") if _called(ex) <= {*names, "finish"}]
+    known = [
+        ex
+        for ex in load_exemplars("react", settings.exemplars)
+        if _called(ex) <= {*names, "finish"}
+    ]
 
     def make() -> ReAct:
         searching = SearchTools(index).tools() if index is not None else []

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from accord.core.assets import ASSETS
 from accord.core.errors import DataError
@@ -30,12 +31,27 @@ def question_of(row: PromptRow) -> str:
     return last["content"]
 
 
-def load_exemplars(name: str) -> list[Exemplar]:
-    """Those of an environment that ship with the package."""
-    path = ASSETS / "environments" / f"{name}.json"
+def load_exemplars(name: str, file: str | None = None) -> list[Exemplar]:
+    """Those of a file, or those of an environment that ship with the package.
+
+    Args:
+        name: of the environment.
+        file: JSON, a list of conversations, each a list of messages with role and content; as in
+            an episode, what the environment says is the user's.
+
+    Raises:
+        DataError: the file cannot be read, or holds something else.
+    """
+    path = Path(file) if file else ASSETS / "environments" / f"{name}.json"
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(held, list):
+        raise DataError(f"{path}: expected a list of conversations")
     return [
         as_messages(turns, role="user", where=f"{path}, exemplar {number}")
-        for number, turns in enumerate(json.loads(path.read_text(encoding="utf-8")), start=1)
+        for number, turns in enumerate(held, start=1)
     ]
 
 

@@ -21,7 +21,7 @@ Observation. Actions:
 {tools}
 finish[answer]: End with the answer.
 Write exactly one action a turn, on a line of its own, as: Action: name[input]"""
-_ACTION = re.compile(r"^[ \t]*(?:Action(?: ?\d+)?:[ \t]*)?([A-Za-z_][\w-]*)\[", re.MULTILINE)
+_ACTION = re.compile(r"^[ \t]*(?:Action(?: ?\d+)?:[ \t]*)?([A-Za-z_][\w./-]*)\[", re.MULTILINE)
 _STOPS = ("\nObservation",)
 REPAIR = "Malformed action: {why}. Write one action, as: Action: name[input]"
 

@@ -24,6 +24,8 @@ _ABSTAINS = re.compile(r"\bI (?:don['’]?t|do not) know\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 ANSWER_SHARE = 0.7
 """Of the reward for a right answer; the rest is for citing a passage that holds it."""
+MIN_COVERAGE = 0.6
+"""Of a question's words, in the passages that are shown for it (`Index.coverage`)."""
 _MOST_WORDS = 40
 """Of an answer, beside the expected ones: a copy of the passages holds whatever they hold."""
 
@@ -38,13 +40,13 @@ class Retrieval:
     Args:
         index: what is searched.
         count: passages that are shown, at most; fewer where they do not fit.
-        min_coverage: passages are shown only if they speak of so much of the question
-            (`Index.coverage`); else the policy is told that there are none.
+        min_coverage: passages are shown only if they speak of so much of the question, or are near
+            it (`Index.is_near`); else the policy is told that there are none.
     """
 
     stops: Sequence[str] = ()
 
-    def __init__(self, index: Index, *, count: int = 5, min_coverage: float = 0.6) -> None:
+    def __init__(self, index: Index, *, count: int = 5, min_coverage: float = MIN_COVERAGE) -> None:
         self.index, self.count, self.min_coverage = index, count, min_coverage
 
     def reset(self, row: PromptRow, fits: Fits) -> list[Message]:
@@ -54,7 +56,8 @@ class Retrieval:
         self._is_graded = "answer" in row.columns
         self._expected = row.columns.get("answer")
         hits = self.index.search(question, count=self.count)
-        if self.index.coverage(question, hits) < self.min_coverage:
+        is_covered = self.index.coverage(question, hits) >= self.min_coverage
+        if not is_covered and not self.index.is_near(question):
             hits = []
 
         def shown(hits: Sequence[Hit]) -> list[Message]:

@@ -22,7 +22,7 @@ from accord.core.errors import AccordError, ConfigError, describe_choice
 
 MOST_CHARACTERS = 2000
 """Of a tool's result; what is longer is cut, visibly."""
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,127}")
 
 
 class ToolError(AccordError):
@@ -44,9 +44,9 @@ class Tool:
     check: Callable[[Mapping[str, Any]], dict[str, Any]]
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not is_tool_name(self.name):
             raise ConfigError(
-                f"a tool named {self.name!r}: expected letters, digits, _ and -, at most 64"
+                f"a tool named {self.name!r}: expected letters, digits, _, ., / and -, at most 128"
             )
 
     @property
@@ -63,6 +63,11 @@ class Tool:
             "parameters": dict(self.parameters),
         }
         return {"type": "function", "function": function}
+
+
+def is_tool_name(name: object) -> bool:
+    """Whether a tool can be called so: MCP's names, but for those that begin with no letter."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def tool_of(function: Callable[..., Any], *, name: str | None = None) -> Tool:

@@ -151,17 +151,21 @@ def _describe_names(app: FastAPI, policies: Policies) -> None:
 
 
 def _add_health(app: FastAPI, services: Services) -> None:
+    def dead() -> list[str]:
+        return [n for n, s in services.policies.models.items() if not s.scheduler.is_alive]
+
     @app.get("/health")
-    async def health() -> dict[str, str]:
-        """Whether the process answers."""
-        return {"status": "ok", "version": __version__}
+    async def health() -> Response:
+        """Whether the process is of use: once every model has failed, only a new one is."""
+        if dead() and len(dead()) == len(services.policies.models) and not services.is_draining:
+            return answer(503, error_body(503, f"failed: {', '.join(dead())}"))
+        return JSONResponse({"status": "ok", "version": __version__})
 
     @app.get("/ready")
     async def ready() -> Response:
         """Whether requests should be sent here."""
-        dead = [n for n, s in services.policies.models.items() if not s.scheduler.is_alive]
-        if services.is_draining or dead:
-            why = "draining" if services.is_draining else f"not served: {', '.join(dead)}"
+        if services.is_draining or dead():
+            why = "draining" if services.is_draining else f"not served: {', '.join(dead())}"
             return answer(503, error_body(503, why))
         return JSONResponse({"status": "ready"})
 

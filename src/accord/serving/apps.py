@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from accord.core.errors import ConfigError
 from accord.core.interfaces import EnvironmentFactory
 from accord.core.types import GeneratedToken, GenerationResult, PromptRow
+from accord.environments.answers import majority
 from accord.environments.episode import Episode, LoopLimits
 from accord.environments.loop import answer_action
 from accord.environments.opening import question_of
@@ -24,6 +25,7 @@ from accord.serving.generating import (
     Outcome,
     Piece,
     controls_of,
+    gathered,
     seeds_of,
     spoken,
     temperature_of,
@@ -50,6 +52,7 @@ class App:
 
     `is_spoken` where its one action is the answer, word for word, and streamed as it comes;
     elsewhere the answer is what the environment reads out of the actions, and these are told aside.
+    There `samples` episodes may vote on it.
     """
 
     name: str
@@ -58,17 +61,21 @@ class App:
     max_turns: int = 8
     max_action_tokens: int = 512
     """where the client does not say how long a spoken answer may be"""
+    samples: int = 1
 
     def __post_init__(self) -> None:
-        if self.max_turns < 1 or self.max_action_tokens < 1:
-            raise ConfigError(f"app {self.name}: expected at least one action, of one token")
+        if self.max_turns < 1 or self.max_action_tokens < 1 or self.samples < 1:
+            raise ConfigError(f"app {self.name}: expected at least one action, of one token, once")
+        if self.is_spoken and self.samples > 1:
+            raise ConfigError(f"app {self.name} says words, on which there is no vote")
 
 
 class AppChat(ChatAnswer):
     """One request for answers by episodes; `n` of them, each by a seed of its own.
 
     `max_tokens` are for all actions of an episode together. `usage` counts the opening once, as of
-    the prompt of several choices, and every observation and action.
+    the prompt of several choices, and every observation and action of all episodes, those that
+    vote included.
 
     Raises:
         AccordError: it cannot be answered.
@@ -89,15 +96,33 @@ class AppChat(ChatAnswer):
 
     async def made(self) -> AsyncGenerator[Piece, None]:
         """See `ChatAnswer`."""
-        with self.served.places(self.count):
-            seeds = seeds_of(self.asked, self.count)
+        samples = self.app.samples
+        with self.served.places(self.count * samples):
+            seeds = seeds_of(self.asked, self.count * samples)
             episodes = [await run_in_threadpool(self._opened, seed) for seed in seeds]
             await self._refuse(episodes)
             self.usage.prompt = len(episodes[0].prompt_ids)
-            played = [_Choice(self, i, episode).pieces() for i, episode in enumerate(episodes)]
+            played = [
+                self._voted(i, episodes[i * samples : (i + 1) * samples])
+                if samples > 1
+                else _Choice(self, i, episodes[i]).pieces()
+                for i in range(self.count)
+            ]
             async with contextlib.aclosing(together(played)) as found:
                 async for piece in found:
                     yield piece
+
+    async def _voted(self, index: int, episodes: Sequence[Episode]) -> AsyncGenerator[Piece, None]:
+        """What most of them answer, as the first one that does says it."""
+        played = [_Choice(self, i, episode).pieces() for i, episode in enumerate(episodes)]
+        found = await gathered(together(played), len(played))
+        vote = majority([piece.text for piece in found])
+        chosen = next((piece for piece in found if piece.text == vote.answer), found[0])
+        outcome = chosen.outcome
+        if outcome is not None:
+            told = {"share": vote.share, "counted": vote.counted, "skipped": vote.skipped}
+            outcome = replace(outcome, shown={**outcome.shown, "vote": told})
+        yield replace(chosen, index=index, outcome=outcome)
 
     def _limits(self) -> LoopLimits:
         """Of each episode; what an action may have is what the opening leaves room for."""
@@ -107,6 +132,12 @@ class AppChat(ChatAnswer):
                 raise self._too_long(f"a response of {self.most} was asked for")
             action = min(action, self.most)
         temperature = temperature_of(self.asked)
+        if temperature == 0 and self.app.samples > 1:
+            raise ApiError(
+                400,
+                f"{self.app.samples} answers vote here, which at temperature 0 are all the same",
+                param="temperature",
+            )
         return LoopLimits(self.app.max_turns, action, self.longest, temperature)
 
     def _opened(self, seed: int) -> Episode:

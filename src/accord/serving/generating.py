@@ -256,13 +256,13 @@ def refuse_vast(served: Served, characters: int) -> None:
 
 
 def room_for(served: Served, prompt: Sequence[int], most: int | None) -> int:
-    """Tokens that a response may have: `most`, or all that the context leaves.
+    """Tokens that a response may have: `most`, or else what is usual here and the context leaves.
 
     Raises:
         ApiError: prompt and response do not fit the context.
     """
     if served.context is None:
-        return 4096 if most is None else most
+        return served.default_max_tokens if most is None else most
     room = served.context - len(prompt)
     if room < (1 if most is None else most):
         raise ApiError(
@@ -272,4 +272,4 @@ def room_for(served: Served, prompt: Sequence[int], most: int | None) -> int:
             code="context_length_exceeded",
             param="messages",
         )
-    return room if most is None else most
+    return min(room, served.default_max_tokens) if most is None else most

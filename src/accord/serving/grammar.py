@@ -92,6 +92,7 @@ class Grammar:
         self._stacks: dict[tuple[Expression, Stack | None], Stack] = {}
         self._repeats: dict[tuple[Expression, int, int | None], Repeat] = {}
         self._after: dict[tuple[State, int], State] = {}
+        self._near: dict[tuple[Stack, int], Stack] = {}
         self.start: State = frozenset(self._opened(self._stack(root, None)))
 
     def after(self, state: State, byte: int) -> State:
@@ -104,7 +105,32 @@ class Grammar:
                 # Nested text makes ever new ones; texts under way keep theirs.
                 self._stacks.clear()
                 self._repeats.clear()
+                self._near.clear()
             found = self._after[state, byte] = frozenset(self._stepped(state, byte))
+        return found
+
+    def near(self, state: State, most: int) -> State:
+        """A state after which the same `most` bytes may come, and the same one for many others.
+
+        How often something may still be repeated is of no account beyond `most`: each time reads a
+        byte. So the first characters of a long string have one state.
+        """
+        return frozenset(stack and self._near_stack(stack, most) for stack in state)
+
+    def _near_stack(self, stack: Stack, most: int) -> Stack:
+        chain: list[Stack] = []
+        below: Stack | None = stack
+        while below is not None and (below, most) not in self._near:
+            chain.append(below)
+            below = below.rest
+        found = None if below is None else self._near[below, most]
+        for one in reversed(chain):
+            first = one.first
+            if isinstance(first, Repeat):
+                upper = None if first.most is None else min(first.most, most)
+                first = self._repeat(first.part, min(first.least, most), upper)
+            found = self._near[one, most] = self._stack(first, found)
+        assert found is not None
         return found
 
     @staticmethod

@@ -20,7 +20,7 @@ from accord.models.loading import context_length, load_policy, load_tokenizer, n
 from accord.rewards.learned import LearnedReward
 from accord.serving.metrics import Metrics, ModelWatch
 from accord.serving.scheduler import Scheduler
-from accord.serving.served import Served, ServedReward
+from accord.serving.served import DEFAULT_MAX_TOKENS, Served, ServedReward
 
 _REWARD_TOKENS = 4096
 """Where a reward model's config names no context."""
@@ -33,6 +33,7 @@ def load_policies(
     *,
     max_batch_size: int,
     most_waiting: int,
+    default_max_tokens: int = DEFAULT_MAX_TOKENS,
     dtype: torch.dtype = torch.float32,
     shares_bases: bool = True,
 ) -> dict[str, Served]:
@@ -47,6 +48,7 @@ def load_policies(
         metrics: are told of every model by its name.
         max_batch_size: responses that an engine samples together.
         most_waiting: requests that an engine has under way at once.
+        default_max_tokens: as of `Served`.
         dtype: of weights.
         shares_bases: whether the engine knows adapters.
 
@@ -74,6 +76,7 @@ def load_policies(
                 scheduler,
                 ModelWatch(metrics, name),
                 name if name in adapters else None,
+                default_max_tokens,
             )
     return {name: found[name] for name in models}
 

@@ -7,10 +7,13 @@ import time
 from typing import Any
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
+from accord.core.errors import AccordError
 from accord.serving.chat import ChatAnswer
 from accord.serving.feedback import Response
-from accord.serving.protocol import Sampling
+from accord.serving.protocol import EmbeddingRequest, Sampling, ScoreRequest
+from accord.serving.refusals import body_of
 
 LOG = logging.getLogger("accord.serving")
 
@@ -36,16 +39,36 @@ def remember(services: Any, record: "Record", texts: list[str]) -> None:
 
 
 class Record:
-    """One request's line in the log; no text of anybody's is in it."""
+    """One request's line in the log; no text of anybody's is in it.
 
-    def __init__(self, request: Request, asked: Sampling, name: str, services: Any) -> None:
+    A context that writes the line where its block fails; else `end` does. `arm` and `version` are
+    of who answers, `job` has its tokens, or else `prompt_tokens` were read.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        asked: Sampling | EmbeddingRequest | ScoreRequest,
+        name: str,
+        services: Any,
+    ) -> None:
         self.name, self.services = name, services
         self.began, self.since = time.time(), time.perf_counter()
         self.route, self.asked = request.url.path, asked
         self.caller = request.state.caller.name
         self.arm = self.version = ""
         self.job: Any = None
+        self.prompt_tokens = 0
         self._is_ended = False
+
+    def __enter__(self) -> "Record":
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, ClientDisconnect):
+            self.end(499)
+        elif isinstance(error, Exception):
+            self.end(body_of(error)[0] if isinstance(error, AccordError) else 500)
 
     def end(self, status: int) -> None:
         """Write it, once."""
@@ -62,9 +85,9 @@ class Record:
             "arm": self.arm,
             "version": self.version,
             "caller": self.caller,
-            "user": _hashed(self.asked.user),
+            "user": _hashed(getattr(self.asked, "user", None)),
             "status": status,
-            "prompt_tokens": self.job.usage.prompt if self.job else 0,
+            "prompt_tokens": self.job.usage.prompt if self.job else self.prompt_tokens,
             "completion_tokens": self.job.usage.generated if self.job else 0,
             "seconds": round(time.perf_counter() - self.since, 4),
         }

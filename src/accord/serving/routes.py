@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
-from starlette.requests import ClientDisconnect
 
 from accord.core.errors import AccordError
 from accord.core.types import Message
@@ -94,23 +93,26 @@ async def completions(asked: CompletionRequest, request: Request, services: Give
 @router.post("/embeddings", response_model=None)
 async def embeddings(asked: EmbeddingRequest, request: Request, services: Given) -> Response:
     """The mean of a text's last hidden states, of length 1."""
-    served = _alone(services.policies.choose(asked.model, asked.user or "")).served
-    inputs = prompt_ids(served, asked.input or [""])
-    for ids in inputs:
-        if served.context is not None and len(ids) > served.context:
-            raise ApiError(
-                400,
-                f"an input has {len(ids)} tokens; this model reads {served.context}",
-                code="context_length_exceeded",
-                param="input",
-            )
-    with served.places(1):  # its inputs are read one after another
-        found = [await until_left(request.receive, served.embed(ids)) for ids in inputs]
-    if asked.dimensions not in (None, len(found[0])):
-        raise ApiError(400, f"this model's dimension is {len(found[0])}", param="dimensions")
-    total = sum(map(len, inputs))
-    return JSONResponse(
-        {
+    with _record(request, asked, services, "embd") as record:
+        chosen = _alone(services.policies.choose(asked.model, asked.user or _someone(request)))
+        served = chosen.served
+        record.arm, record.version = chosen.arm, served.version
+        inputs = prompt_ids(served, asked.input or [""])
+        for ids in inputs:
+            if served.context is not None and len(ids) > served.context:
+                raise ApiError(
+                    400,
+                    f"an input has {len(ids)} tokens; this model reads {served.context}",
+                    code="context_length_exceeded",
+                    param="input",
+                )
+        with served.places(1):  # its inputs are read one after another
+            found = [await until_left(request.receive, served.embed(ids)) for ids in inputs]
+        if asked.dimensions not in (None, len(found[0])):
+            raise ApiError(400, f"this model's dimension is {len(found[0])}", param="dimensions")
+        record.prompt_tokens = total = sum(map(len, inputs))
+        record.end(200)
+        body = {
             "object": "list",
             "data": [
                 {"object": "embedding", "index": i, "embedding": _encoded(vector, asked)}
@@ -119,7 +121,7 @@ async def embeddings(asked: EmbeddingRequest, request: Request, services: Given)
             "model": asked.model,
             "usage": {"prompt_tokens": total, "total_tokens": total},
         }
-    )
+        return JSONResponse(body, headers=_told_of(record.arm))
 
 
 def _encoded(vector: list[float], asked: EmbeddingRequest) -> Any:
@@ -129,40 +131,43 @@ def _encoded(vector: list[float], asked: EmbeddingRequest) -> Any:
 
 
 @router.post("/score", response_model=None)
-async def score(asked: ScoreRequest, request: Request, services: Given) -> dict[str, Any]:
+async def score(asked: ScoreRequest, request: Request, services: Given) -> Response:
     """A reward model's scores of the last turns of conversations, higher is better."""
-    served = services.policies.reward(asked.model)
-    for place, turns in enumerate(asked.conversations):
-        if len(turns) < 2 or turns[-1].role != "assistant":
-            where = f"conversations.{place}"
-            raise ApiError(
-                422, f"{where}: expected turns that end with an assistant's", param=where
-            )
-    prompts = [
-        [Message(role=turn.role, content=turn.text) for turn in turns[:-1]]
-        for turns in asked.conversations
-    ]
-    responses = [turns[-1].text for turns in asked.conversations]
-    found = await until_left(request.receive, served.score(prompts, responses))
-    data = [
-        {
-            "object": "score",
-            "index": i,
-            "score": value,
-            "spread": None if found.spread is None else found.spread[i],
-            "parts": {name: values[i] for name, values in found.parts.items()},
-        }
-        for i, value in enumerate(found.values)
-    ]
-    return {"object": "list", "data": data, "model": asked.model}
+    with _record(request, asked, services, "score") as record:
+        served = services.policies.reward(asked.model)
+        record.arm, record.version = served.name, served.version
+        for place, turns in enumerate(asked.conversations):
+            if len(turns) < 2 or turns[-1].role != "assistant":
+                where = f"conversations.{place}"
+                raise ApiError(
+                    422, f"{where}: expected turns that end with an assistant's", param=where
+                )
+        prompts = [
+            [Message(role=turn.role, content=turn.text) for turn in turns[:-1]]
+            for turns in asked.conversations
+        ]
+        responses = [turns[-1].text for turns in asked.conversations]
+        found = await until_left(request.receive, served.score(prompts, responses))
+        record.end(200)
+        data = [
+            {
+                "object": "score",
+                "index": i,
+                "score": value,
+                "spread": None if found.spread is None else found.spread[i],
+                "parts": {name: values[i] for name, values in found.parts.items()},
+            }
+            for i, value in enumerate(found.values)
+        ]
+        body = {"object": "list", "data": data, "model": asked.model}
+        return JSONResponse(body, headers=_told_of(record.arm))
 
 
 async def _generate(
     asked: Sampling, request: Request, services: Any, kind: Any, prefix: str
 ) -> Response:
-    record = Record(request, asked, f"{prefix}-{uuid.uuid4().hex}", services)
-    held = contextlib.ExitStack()
-    try:
+    # A stream's rows are in the engine before `held` is closed, which ends them first.
+    with _record(request, asked, services, prefix) as record, contextlib.ExitStack() as held:
         # By user if the client names one, else by key: always the same arm.
         chosen = services.policies.choose(asked.model, asked.user or _someone(request))
         held.enter_context(services.policies.kept(chosen.served))
@@ -175,7 +180,7 @@ async def _generate(
         record.job = job
         await services.guards.refuse(job.inputs())
         job.guards = services.guards
-        headers = {ARM: quote(chosen.arm, safe="+.-_:@/ ")}
+        headers = _told_of(chosen.arm)
         if asked.stream:
             events = _recorded(job.chunks(), record)
             # An error before the first token is an answer with its status.
@@ -187,14 +192,14 @@ async def _generate(
         remember(services, record, [text_of(choice) for choice in body["choices"]])
         _shadow(services, chosen, kind, asked, record.name)
         return JSONResponse(body, headers=headers)
-    except ClientDisconnect:
-        record.end(499)
-        raise
-    except Exception as error:
-        record.end(body_of(error)[0] if isinstance(error, AccordError) else 500)
-        raise
-    finally:
-        held.close()  # a stream's rows are in the engine by now, which ends them first
+
+
+def _record(request: Request, asked: Any, services: Any, prefix: str) -> Record:
+    return Record(request, asked, f"{prefix}-{uuid.uuid4().hex}", services)
+
+
+def _told_of(arm: str) -> dict[str, str]:
+    return {ARM: quote(arm, safe="+.-_:@/ ")}
 
 
 def _alone(chosen: Chosen) -> Chosen:

@@ -14,29 +14,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from accord.core.errors import AccordError
 from accord.core.types import GenerationRequest
-from accord.engine.requests import CooperativeEngine, CooperativeGeneration
-from accord.serving.tickets import Busy, EngineFailed, Stopped, Ticket, Watch
+from accord.engine.requests import CooperativeEngine
+from accord.serving.tickets import Busy, Call, EngineFailed, Row, Stopped, Ticket, Watch, tell
 
 _T = TypeVar("_T")
 
 MOST_PIECES = 1000
 """A second for all clients: each costs the event loop, which shares the processors with the engine,
 a tenth of a millisecond or two. Where there would be more, tokens come several at a time."""
-
-
-class _Row:
-    """A ticket whose request is in the engine."""
-
-    def __init__(self, ticket: Ticket, generation: CooperativeGeneration) -> None:
-        self.ticket = ticket
-        self.generation = generation
-        self.given = 0
-        self.last_at = ticket.came_at
 
 
 class Scheduler:
@@ -60,12 +49,13 @@ class Scheduler:
         self._engine = engine
         self._now = now
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._given_at = -math.inf
         self._lock = threading.Lock()
         self._under_way: Counter[str | None] = Counter()
         self._places = 0
         self._is_stopping = False
+        self._is_broken = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name=f"accord-{name}", daemon=True)
         self._thread.start()
@@ -82,7 +72,7 @@ class Scheduler:
     @property
     def is_alive(self) -> bool:
         """Whether it takes requests."""
-        return self._thread.is_alive() and not self._is_stopping
+        return not (self._is_stopping or self._is_broken)
 
     def submit(
         self,
@@ -105,7 +95,9 @@ class Scheduler:
         self._loop = asyncio.get_running_loop()
         now = self._now()
         with self._lock:
-            if not has_place:
+            if has_place:
+                self._refuse_broken()
+            else:
                 self._take(request.adapter for request in requests)
             tickets = tuple(Ticket(r, now, watch, has_place=has_place) for r in requests)
             self._commands.put(lambda: self._admit(tickets))
@@ -139,27 +131,11 @@ class Scheduler:
         Raises:
             Stopped: no more is taken.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[_T] = loop.create_future()
-
-        def tell(set_it: Callable[[Any], None], what: Any) -> None:
-            if not future.done():
-                set_it(what)
-
-        def work() -> None:
-            if future.cancelled():
-                return
-            try:
-                found = function()
-            except Exception as error:
-                self._tell(loop, partial(tell, future.set_exception, error))
-            else:
-                self._tell(loop, partial(tell, future.set_result, found))
-
+        call = Call(function)
         with self._lock:
             self._refuse_stopped()
-            self._commands.put(work)
-        return await future
+            self._commands.put(call)
+        return await call.result
 
     async def stop(self) -> None:
         """Take no more, finish what is under way, and close the engine."""
@@ -176,13 +152,38 @@ class Scheduler:
             raise Busy(f"{self.under_way} requests are under way already; try again soon")
         self._under_way.update(wanted)
 
+    def _refuse_broken(self) -> None:
+        if self._is_broken:
+            raise Stopped("this model's engine has failed, and has to be loaded again")
+
     def _refuse_stopped(self) -> None:
+        self._refuse_broken()
         if self._is_stopping:
             raise Stopped("this model is being unloaded; ask again")
 
     # Below: the thread's own.
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:
+            logging.getLogger(__name__).exception("the scheduler failed")
+            self._give_up(error)
+        self._engine.close()
+
+    def _give_up(self, error: Exception) -> None:
+        """Fail who runs and who was let in meanwhile: they would wait for ever."""
+        with self._lock:
+            self._is_broken = True
+        failure = EngineFailed(f"the scheduler failed ({type(error).__name__}: {error})")
+        self._deliver([(row.ticket, failure) for row in self._rows])
+        with contextlib.suppress(Exception):
+            self._engine.close()  # so it refuses them
+        for command in self._waiting(block=False):
+            if command is not None:
+                command()
+
+    def _serve(self) -> None:
         is_stopping = False
         while not (is_stopping and not self._rows and not self._places):
             for command in self._waiting(block=not self._rows):
@@ -191,14 +192,14 @@ class Scheduler:
                 else:
                     command()
             self._step()
-        self._engine.close()
 
-    def _waiting(self, *, block: bool) -> list[Callable[[], None] | None]:
-        found = [self._commands.get()] if block else []
+    def _waiting(self, *, block: bool) -> Iterator[Callable[[], None] | None]:
+        """Each leaves the queue when it is asked for; a failure at one leaves the rest there."""
+        if block:
+            yield self._commands.get()
         with contextlib.suppress(queue.Empty):
             while True:
-                found.append(self._commands.get_nowait())
-        return found
+                yield self._commands.get_nowait()
 
     def _admit(self, tickets: Sequence[Ticket]) -> None:
         kept = [ticket for ticket in tickets if not ticket.is_cancelled]
@@ -212,7 +213,7 @@ class Scheduler:
             left += [(ticket, EngineFailed(f"{type(error).__name__}: {error}")) for ticket in kept]
         else:
             # An engine may order what it queues; every generation knows its request.
-            self._rows += [_Row(t, g) for t, g in zip(kept, generations, strict=True)]
+            self._rows += [Row(t, g) for t, g in zip(kept, generations, strict=True)]
             for ticket in kept:
                 if ticket.watch:
                     ticket.watch.started(self._now() - ticket.came_at)
@@ -236,6 +237,8 @@ class Scheduler:
             for row in self._rows:
                 row.generation.cancel()
             failed, self._rows = self._rows, []
+            with self._lock:  # before anybody is told, and asks again
+                self._is_broken = self._engine.is_closed
             self._end([(row.ticket, failure, len(row.generation.tokens)) for row in failed])
             return
         self._hand_over()
@@ -249,14 +252,13 @@ class Scheduler:
         news: list[tuple[Ticket, Any]] = []
         ended: list[tuple[Ticket, Any, int]] = []
         for row in self._rows:
-            tokens, has_ended = row.generation.tokens, row.generation.finish is not None
-            if len(tokens) > row.given and (is_due or has_ended or not row.given):
-                row.ticket.cached_tokens = row.generation.cached_tokens
-                self._time(row, now)
-                news.append((row.ticket, tokens[row.given :]))
-                row.given = len(tokens)
-            if has_ended:
-                ended.append((row.ticket, row.generation.finish, len(tokens)))
+            finish = row.generation.finish
+            if is_due or finish or not row.given:
+                tokens = row.take(now)
+                if tokens:
+                    news.append((row.ticket, tokens))
+            if finish:
+                ended.append((row.ticket, finish, row.given))
         if ended:
             self._rows = [row for row in self._rows if row.generation.finish is None]
         if news:
@@ -264,26 +266,19 @@ class Scheduler:
         if ended:
             self._end(ended)
 
-    def _time(self, row: _Row, now: float) -> None:
-        watch, count = row.ticket.watch, len(row.generation.tokens) - row.given
-        if watch and not row.given:
-            watch.first_token(now - row.last_at)
-        elif watch:  # as if what is given together had come one after another
-            for _ in range(count):
-                watch.next_token((now - row.last_at) / count)
-        row.last_at = now
-
     def _end(self, ended: list[tuple[Ticket, Any, int]]) -> None:
         if not ended:
             return
         with self._lock:
             self._under_way.subtract(t.request.adapter for t, _, _ in ended if not t.has_place)
-        for ticket, how, count in ended:
-            if ticket.watch:
-                finish = how if isinstance(how, str) else "failed"
-                prompt, cached = len(ticket.request.prompt_ids), ticket.cached_tokens
-                ticket.watch.ended(finish, prompt, cached, count)
-        self._deliver([(ticket, how) for ticket, how, _ in ended])
+        try:
+            for ticket, how, count in ended:
+                if ticket.watch:
+                    finish = how if isinstance(how, str) else "failed"
+                    prompt, cached = len(ticket.request.prompt_ids), ticket.cached_tokens
+                    ticket.watch.ended(finish, prompt, cached, count)
+        finally:
+            self._deliver([(ticket, how) for ticket, how, _ in ended])
 
     def _deliver(self, news: list[tuple[Ticket, Any]]) -> None:
         def deliver() -> None:
@@ -291,9 +286,4 @@ class Scheduler:
                 ticket.put(what)
 
         assert self._loop is not None, "submit comes first"
-        self._tell(self._loop, deliver)
-
-    @staticmethod
-    def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], object]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there
-            loop.call_soon_threadsafe(what)
+        tell(self._loop, deliver)

@@ -24,6 +24,9 @@ from accord.serving.text import ByteReader, Reader, TokenReader
 from accord.serving.tickets import Busy, Ticket, Watch
 from accord.serving.vocabulary import is_byte_level, token_bytes
 
+DEFAULT_MAX_TOKENS = 4096
+"""Room is kept for as many tokens as an answer may get: the whole of a long context, kept for each
+of two answers, is more memory than most machines have."""
 _LOGITS = 2**22
 """Logits of a prompt that exist at one time."""
 _MOST_SCORES = 64
@@ -41,7 +44,8 @@ class Served:
 
     `version` is a hash of the files that were loaded; `context` is in tokens. Several may run on
     one policy with one scheduler, each with its own `adapter` (None is the policy as it is);
-    `watch` is told of this one's requests.
+    `watch` is told of this one's requests. `default_max_tokens` may an answer have where the client
+    names no number.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Served:
     scheduler: Scheduler
     watch: Watch | None = None
     adapter: str | None = None
+    default_max_tokens: int = DEFAULT_MAX_TOKENS
     created: int = field(default_factory=lambda: int(time.time()))
 
     @functools.cached_property

@@ -57,11 +57,13 @@ class Structure:
         self.bytes_of = served.bytes_of
         self._tree = _tree_of(served)
         self._end = served.encoder.end_of_turn_id
+        self._longest = served.longest_token
         self._allowed: dict[State, list[int]] = {}
         self._ids = 0  # in all of them
 
     def allowed(self, state: State) -> list[int]:
-        """Ids that may come."""
+        """Ids that may come. A look at all of them is long: every stream waits for it."""
+        state = self.grammar.near(state, self._longest)
         found = self._allowed.get(state)
         if found is None:
             found = self._look(state)

@@ -1,12 +1,16 @@
-"""A request as its asyncio side sees it, and what can become of it."""
+"""A request as its asyncio side and the engine's thread see it, and what can become of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Protocol
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
 from accord.core.errors import AccordError
 from accord.core.types import GeneratedToken, GenerationRequest
-from accord.engine.requests import Finish
+from accord.engine.requests import CooperativeGeneration, Finish
+
+_T = TypeVar("_T")
 
 
 class Busy(AccordError):
@@ -83,3 +87,58 @@ class Ticket:
     def put(self, news: "list[GeneratedToken] | Finish | Exception") -> None:
         """Hand something over; in the event loop's thread."""
         self._news.put_nowait(news)
+
+
+class Row:
+    """A ticket whose request is in the engine, in the thread of the engine."""
+
+    def __init__(self, ticket: Ticket, generation: CooperativeGeneration) -> None:
+        self.ticket = ticket
+        self.generation = generation
+        self.given = 0
+        self._last_at = ticket.came_at
+
+    def take(self, now: float) -> list[GeneratedToken]:
+        """Tokens that the client was not given before; the watch is told of their times."""
+        new = self.generation.tokens[self.given :]
+        if not new:
+            return new
+        self.ticket.cached_tokens = self.generation.cached_tokens
+        watch = self.ticket.watch
+        if watch and not self.given:
+            watch.first_token(now - self._last_at)
+        elif watch:  # as if what is given together had come one after another
+            for _ in new:
+                watch.next_token((now - self._last_at) / len(new))
+        self._last_at = now
+        self.given += len(new)
+        return new
+
+
+class Call(Generic[_T]):
+    """A function that one waits for in the event loop, while the engine's thread runs it."""
+
+    def __init__(self, function: Callable[[], _T]) -> None:
+        self._function = function
+        self._loop = asyncio.get_running_loop()
+        self.result: asyncio.Future[_T] = self._loop.create_future()
+
+    def __call__(self) -> None:
+        if self.result.cancelled():
+            return
+        try:
+            found = self._function()
+        except Exception as error:
+            tell(self._loop, partial(self._settle, self.result.set_exception, error))
+        else:
+            tell(self._loop, partial(self._settle, self.result.set_result, found))
+
+    def _settle(self, set_it: Callable[[Any], None], what: Any) -> None:
+        if not self.result.done():
+            set_it(what)
+
+
+def tell(loop: asyncio.AbstractEventLoop, what: Callable[[], object]) -> None:
+    """Have the event loop do something, from another thread."""
+    with contextlib.suppress(RuntimeError):  # it is closed: nobody is there
+        loop.call_soon_threadsafe(what)

@@ -26,11 +26,13 @@ from accord.store.database import Database
 from accord.store.exporting import (
     comparisons,
     counts,
+    demonstrations,
     is_final,
     judgement_rows,
     people_first,
     rankings,
     share_for_first,
+    successes,
     verdict_of,
 )
 from accord.store.importing import SqlImporter
@@ -174,13 +176,14 @@ class StoredPreferences:
         only: Collection[str] | None = None,
         calibrated: Mapping[str, float] | None = None,
     ) -> ExportedComparisons:
-        """Pairs as comparisons and rankings as they were given, recorded as one export.
+        """Pairs as comparisons, rankings as they were given, attempts as labels and rewritten
+        responses as demonstrations, recorded as one export.
 
         With `calibrated`, probabilities by task, these stand in place of what models said; and of
         what people judged, models are not heard.
 
         Raises:
-            DataError: there is no such project, or nothing in it can train a reward model.
+            DataError: there is no such project, or nothing in it can be trained on.
         """
         with self._open() as database:
             log = SqlJudgements(database)
@@ -190,9 +193,10 @@ class StoredPreferences:
             if calibrated is not None:
                 standing = people_first(standing)
             pairs = [s for s in standing if counts(s, "pairwise")]
-            ranked = rankings(standing)
+            ranked, labelled = rankings(standing), successes(standing)
+            rewritten = demonstrations(standing)
             has_pairs = bool(pairs) or any(map(is_final, standing))
-            if not has_pairs and not ranked.rows:
+            if not (has_pairs or ranked.rows or labelled.rows or rewritten.rows):
                 raise DataError(self._nothing(database, standing))
             rows, ids = list(ranked.rows), list(ranked.judgement_ids)
             if has_pairs:
@@ -205,21 +209,24 @@ class StoredPreferences:
                     calibrated=calibrated,
                 )
                 rows, ids = exported.rows + rows, exported.judgement_ids + ids
+            parts = {"comparisons": rows, "labels": labelled.rows, "demonstrations": rewritten.rows}
+            ids += labelled.judgement_ids + rewritten.judgement_ids
             query = {
-                "what": "comparisons",
+                "what": ", ".join(name for name, part in parts.items() if part),
                 "project": self.project,
                 "aggregation": aggregation,
                 "rule": None if rule is None else asdict(rule),
                 "seed": seed,
                 "run": run,
             }
-            sha256 = log.record_export(rows, ids, query)
+            sha256 = log.record_export([row for part in parts.values() for row in part], ids, query)
         verdicts: dict[str, list[Verdict]] = {}
         for s in pairs:
             verdicts.setdefault(s.task.id, []).append(verdict_of(s))
         used = set(ids)
         said = judgement_rows([s for s in standing if s.id in used])
-        return ExportedComparisons(rows, said, ids, list(verdicts.values()), sha256)
+        votes = list(verdicts.values())
+        return ExportedComparisons(rows, said, ids, votes, sha256, labelled.rows, rewritten.rows)
 
     def _ruled(
         self, database: Database, standing: list[Standing], rule: ValueRule
@@ -239,8 +246,8 @@ class StoredPreferences:
         if not standing:
             return f"{where}: nobody has judged anything yet"
         return (
-            f"{where}: none of {len(standing)} standing judgements compares responses; `accord "
-            "data export` has demonstrations and ratings"
+            f"{where}: none of {len(standing)} standing judgements compares, labels or rewrites "
+            "responses; `accord data export` has ratings"
         )
 
     @contextlib.contextmanager

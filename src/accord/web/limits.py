@@ -1,5 +1,6 @@
-"""How often somebody may come, and how much he may bring."""
+"""How often somebody may come, how much he may bring, and how slowly."""
 
+import asyncio
 import threading
 import time
 from collections import OrderedDict
@@ -10,6 +11,8 @@ from starlette.types import Message, Receive
 
 _MOST_KEYS = 100_000
 """Remembered at once; the one that came longest ago is forgotten first."""
+STALLED_S = 60.0
+"""Who sends nothing of his body for so long is not waited for."""
 
 
 class RateLimiter:
@@ -51,16 +54,24 @@ class RateLimiter:
 
 
 def limited(receive: Receive, most_bytes: int) -> Receive:
-    """A request's body as it comes, up to so many bytes.
+    """A request's body as it comes, up to so many bytes, and without long pauses.
 
     Raises:
-        HTTPException: 413, on the first piece that is too much.
+        HTTPException: 413, on the first piece that is too much; 408, where the next one does not
+            come.
     """
-    seen = 0
+    seen, is_whole = 0, False
 
     async def receive_some() -> Message:
-        nonlocal seen
-        message = await receive()
+        nonlocal seen, is_whole
+        if is_whole:  # what comes now is that the client leaves, whenever that is
+            return await receive()
+        try:
+            async with asyncio.timeout(STALLED_S):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"nothing of the body came for {STALLED_S:g} s") from None
+        is_whole = not message.get("more_body", False)
         seen += len(message.get("body", b""))
         if seen > most_bytes:
             raise HTTPException(413, f"at most {most_bytes} bytes, please; nothing was stored")

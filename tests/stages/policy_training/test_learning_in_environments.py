@@ -1,6 +1,8 @@
 """Online methods in environments: what is trained on, and that it learns."""
 
 import importlib
+import shlex
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,8 @@ from accord.core.types import Message, PromptRow
 from accord.corpora.encoding import ChatEncoder
 from accord.engine.local import LocalEngine
 from accord.environments.named import Settings
+from accord.environments.react import Act, ReAct
+from accord.stages.policy_training import episodes
 from accord.stages.policy_training.rollouts import rollout_grid
 from accord.wiring import stage_config
 
@@ -131,12 +135,55 @@ def test_every_environment_trains(
     assert sum(last[f"episode/ended_{end}"] for end in ("done", "turns", "context")) == 1.0
 
 
+def test_tools_of_a_server_are_called_in_training(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A random policy writes no action, so its words are read as one."""
+    double = Path(__file__).parents[2] / "environments" / "mcp_double.py"
+    called = Act("add", '{"a": 1, "b": 2}')
+    monkeypatch.setattr("accord.environments.react.parse_action", lambda _: called)
+    results: list[str] = []
+    step = ReAct.step
+
+    async def watched(self: ReAct, action: str) -> Reply:
+        reply = await step(self, action)
+        results.append(reply.notes["result"].text)
+        return reply
+
+    monkeypatch.setattr(ReAct, "step", watched)
+    run(
+        "grpo", tiny_model_dir, prompts, tmp_path / "out", max_steps=1, eval_steps=1,
+        per_device_train_batch_size=4, num_generations=2, mini_batch_size=4, max_eval_prompts=2,
+        max_length=400, max_completion_length=8, max_turns=1, environment="react",
+        environment_mcp=[shlex.join([sys.executable, str(double)])], environment_tools=["add"],
+    )  # fmt: skip
+    assert len(results) >= 4 and set(results) == {"3"}
+
+
+def test_what_a_config_says_of_an_environment_reaches_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Settings] = []
+    monkeypatch.setattr(episodes, "_made", lambda name, settings: made.append(settings))
+    exemplars = tmp_path / "shown.json"
+    values = {
+        "environment_passages": 2, "environment_min_coverage": 0.1, "environment_verifies": True,
+        "environment_retries": 3, "environment_exemplars": str(exemplars),
+    }  # fmt: skip
+    given = {**VALUES, "model_name_or_path": "m", "prompts": "p", **values}
+    episodes.environments_of(stage_config("grpo").parse(given, where="test"))
+    assert made == [
+        Settings(passages=2, min_coverage=0.1, verifies=True, retries=3, exemplars=str(exemplars))
+    ]
+
+
 def test_what_cannot_be_paid_is_refused() -> None:
     values = {**VALUES, "model_name_or_path": "m", "prompts": "p"}
     for wrong, why in (
         ({"reward_funcs": ["a:b"]}, "pays the policy itself"),
         ({"ask_again": True}, "ask_again doubts single answers"),
-        ({"environment": None, "environment_tools": ["calculator"]}, "need environment"),
+        ({"environment": None, "environment_tools": ["calculator"]}, "needs environment"),
+        ({"environment": None, "environment_mcp": ["server"]}, "needs environment"),
     ):
         with pytest.raises(ConfigError, match=why):
             stage_config("grpo").parse({**values, **wrong}, where="test")

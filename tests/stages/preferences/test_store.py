@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,37 @@ def test_a_run_takes_what_stands(store: Path, tmp_path: Path) -> None:
     assert len(recorded) == 121
     assert {row["id"] for row in rows_of(outcome.path / result["judgements"])} == set(recorded)
     database.close()
+
+
+def test_single_responses_are_labelled_and_demonstrated(store: Path, tmp_path: Path) -> None:
+    """In files of their own, without the prompts that are held out of the comparisons."""
+    database = Database.open(path=store)
+    queue = SqlTaskQueue(database)
+    for number in range(40):
+        queue.add([replace(pair(number), id=f"s{number}", kind="success", responses=("19",))])
+    judge_all(queue, "Ann", {"success": True}, "success")
+    for number in range(40):
+        queue.add([replace(pair(number), id=f"w{number}", kind="rewrite", responses=("19",))])
+    judge_all(queue, "Ann", {"text": "It is 19."}, "rewrite")
+    database.close()
+    outcome = execute("preferences", config(store, heldout_fraction=0.3), tmp_path / "run")
+    result = outcome.result
+    prompts = {
+        name: {row["prompt"][0]["content"] for row in rows_of(outcome.path / result[name])}
+        for name in ("labels", "demonstrations", "comparisons", "heldout_comparisons")
+    }
+    assert prompts["labels"] == prompts["demonstrations"] > prompts["comparisons"] - {"Rank these"}
+    assert not prompts["labels"] & prompts["heldout_comparisons"]
+    assert len(prompts["labels"] | prompts["heldout_comparisons"]) in (40, 41)
+    assert result["label_count"] == result["demonstration_count"] == len(prompts["labels"])
+    assert result["judgement_count"] == 121 + 80
+    (label,) = {str(row["label"]) for row in rows_of(outcome.path / result["labels"])}
+    assert label == "True"
+
+
+def test_where_all_is_held_out_nothing_is_left(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none of 41 comparisons, 0 labels and 0 demonstrations"):
+        execute("preferences", config(store, heldout_fraction=0.999, judge_fraction=0), tmp_path)
 
 
 def test_new_judgements_are_another_input(store: Path, tmp_path: Path) -> None:

@@ -21,8 +21,21 @@ class EnvironmentConfig(RefreshConfig):
     environment_tools: list[str] = Field(default=[])
     """what react may call: calculator, program, search, lookup, dotted names of typed functions;
     nothing else ever runs. Left out, all of the first four that there is something for"""
+    environment_mcp: list[str] = Field(default=[])
+    """commands that start MCP servers, of whose tools those of environment_tools may run"""
     environment_embedding: InputPath | None = None
     """a model whose pooled states search documents beside BM25"""
+    environment_passages: int = Field(default=5, ge=1)
+    """most passages that rag shows before a question"""
+    environment_min_coverage: float = Field(default=0.6, ge=0, le=1)
+    """share of a question's words below which rag shows no passage"""
+    environment_verifies: bool = False
+    """whether cot asks for a check of the steps at the end"""
+    environment_retries: int = Field(default=0, ge=0)
+    """programs that pal may write after one that failed"""
+    environment_exemplars: InputPath | None = None
+    """JSON, a list of conversations that show cot, pal, react or calculator how it is done, in
+    place of those that ship"""
     environment_sandbox: Literal["limits", "filtered", "confined", "isolated"] = "confined"
     """the weakest level at which programs may run"""
     max_turns: int = Field(default=8, ge=1)
@@ -34,8 +47,9 @@ class EnvironmentConfig(RefreshConfig):
     @model_validator(mode="after")
     def _is_paid_once(self) -> Self:
         if self.environment is None:
-            if self.environment_documents or self.environment_tools:
-                raise ConfigError("environment_documents and environment_tools need environment")
+            for name, field in type(self).model_fields.items():
+                if name.startswith("environment_") and getattr(self, name) != field.default:
+                    raise ConfigError(f"{name} needs environment")
             return self
         if self.reward_model_name_or_path or self.reward_funcs:
             raise ConfigError(

@@ -88,6 +88,12 @@ def environments_of(config: OnlineConfig) -> EnvironmentFactory:
         embedding_model=config.environment_embedding,
         call_reward=config.call_reward,
         sandbox=config.environment_sandbox,
+        mcp=tuple(config.environment_mcp),
+        passages=config.environment_passages,
+        min_coverage=config.environment_min_coverage,
+        verifies=config.environment_verifies,
+        retries=config.environment_retries,
+        exemplars=config.environment_exemplars,
     )
     return _made(config.environment, settings)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from accord.annotation.votes import percent_agreement
 from accord.core import files
@@ -15,6 +16,7 @@ from accord.core.interfaces import (
     PreferenceStoreFactory,
 )
 from accord.core.run_dir import RunDir
+from accord.core.types import ExportedComparisons
 from accord.corpora.judgements import imported_comparisons, read_judgements
 from accord.corpora.splitting import split
 from accord.engine.candidates import prompts_of, sample_candidates
@@ -33,6 +35,10 @@ PROMPTS = "prompts.jsonl"
 class Result:
     """What the stage leaves. No prompt is in two of the three files of comparisons.
 
+    `labels` (of single responses: thumbs, successes) and `demonstrations` (responses that somebody
+    has rewritten) have no prompt that is held out. Each file is empty where there is nothing of its
+    kind.
+
     `prompts` are those that were responded to, where it sampled. `judgements` has a row each of
     what went in, as `accord data export --what judgements` writes;
     `export_sha256` is the name under which the store remembers them, and `store` where it is: a
@@ -47,6 +53,8 @@ class Result:
     comparisons: Path
     heldout_comparisons: Path
     judge_comparisons: Path
+    labels: Path
+    demonstrations: Path
     sampled_pairs: int
     judged_pairs: int
     cut_prompts: int
@@ -59,6 +67,8 @@ class Result:
     comparison_count: int
     heldout_count: int
     judge_count: int
+    label_count: int
+    demonstration_count: int
     ties: int
     agreement: float | None
     comparisons_sha256: str
@@ -73,7 +83,7 @@ def run(
     engine_factory: EngineFactory,
     store_factory: PreferenceStoreFactory,
 ) -> Result:
-    """Fill the store from every source, wait for people where they judge, export comparisons."""
+    """Fill the store from every source, wait for people where they judge, export what they said."""
     store = store_factory(run_dir.path / OWN_STORE)
     filled = _fill(config, run_dir, engine_factory, store)
     exported = store.export(
@@ -83,15 +93,7 @@ def run(
         run=str(run_dir.path.resolve()),
         only=filled.task_ids,
     )
-    rows = exported.rows
-    parts = split(
-        rows, heldout=config.heldout_fraction, judge=config.judge_fraction, seed=config.seed
-    )
-    if not parts["comparisons"]:
-        raise DataError(
-            f"{run_dir.path}: none of {len(rows)} comparisons is left to train on; sample more "
-            "prompts, or lower heldout_fraction and judge_fraction"
-        )
+    parts = _parts(exported, config, run_dir)
     paths = {name: run_dir.path / f"{name}.jsonl" for name in parts}
     for name, part in parts.items():
         files.write_jsonl(paths[name], part)
@@ -113,7 +115,9 @@ def run(
         comparison_count=len(parts["comparisons"]),
         heldout_count=len(parts["heldout_comparisons"]),
         judge_count=len(parts["judge_comparisons"]),
-        ties=sum(row.get("p_chosen") == 0.5 for row in rows),
+        label_count=len(parts["labels"]),
+        demonstration_count=len(parts["demonstrations"]),
+        ties=sum(row.get("p_chosen") == 0.5 for row in exported.rows),
         agreement=percent_agreement(exported.verdicts),
         comparisons_sha256=files.hash_path(paths["comparisons"]),
         export_sha256=exported.sha256,
@@ -121,6 +125,28 @@ def run(
     )
     _log_metrics(run_dir, result)
     return result
+
+
+def _parts(
+    exported: ExportedComparisons, config: Config, run_dir: RunDir
+) -> dict[str, list[dict[str, Any]]]:
+    """By the name of its file in the result.
+
+    Raises:
+        DataError: nothing is left to train on.
+    """
+    heldout, seed = config.heldout_fraction, config.seed
+    parts = split(exported.rows, heldout=heldout, judge=config.judge_fraction, seed=seed)
+    # No judge learns from these, so none is kept for one.
+    for name, rows in (("labels", exported.labels), ("demonstrations", exported.demonstrations)):
+        parts[name] = split(rows, heldout=heldout, judge=0.0, seed=seed)["comparisons"]
+    if not (parts["comparisons"] or parts["labels"] or parts["demonstrations"]):
+        raise DataError(
+            f"{run_dir.path}: none of {len(exported.rows)} comparisons, {len(exported.labels)} "
+            f"labels and {len(exported.demonstrations)} demonstrations is left to train on; sample "
+            "more prompts, or lower heldout_fraction and judge_fraction"
+        )
+    return parts
 
 
 @dataclass(frozen=True)
