@@ -21,7 +21,6 @@ from accord.core.errors import AccordError, ConfigError, describe_choice
 from accord.core.files import write_text
 from accord.core.manifest import strings_in
 from accord.core.run_dir import RunDir, step_of
-from accord.core.train_config import TrainConfig
 from accord.judges.constitution import read_constitution
 from accord.publishing.model_card import write_model_card
 from accord.run_config import RunConfig, steps_of

@@ -109,9 +109,9 @@ def engine_factory(
         prefix_cache_mb: as of `LocalEngine`; vLLM keeps prompts in its own way.
         cache_mb: MiB for keys and values: local takes up to them (None: no limit), vLLM takes them
             at once (None: a GiB).
-        for_clients: those who ask wait for answers: none is long held up by who runs, and log-probs
-            are the model's own, whatever the temperature. Training wants tokens a second, and
-            log-probs at its temperature.
+        for_clients: nobody trains the policy, and those who ask wait for answers: none is long held
+            up by who runs, and log-probs are the model's own, whatever the temperature. Training
+            wants tokens a second, and log-probs at its temperature.
     """
     if name == "vllm":
         from accord.engine.vllm import VllmEngine
@@ -126,5 +126,6 @@ def engine_factory(
         LocalEngine,
         prefix_cache_mb=prefix_cache_mb,
         cache_mb=cache_mb,
+        is_alone=for_clients,
         most_held_up=_MOST_HELD_UP if for_clients else None,
     )

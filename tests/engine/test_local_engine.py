@@ -329,3 +329,24 @@ def test_sampler_and_trainer_agree_on_a_gpu(tiny_model_dir: Path, tokenizer: Any
         trained = token_logprobs(policy, *batch).logprobs.cpu()
     sampled = [token.logprob for result in results for token in result.tokens]
     assert sampled == pytest.approx(trained[batch.target_mask.cpu()].tolist(), abs=1e-4)
+
+
+def test_an_engine_that_is_alone_looks_at_weights_that_it_is_given(
+    tiny_model_dir: Path, tokenizer: Any
+) -> None:
+    policy = load_policy(str(tiny_model_dir), device=CPU).train()
+    engine = LocalEngine(policy, tokenizer, is_alone=True, prefix_cache_mb=1)
+    assert not policy.training
+
+    def said() -> tuple[int, ...]:
+        return generate(engine, [tuple(range(5, 40))], SamplingParams(20), seed=0)[0].response_ids
+
+    before, plain = said(), policy.state_dict()
+    assert said() == before
+    draw = torch.Generator().manual_seed(0)
+    noise = {name: t + torch.randn(t.shape, generator=draw) for name, t in plain.items()}
+    plain = {name: t.clone() for name, t in plain.items()}
+    engine.load_weights(noise, version=1)
+    assert said() != before
+    engine.load_weights(plain, version=2)
+    assert said() == before

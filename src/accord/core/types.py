@@ -55,9 +55,7 @@ class JudgedSteps:
 
 
 class TextPrompt(tuple[Message, ...]):
-    """A prompt that was plain text, as the one message that it means: reward functions, as TRL's,
-    get it back as text, and the responses to it too.
-    """
+    """A prompt that was plain text: reward functions, as TRL's, get it and responses as texts."""
 
 
 @dataclass(frozen=True)

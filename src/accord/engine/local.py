@@ -6,6 +6,7 @@ so nobody waits for the longest row. The policy's own weights are used: after an
 next token comes from the new weights.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -49,6 +50,8 @@ class LocalEngine:
             that begin with the same tokens; other weights forget them. 0 keeps none.
         cache_mb: MiB for keys and values of rows that run, counted by the most tokens they may get;
             who would not fit waits, and a row alone runs whatever it takes. None: no limit.
+        is_alone: nobody but this engine touches the policy, which is not looked at before each
+            step for other weights and its mode.
         most_held_up: steps after which who waits takes whatever room there is; None: he joins with
             others once a quarter is free, which gives the most tokens a second.
     """
@@ -61,6 +64,7 @@ class LocalEngine:
         max_batch_size: int = 128,
         prefix_cache_mb: int = 0,
         cache_mb: int | None = None,
+        is_alone: bool = False,
         most_held_up: int | None = None,
     ) -> None:
         if prefix_cache_mb < 0:
@@ -76,6 +80,9 @@ class LocalEngine:
         self._rows: Rows | None = None
         self._prefixes = Prefixes(prefix_cache_mb * 2**20) if prefix_cache_mb else None
         self._is_closed = False
+        self._is_alone = is_alone
+        if is_alone:
+            policy.eval()
         with evaluating(policy):
             self._decoder = Decoder.of(policy)
         uses_old_weights = self._decoder is not None or self._prefixes is not None
@@ -116,6 +123,8 @@ class LocalEngine:
         """
         take_weights(self.policy, weights)
         self._version = version
+        if self._is_alone:
+            self._notice_weights()
 
     @property
     def is_closed(self) -> bool:
@@ -139,8 +148,9 @@ class LocalEngine:
         """Run the scheduler, a token at a time, until the claim holds."""
         if is_done():
             return
-        self._notice_weights()
-        with evaluating(self.policy):
+        if not self._is_alone:
+            self._notice_weights()
+        with contextlib.nullcontext() if self._is_alone else evaluating(self.policy):
             try:
                 while not is_done():
                     self._advance()
