@@ -186,7 +186,7 @@ def test_the_brake_stops_all(tiny_model_dir: Path, data: Path) -> None:
     """Gold falls while the reward rises, however long the responses are."""
     braked = [
         "--reward_funcs", "planted:rises", "--gold_funcs", "planted:falls", "--monitors", "stop",
-        "--monitor_patience", "1", "--eval_steps", "1",
+        "--monitor_patience", "1", "--eval_steps", "1", "--eval_fraction", "0.3",
     ]  # fmt: skip
     one = run("grpo", tiny_model_dir, data, "one", *braked, count=1)
     two = run("grpo", tiny_model_dir, data, "two", *braked, count=2)

@@ -220,8 +220,11 @@ def _online(
     eval_dataset: Data,
     fields: dict[str, Any],
 ) -> Trained:
-    if reward_funcs:
-        fields = {"reward_funcs": register(reward_funcs), **fields}
+    names: list[str] = []
+    for function in reward_funcs:
+        names.append(function if isinstance(function, str) else register(function, taken=names))
+    if names:
+        fields = {"reward_funcs": names, **fields}
     data = {"prompts": prompts, "eval_prompts": eval_dataset}
     return _run(stage, model, data, fields, models={"reward_model_name_or_path": reward_model})
 
@@ -249,8 +252,8 @@ def _run(
     for name, given in (models or {}).items():
         if given is not None:
             several = given if isinstance(given, list | tuple) else [given]
-            folders = [beside / f"{name}-{number}" for number in range(len(several))]
-            values[name] = [_model(m, tokenizer, f) for m, f in zip(several, folders, strict=True)]
+            folder = beside / name
+            values[name] = [_model(m, tokenizer, folder / str(n)) for n, m in enumerate(several)]
     for name, given in data.items():
         if given is not None:
             values[name] = _data(given, beside, name)
@@ -287,11 +290,7 @@ def _data(data: Data, folder: Path, name: str) -> str:
 
 
 def _row(row: Any, name: str, number: int) -> dict[str, Any]:
-    """A row's columns; a text, or a conversation, is a prompt where prompts are asked for.
-
-    Raises:
-        DataError: it is something else.
-    """
+    """A row's columns; a text, or a conversation, is a prompt where prompts are asked for."""
     if isinstance(row, Mapping):
         return dict(row)
     if name in ("prompts", "eval_prompts") and isinstance(row, str | list | tuple):

@@ -145,7 +145,8 @@ def _refuse_other_readings(model: PreTrainedModel, path: str) -> None:
         own = model(ids, attention_mask=mask).logits.float()
         ours = head_readings(score_head(model), response_features(model, ids, mask))
     tolerance = FOUR_BIT_TOLERANCE if is_quantized(model) else 10 * RELOAD_TOLERANCE
-    if not (own - ours).abs().max() <= tolerance * max(1.0, float(own.abs().max())):
+    # What is not finite is told where it is scored.
+    if (own - ours).abs().max() > tolerance * max(1.0, float(own.abs().max())):
         raise ModelError(
             f"{path}: a {type(model).__name__} does not score by its head at the last token, as "
             "encoders do not; expected a classifier on the trunk of a causal language model"

@@ -4,7 +4,7 @@ import importlib.util
 import inspect
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat
 
@@ -20,25 +20,19 @@ _STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _REGISTERED: dict[str, Any] = {}
 
 
-def register(functions: Sequence[str | Callable[..., Any]]) -> list[str]:
-    """Names by which `load_dotted` finds functions of this process, say of a notebook; several of
-    one name (lambdas, closures) are numbered, and what is a name already stays.
+def register(function: Callable[..., Any], *, taken: Collection[str] = ()) -> str:
+    """A name by which `load_dotted` finds a function of this process, say of a notebook; numbered
+    where another function (a lambda, a closure) has it among those that are `taken`.
     """
-    names: list[str] = []
-    for function in functions:
-        if isinstance(function, str):
-            names.append(function)
-            continue
-        # A partial, or an object that can be called, goes by its class.
-        named: Any = function if hasattr(function, "__qualname__") else type(function)
-        base = name = f"python:{named.__module__}.{named.__qualname__}"
-        number = 1
-        while name in names and _REGISTERED[name] is not function:
-            number += 1
-            name = f"{base}-{number}"
-        _REGISTERED[name] = function
-        names.append(name)
-    return names
+    # A partial, or an object that can be called, goes by its class.
+    named: Any = function if hasattr(function, "__qualname__") else type(function)
+    base = name = f"python:{named.__module__}.{named.__qualname__}"
+    number = 1
+    while name in taken and _REGISTERED.get(name) is not function:
+        number += 1
+        name = f"{base}-{number}"
+    _REGISTERED[name] = function
+    return name
 
 
 def load_dotted(name: str) -> Any:
