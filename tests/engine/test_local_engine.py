@@ -16,6 +16,7 @@ from transformers import (
     MambaForCausalLM,
 )
 
+from accord.core.controls import Controls
 from accord.core.errors import DataError, ModelError
 from accord.core.types import GenerationRequest, SamplingParams
 from accord.corpora.encoding import ChatEncoder, Encoded
@@ -262,7 +263,8 @@ def test_who_comes_to_a_nearly_full_batch_waits_so_long(
     policy: Any, tokenizer: Any, most_held_up: int | None, gets: int
 ) -> None:
     engine = LocalEngine(policy, tokenizer, max_batch_size=8, most_held_up=most_held_up)
-    prompts = [GenerationRequest((5, n), SamplingParams(60, 0.0), n) for n in range(8)]
+    goes_on = Controls(logit_bias={engine._end_of_turn_id: -100.0})
+    prompts = [GenerationRequest((5, n), SamplingParams(60), n, goes_on) for n in range(8)]
     running = engine.submit(prompts[:7])
     running[0].advance_any(running)
     (late,) = engine.submit(prompts[7:])

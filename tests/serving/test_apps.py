@@ -19,6 +19,7 @@ from accord.environments.named import Settings, environment_factory
 from accord.environments.react import ReAct
 from accord.environments.tools import Toolbox, tool_of
 from accord.models.loading import load_tokenizer
+from accord.serving import scheduler
 from accord.serving.apps import App
 from accord.serving.metrics import server_metrics
 from accord.serving.policies import Alias
@@ -111,7 +112,8 @@ def test_an_answer_from_passages_is_cited_and_tells_them(client: TestClient) -> 
     assert none["app"]["passages"] == [] and none["app"]["abstained"]
 
 
-def test_it_is_streamed_as_it_comes(client: TestClient) -> None:
+def test_it_is_streamed_as_it_comes(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "MOST_PIECES", 1e9)  # a script is faster than any model
     whole = ask(client, "said+rag", FRANCE).json()
     options = {"include_usage": True}
     found = streamed(ask(client, "said+rag", FRANCE, stream=True, stream_options=options))

@@ -192,7 +192,7 @@ def test_from_thumbs_and_a_correction_to_changed_weights_and_back(
 ) -> None:
     """Nobody has voted: what single answers were said of is enough to train on."""
 
-    def give(text: str, **said: Any) -> None:
+    def give(text: str, /, **said: Any) -> None:
         asked = {"model": "red", "messages": [{"role": "user", "content": text}]}
         name = client.post("/v1/chat/completions", json=asked).json()["id"]
         said = {"response_id": name, "user": "ann", "consent": True, **said}

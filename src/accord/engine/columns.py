@@ -99,7 +99,8 @@ class Columns(DynamicLayer):  # type: ignore[no-untyped-call]
         first, left = sides[0]
         end, rows = left + first.shape[2], [side.shape[0] for side, _ in sides]
         room = first.new_empty(sum(rows), first.shape[1], 2 * end, first.shape[3])
-        for part, (columns, left) in zip(room.split(rows), sides, strict=True):
+        parts = torch.split(room, rows)
+        for part, (columns, left) in zip(parts, sides, strict=True):
             part[:, :, :left] = 0  # padding is masked, and a mask does not hide a NaN
             part[:, :, left:end] = columns
         return room

@@ -87,6 +87,7 @@ class CallStream:
         self.count = 0
         self._names = set(names)
         self._held = ""
+        self._has_shown = False
 
     def add(self, text: str, *, is_last: bool = False) -> tuple[str, list[dict[str, Any]]]:
         """Text to show, and whole calls as the protocol has them."""
@@ -110,8 +111,10 @@ class CallStream:
             shown += self._held[: start if call else after]
             calls += [call] if call else []
             self._held = self._held[after:]
-        # Spaces beside calls are the form's, not the answer's.
-        return (shown.strip() if calls else shown), calls
+        if calls:  # spaces beside them are the form's, not the answer's
+            shown = shown.rstrip() if self._has_shown else shown.strip()
+        self._has_shown |= bool(shown)
+        return shown, calls
 
     def _parsed(self, inside: str) -> dict[str, Any] | None:
         try:

@@ -223,8 +223,7 @@ class StoredPreferences:
         verdicts: dict[str, list[Verdict]] = {}
         for s in pairs:
             verdicts.setdefault(s.task.id, []).append(verdict_of(s))
-        used = set(ids)
-        said = judgement_rows([s for s in standing if s.id in used])
+        said = judgement_rows([s for s in standing if s.id in set(ids)])
         votes = list(verdicts.values())
         return ExportedComparisons(rows, said, ids, votes, sha256, labelled.rows, rewritten.rows)
 
