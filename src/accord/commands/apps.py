@@ -3,6 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from accord.core.errors import ConfigError
+
 if TYPE_CHECKING:
     from accord.environments.named import Settings
 
@@ -23,6 +25,9 @@ def add_app_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--dense", action="store_true",
         help="search documents by the (first) model's own states, too")  # fmt: skip
+    add("--embedding", metavar="MODEL",
+        help="search by this model's in their place: a directory of sentence-transformers, or of "
+        "a language model")  # fmt: skip
     add("--passages", type=int, default=5, help="for rag: most passages before a question")
     add("--min_coverage", type=float, default=0.6,
         help="for rag: share of a question's words below which no passage is shown")  # fmt: skip
@@ -39,13 +44,19 @@ def add_app_options(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(options: argparse.Namespace, model: str) -> "Settings":
-    """What the options say; `model` is whose states --dense searches by."""
+    """What the options say; `model` is whose states --dense searches by.
+
+    Raises:
+        ConfigError: --dense and --embedding name two models.
+    """
+    if options.dense and options.embedding:
+        raise ConfigError("--dense searches by the model's own states; give it or --embedding")
     from accord.environments.named import Settings
 
     return Settings(
         documents=options.documents,
         tools=tuple(options.tool),
-        embedding_model=model if options.dense else None,
+        embedding_model=options.embedding or (model if options.dense else None),
         sandbox=options.sandbox,
         mcp=tuple(options.mcp),
         passages=options.passages,

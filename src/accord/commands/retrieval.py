@@ -12,7 +12,7 @@ def index(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="accord data index", description=index.__doc__)
     parser.add_argument("documents", help="a folder of texts, or rows with title and text")
     parser.add_argument("--output", type=Path, required=True, help="the index, a new file")
-    parser.add_argument("--model", help="whose pooled states --dense will search by")
+    parser.add_argument("--model", help="by whose vectors it is searched, too")
     options = parser.parse_args(arguments)
     if options.output.exists():
         raise ConfigError(f"{options.output} is there already; name a new file")

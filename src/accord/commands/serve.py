@@ -191,10 +191,9 @@ def _cache_mb(options: argparse.Namespace) -> int | None:
 def _apps(options: argparse.Namespace, policies: Sequence[str]) -> "list[App]":
     """Before any model is loaded: documents that cannot be read are told at once."""
     if not options.app:
-        if options.documents or options.tool or options.mcp or options.dense or options.exemplars:
-            raise ConfigError(
-                "--documents, --tool, --mcp, --dense and --exemplars are an app's; name it: --app"
-            )
+        names = ("documents", "tool", "mcp", "dense", "embedding", "exemplars")
+        if given := [f"--{name}" for name in names if getattr(options, name)]:
+            raise ConfigError(f"{given[0]} is an app's; name it: --app")
         if options.samples > 1:
             raise ConfigError("--samples are an app's; name it: --app")
         return []

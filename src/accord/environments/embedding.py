@@ -1,5 +1,6 @@
-"""Embeddings of texts by a policy's own states."""
+"""Embeddings of texts: by a policy's own states, or by a model made for it."""
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from accord.core.errors import ConfigError
 from accord.core.files import hash_path
 from accord.corpora.encoding import ChatEncoder
 from accord.models.loading import context_length, evaluating, load_policy, load_tokenizer
@@ -38,9 +40,7 @@ class PooledStates:
     """
 
     def __init__(self, model: str, *, device: torch.device, most_tokens: int = 512) -> None:
-        # By its files and not their place: a copy of a model makes the same vectors.
-        place = Path(model)
-        self.name = f"states of {hash_path(place)[:12] if place.exists() else model}"
+        self.name = f"states of {_identity(model)}"
         self._encoder = ChatEncoder(load_tokenizer(model))
         self._model: Any = load_policy(model, device=device)
         context = context_length(self._model.config)
@@ -72,3 +72,45 @@ class PooledStates:
         states = torch.where(mask[..., None].bool(), states, torch.zeros_like(states))
         pooled = states.sum(1) / mask.sum(1, keepdim=True)
         return pooled.cpu().numpy()
+
+
+class SentenceModel:
+    """A model of sentence-transformers, which is an extra (`pip install 'accord[embeddings]'`).
+
+    Args:
+        model: directory or hub name.
+        device: where it computes.
+
+    Raises:
+        ConfigError: the extra is not installed, or cannot read the model.
+    """
+
+    def __init__(self, model: str, *, device: torch.device) -> None:
+        try:
+            package: Any = importlib.import_module("sentence_transformers")
+        except ImportError as error:
+            raise ConfigError(
+                f"{model}: is of sentence-transformers, which cannot be imported ({error}): "
+                "pip install 'accord[embeddings]'"
+            ) from error
+        self.name = f"sentences by {_identity(model)}"
+        try:
+            self._model: Any = package.SentenceTransformer(model, device=str(device))
+        except Exception as error:  # whatever the package makes of a broken folder
+            raise ConfigError(f"{model}: cannot be loaded ({error})") from error
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """(N, D); what a text has beyond the model's context is left out, as the package does."""
+        found = self._model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)
+        return np.asarray(found, dtype=np.float32)
+
+
+def is_sentence_model(model: str) -> bool:
+    """Whether a directory is laid out as sentence-transformers has it."""
+    return (Path(model) / "modules.json").is_file()
+
+
+def _identity(model: str) -> str:
+    """By its files and not their place: a copy of a model makes the same vectors."""
+    place = Path(model)
+    return hash_path(place)[:12] if place.exists() else model

@@ -19,7 +19,12 @@ from accord.environments.calculator import calculator
 from accord.environments.chain_of_thought import ChainOfThought
 from accord.environments.conversation import Conversation
 from accord.environments.documents import load_documents, passages_of
-from accord.environments.embedding import Embedder, PooledStates
+from accord.environments.embedding import (
+    Embedder,
+    PooledStates,
+    SentenceModel,
+    is_sentence_model,
+)
 from accord.environments.index import Index, build_index, fingerprint, is_index
 from accord.environments.mcp import McpServer
 from accord.environments.opening import Exemplar, load_exemplars
@@ -233,7 +238,9 @@ def index_of(settings: Settings) -> Index:
 
 
 def embedder_of(model: str | None) -> Embedder | None:
-    """By a model's own pooled states; None searches words alone."""
+    """By a model of sentences, or a language model's own states; None searches words alone."""
     if model is None:
         return None
-    return PooledStates(model, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind = SentenceModel if is_sentence_model(model) else PooledStates
+    return kind(model, device=device)

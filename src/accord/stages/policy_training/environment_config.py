@@ -24,7 +24,8 @@ class EnvironmentConfig(RefreshConfig):
     environment_mcp: list[str] = Field(default=[])
     """commands that start MCP servers, of whose tools those of environment_tools may run"""
     environment_embedding: InputPath | None = None
-    """a model whose pooled states search documents beside BM25"""
+    """a model by which documents are searched beside BM25: a language model by its pooled states,
+    or a directory of sentence-transformers"""
     environment_passages: int = Field(default=5, ge=1)
     """most passages that rag shows before a question"""
     environment_min_coverage: float = Field(default=0.6, ge=0, le=1)
