@@ -51,7 +51,9 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         memory = Memory(run_dir.path / "remarks.jsonl", stop=stop)
         assistant = _assistant(config, engine_factory, memory)
         aided = _aided(config, judge, assistant, memory)
-        found = {name: _measured(pairs, judge, aided, config) for name, pairs in sets.items()}
+        found: dict[str, dict[str, Any]] = {
+            name: _measured(pairs, judge, aided, config) for name, pairs in sets.items()
+        }
         flaws = asdict(find_flaws(assistant, flawed)) if flawed else None
     _log_metrics(run_dir, found, flaws)
     counts = dict(judge.counts())
@@ -103,9 +105,11 @@ def _aided(
         "critique": Critic(assistant, max_tokens=length),
         "debate": Debate(assistant, rounds=config.debate_rounds, max_tokens=length),
     }
-    aided = {name: AidedJudge(judge.reader, makers[name]) for name in config.aids}
+    aided: dict[str, PairJudge] = {
+        name: AidedJudge(judge.reader, makers[name]) for name in config.aids
+    }
     if judge.client is not None:  # it remembers its answers itself, and counts what they cost
-        return dict(aided)
+        return aided
     return {name: RememberedJudge(one, memory) for name, one in aided.items()}
 
 
