@@ -71,8 +71,8 @@ def test_flags_of_red_teaming_are_there() -> None:
     page = (ROOT / "docs/red-team.md").read_text()
     known = {"output_dir", "config", "input"} | set(stage_config("red_team").model_fields)
     label = {"red_team", "target"}
-    garaks = {"target_type", "target_name", "generator_option_file", "probes", "generations",
-              "report_prefix", "model_type", "model_name", "port"}  # fmt: skip
+    garaks = {"target_type", "target_name", "generator_option_file", "spec", "probes",
+              "generations", "report_prefix", "port"}  # fmt: skip
     named = set(re.findall(r"--(\w+)", page))
     assert named <= known | label | garaks, named - known - label - garaks
     assert {"previous", "regression", "held_out_family", "garak"} < named

@@ -51,9 +51,9 @@ def run(config: Config, run_dir: RunDir, *, engine_factory: EngineFactory) -> Re
         memory = Memory(run_dir.path / "remarks.jsonl", stop=stop)
         assistant = _assistant(config, engine_factory, memory)
         aided = _aided(config, judge, assistant, memory)
-        found: dict[str, dict[str, Any]] = {}
-        for name, pairs in sets.items():
-            found[name] = _measured(pairs, judge, aided, config)
+        found: dict[str, dict[str, Any]] = {
+            name: _measured(pairs, judge, aided, config) for name, pairs in sets.items()
+        }
         flaws = asdict(find_flaws(assistant, flawed)) if flawed else None
     _log_metrics(run_dir, found, flaws)
     counts = dict(judge.counts())
@@ -105,12 +105,12 @@ def _aided(
         "critique": Critic(assistant, max_tokens=length),
         "debate": Debate(assistant, rounds=config.debate_rounds, max_tokens=length),
     }
-    aided: dict[str, PairJudge] = {}
-    for name in config.aids:
-        one = AidedJudge(judge.reader, makers[name])
-        # An endpoint remembers its answers itself, and counts what they cost.
-        aided[name] = one if judge.client is not None else RememberedJudge(one, memory)
-    return aided
+    aided: dict[str, PairJudge] = {
+        name: AidedJudge(judge.reader, makers[name]) for name in config.aids
+    }
+    if judge.client is not None:  # it remembers its answers itself, and counts what they cost
+        return aided
+    return {name: RememberedJudge(one, memory) for name, one in aided.items()}
 
 
 def _measured(
