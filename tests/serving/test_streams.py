@@ -3,16 +3,19 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from accord.core.types import GenerationRequest, SamplingParams
+from accord.core.types import GeneratedToken, GenerationRequest, SamplingParams
+from accord.engine.scripted import ScriptedEngine
 from accord.serving import streams
 from accord.serving.generating import Usage, pieces
 from accord.serving.metrics import server_metrics
+from accord.serving.scheduler import Scheduler
 from accord.serving.streams import EventStream
 from accord.web import limits
 from serving.served_parts import client_of, scripted
@@ -55,6 +58,14 @@ def test_who_leaves_while_something_is_sent_ends_the_stream(moment: int) -> None
     assert is_closed and sent < 100
 
 
+class Slow(ScriptedEngine):
+    """Takes minutes for what a client asks for here."""
+
+    def _token(self, token_id: int, request: GenerationRequest) -> GeneratedToken:
+        time.sleep(0.005)
+        return super()._token(token_id, request)
+
+
 def test_who_takes_nothing_for_long_has_left(
     tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,7 +73,8 @@ def test_who_takes_nothing_for_long_has_left(
     metrics, sent = server_metrics(), 0
 
     async def stall() -> None:
-        served = scripted("said", tiny_model_dir, lambda _: 9000 * "la ", metrics, context=2**15)
+        served = scripted("said", tiny_model_dir, str, metrics, context=2**15)
+        served.scheduler = Scheduler(Slow(lambda _: [40] * 2**15, end_of_turn_id=2))
         asked = [GenerationRequest((5, 6), SamplingParams(2**14), 0)]
 
         async def events() -> AsyncGenerator[dict[str, Any], None]:
