@@ -57,6 +57,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     vllm.EngineArgs = lambda **options: SimpleNamespace(**options)
     engine: Any = ModuleType("vllm.v1.engine.llm_engine")
     engine.LLMEngine = SimpleNamespace(from_engine_args=refuse)
+    distributed: Any = ModuleType("vllm.distributed")
+    distributed.cleanup_dist_env_and_memory = lambda: found.append("cleaned")
+    monkeypatch.setitem(sys.modules, "vllm.distributed", distributed)
     parts = {"vllm": vllm, "vllm.v1": ModuleType("v1"), "vllm.v1.engine": ModuleType("engine")}
     for name, module in {**parts, "vllm.v1.engine.llm_engine": engine}.items():
         monkeypatch.setitem(sys.modules, name, module)
@@ -72,6 +75,7 @@ def test_too_little_memory_is_told_with_what_to_do(tiny_model_dir: Path, built: 
     for values, mode in (({}, "processed_logprobs"), ({"for_clients": True}, "raw_logprobs")):
         with pytest.raises(ConfigError, match="too little memory.*8 GiB.*--cache_mb"):
             engine_factory("vllm", cache_mb=3, **values)(policy, tokenizer, max_batch_size=4)
+        assert built.pop() == "cleaned"
         arguments = built.pop()
         assert arguments.logprobs_mode == mode and arguments.max_num_seqs == 4
         assert arguments.kv_cache_memory_bytes == 3 * 2**20

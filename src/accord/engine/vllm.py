@@ -235,6 +235,7 @@ def _build(policy: nn.Module, options: dict[str, Any]) -> Any:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     try:
         from vllm import EngineArgs
+        from vllm.distributed import cleanup_dist_env_and_memory
         from vllm.v1.engine.llm_engine import LLMEngine
     except ImportError as error:
         raise ConfigError(
@@ -256,8 +257,9 @@ def _build(policy: nn.Module, options: dict[str, Any]) -> Any:
         )
         try:
             engine = LLMEngine.from_engine_args(arguments)
-        except ValueError as error:
-            if "cache" not in str(error):
+        except Exception as error:
+            cleanup_dist_env_and_memory()  # what is left of it would have the next one refused
+            if not isinstance(error, ValueError) or "cache" not in str(error):
                 raise
             raise ConfigError(
                 f"vLLM has too little memory for keys and values ({error}); give it more "
