@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 AXES = {"vocabulary": "vocabulary", "tokens": "tokens", "length": "length"}
 """A curve's name, and the field of a point that it runs over."""
@@ -24,7 +25,10 @@ def plot(points: list[dict[str, Any]], path: Path) -> None:
                     axes.plot([p[field] for p in chosen], values, marker="o", label=name)
                 axes.set_xlabel("length of one row" if curve == "length" else curve)
                 axes.set_ylabel("MB")
+                axes.set_xlim(left=0)
                 axes.set_ylim(bottom=0)
+                axes.xaxis.set_major_locator(MaxNLocator(4))
+                axes.xaxis.set_major_formatter("{x:,.0f}")
                 axes.set_title(TITLES[kind])
                 axes.legend(frameon=False)
         figure.savefig(path, format="svg", metadata={"Date": None})
