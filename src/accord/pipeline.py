@@ -113,6 +113,8 @@ def _resolve(value: Any, config: RunConfig, done: Mapping[str, Outcome]) -> Any:
     if head == "inputs":
         return config.inputs[field]
     if head in done:
+        if field != RESULT and field not in done[head].result:
+            raise ConfigError(f"{head!r} of an older version left no {field!r}; --force {head}")
         own = "result.json" if field == RESULT else done[head].result[field]
         return str(done[head].path / own)
     return value

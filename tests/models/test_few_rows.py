@@ -75,6 +75,18 @@ def test_without_a_compiler_or_on_other_processors_it_is_left_out(
         few_rows._kinds.cache_clear()
 
 
+def test_a_system_without_proc_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("pathlib.Path.read_text", missing)
+    few_rows._library.cache_clear()
+    try:
+        assert FewRows.of(torch.ones(32, 32)) is None
+    finally:
+        few_rows._library.cache_clear()
+
+
 @pytest.mark.parametrize("dtype", KINDS)
 @pytest.mark.parametrize("rows", [3, MOST_ROWS + 1])
 @pytest.mark.parametrize("has_bias", [False, True])

@@ -10,7 +10,7 @@ import pytest
 from accord.core.errors import DataError
 from accord.core.types import Comparison, Judgement, Message
 from accord.judges.recorded import RecordedJudge
-from accord.suites.llmbar import GoldPair, check_judge, gold_pairs, read_llmbar
+from accord.suites.llmbar import MOST_GOLD, GoldPair, check_judge, gold_pairs, read_llmbar
 from suites.fake_judges import FakeJudge, FixedJudge
 
 NAN = float("nan")
@@ -224,3 +224,11 @@ def test_planted_biases_on_llmbar_itself(accord_data: Path) -> None:
     assert check.bias.consistency.value == pytest.approx((shown_first == shown_second).mean())
     assert check.bias.position.log_odds == pytest.approx(1.0, abs=1e-3)
     assert check.bias.length.low > 0
+
+
+def test_of_many_gold_pairs_some_are_drawn() -> None:
+    prompt = (Message(role="user", content="q"),)
+    rows = [Comparison(prompt, f"a{n}", f"b{n}") for n in range(1200)]
+    found = gold_pairs(rows, seed=0)
+    assert len({pair.first for pair in found}) == MOST_GOLD == len(found)
+    assert found == gold_pairs(rows, seed=0)

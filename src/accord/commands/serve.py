@@ -190,6 +190,10 @@ def _cache_mb(options: argparse.Namespace) -> int | None:
 
 def _apps(options: argparse.Namespace, policies: Sequence[str]) -> "list[App]":
     """Before any model is loaded: documents that cannot be read are told at once."""
+    if options.samples > options.queue:
+        raise ConfigError(
+            f"--samples {options.samples}: more than --queue {options.queue} lets run"
+        )
     if not options.app:
         names = ("documents", "tool", "mcp", "dense", "embedding", "exemplars")
         if given := [f"--{name}" for name in names if getattr(options, name)]:

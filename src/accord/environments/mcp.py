@@ -108,9 +108,13 @@ class McpServer:
 
     def close(self) -> None:
         """End the server."""
-        with contextlib.suppress(OSError):
-            if self._process.stdin:
-                self._process.stdin.close()
+        if self._lock.acquire(timeout=2):  # else a writer is stuck in the pipe, which killing frees
+            try:
+                with contextlib.suppress(OSError):
+                    if self._process.stdin:
+                        self._process.stdin.close()
+            finally:
+                self._lock.release()
         try:
             self._process.wait(2)
         except subprocess.TimeoutExpired:

@@ -81,8 +81,8 @@ class _Asking:
     ) -> list[ChatReply | None]:
         """None where there is no answer."""
         found: list[ChatReply | None] = []
-        for start in range(0, len(questions), AT_ONCE):
-            piece = questions[start : start + AT_ONCE]
+        # The first few tell whether log-probs are declined.
+        for piece in filter(None, (questions[:AT_ONCE], questions[AT_ONCE:])):
             top = 0 if temperature else self.top_logprobs
             replies = self._complete(piece, temperature, seed, top)
             if top and all(isinstance(r, ChatFailure) and r.kind == "refused" for r in replies):

@@ -67,7 +67,11 @@ class FewRows:
 @functools.cache
 def _library() -> ctypes.CDLL | None:
     """The functions of few_rows.cpp, on processors on which they were measured to be faster."""
-    if "GenuineIntel" not in Path("/proc/cpuinfo").read_text(errors="replace"):
+    try:
+        maker = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:  # another system than Linux
+        return None
+    if "GenuineIntel" not in maker:
         return None
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     product = [*[pointer] * 4, *[number] * 3, ctypes.c_int32]

@@ -172,7 +172,7 @@ def verdicts(evaluation: StepFiles) -> list[str]:
             claim = "wins" if low > 0.5 else "loses" if high < 0.5 else "cannot be told from it"
             interval = f"{percent(low)} to {percent(high)}"
             unseen = finite(rate.get("minimum_detectable_effect"))
-            if "cannot" in claim and unseen is not None:
+            if "cannot" in claim and unseen:
                 interval += f"; a difference below {percent(unseen)} would go unseen"
             parts.append(f"{claim} by the {label} ({percent(rate['mean'])}, {interval})")
             if "by_people" in rate:

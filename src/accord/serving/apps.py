@@ -96,7 +96,10 @@ class AppChat(ChatAnswer):
 
     async def made(self) -> AsyncGenerator[Piece, None]:
         """See `ChatAnswer`."""
-        samples = self.app.samples
+        samples, most = self.app.samples, self.served.scheduler.most_waiting
+        if samples > 1 and self.count * samples > most:
+            said = f"n: {self.count} choices of {samples} episodes each; at most {most} can run"
+            raise ApiError(400, said, param="n")
         with self.served.places(self.count * samples):
             seeds = seeds_of(self.asked, self.count * samples)
             episodes = [await run_in_threadpool(self._opened, seed) for seed in seeds]

@@ -181,7 +181,8 @@ class Scheduler:
             self._engine.close()  # so it refuses them
         for command in self._waiting(block=False):
             if command is not None:
-                command()
+                with contextlib.suppress(Exception):  # who waits has been told before it raises
+                    command()
 
     def _serve(self) -> None:
         is_stopping = False
@@ -246,7 +247,8 @@ class Scheduler:
     def _hand_over(self) -> None:
         """New tokens and ends, in one call of the event loop; first tokens and ends never wait."""
         now = self._now()
-        is_due = (now - self._given_at) * MOST_PIECES >= len(self._rows)
+        pieces = sum(len(row.generation.tokens) > row.given for row in self._rows)
+        is_due = (now - self._given_at) * MOST_PIECES >= pieces > 0
         if is_due:
             self._given_at = now
         news: list[tuple[Ticket, Any]] = []

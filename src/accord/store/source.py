@@ -223,8 +223,7 @@ class StoredPreferences:
         verdicts: dict[str, list[Verdict]] = {}
         for s in pairs:
             verdicts.setdefault(s.task.id, []).append(verdict_of(s))
-        said = judgement_rows([s for s in standing if s.id in set(ids)])
-        votes = list(verdicts.values())
+        said, votes = _rows_of(standing, ids), list(verdicts.values())
         return ExportedComparisons(rows, said, ids, votes, sha256, labelled.rows, rewritten.rows)
 
     def _ruled(
@@ -256,3 +255,8 @@ class StoredPreferences:
             yield database
         finally:
             database.close()
+
+
+def _rows_of(standing: list[Standing], ids: Collection[str]) -> list[dict[str, Any]]:
+    used = set(ids)
+    return judgement_rows([s for s in standing if s.id in used])

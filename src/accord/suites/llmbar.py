@@ -25,6 +25,8 @@ from accord.suites.estimates import estimate_mean
 from accord.suites.rows import read_records
 
 Flags = npt.NDArray[np.bool_]
+MOST_GOLD = 1000
+"""Enough for an interval of three points to each side; a judge may be paid by the question."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ def read_llmbar(folder: str | Path) -> list[GoldPair]:
 def gold_pairs(comparisons: Sequence[Comparison], *, seed: int) -> list[GoldPair]:
     """Held-out comparisons of one's own task, each in an order drawn anew; ties are left out.
 
-    Authors are in the columns `chosen_model` and `rejected_model`, where there are such.
+    Of more than MOST_GOLD so many are drawn. Authors are in the columns `chosen_model` and
+    `rejected_model`, where there are such.
     """
     rng = np.random.default_rng(seed)
     pairs = []
@@ -109,6 +112,8 @@ def gold_pairs(comparisons: Sequence[Comparison], *, seed: int) -> list[GoldPair
         pairs.append(
             GoldPair(comparison.prompt, first, second, shown == better, authors=(its, others))
         )
+    if len(pairs) > MOST_GOLD:
+        pairs = [pairs[i] for i in sorted(rng.choice(len(pairs), MOST_GOLD, replace=False))]
     return pairs
 
 

@@ -15,6 +15,7 @@ from accord.core.progress import progress_bar
 from accord.core.run_dir import RunDir
 from accord.core.types import PromptRow
 from accord.corpora.judgements import read_judgements
+from accord.corpora.pairs import load_comparisons
 from accord.corpora.prompts import load_prompts
 from accord.judges.recorded import RecordedPeople
 from accord.judges.reward_judge import RewardJudge
@@ -129,6 +130,7 @@ def _refuse_early(config: Config) -> None:
                 f"({config.reference}) does not know, so there is no KL between them; choose a "
                 "reference of the policies' family"
             )
+    load_comparisons(config.judge_comparisons)
     for model in filter(None, [config.reward_model, config.judge_model]):
         load_tokenizer(model)
     if config.scorer:
