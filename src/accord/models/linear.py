@@ -121,7 +121,8 @@ _LAID_FOR_ROWS = 32
 class Laid:
     """A frozen product, its weight laid out for the processor where that helps.
 
-    Where a few rows have a product of their own, it is laid out twice.
+    Where a few rows have a product of their own, it is laid out for that alone, and many rows are
+    multiplied with the weight as it is: that costs them nothing where the BLAS is at home.
 
     Attributes:
         few: that product, or None.
@@ -130,7 +131,7 @@ class Laid:
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self._bias = bias
         self.few = FewRows.of(weight, bias)
-        self._is_onednn = _IS_THERE and weight.device.type == "cpu"
+        self._is_onednn = _IS_THERE and weight.device.type == "cpu" and self.few is None
         self._weight = (
             torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _LAID_FOR_ROWS)
             if self._is_onednn
