@@ -47,7 +47,7 @@ def build(config: Any, dtype: torch.dtype) -> Any:
 def decoder_of(model: Any) -> Decoder:
     decoder = Decoder.of(model)
     assert decoder is not None
-    if FewRows.of(torch.ones(32, 32)) is None:
+    if FewRows.of(torch.ones(32, 32, dtype=model.dtype)) is None:
         pytest.skip("this processor has no products of a few rows")
     return decoder
 
