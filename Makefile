@@ -76,7 +76,7 @@ $(BENCH)/trl-%/.installed: $(VENV)/.created requirements.lock
 peer-oracles: $(BENCH)/trl-1.16.0/.tests $(BENCH)/trl-1.12.0/.tests $(BENCH)/vllm/.tests  ## objectives beside TRL's own code, the local sampler beside vLLM
 	$(BENCH)/trl-1.16.0/bin/python -m pytest -m oracle tests/objectives/test_against_trl.py
 	$(BENCH)/trl-1.12.0/bin/python -m pytest -m oracle tests/objectives/test_ppo_against_trl.py
-	$(BENCH)/vllm/bin/python -m pytest -m oracle --timeout 1800 tests/engine/test_vllm_engine.py tests/engine/test_contract.py
+	$(BENCH)/vllm/bin/python -m pytest -m oracle --timeout 1800 tests/engine/test_vllm_engine.py tests/engine/test_contract.py tests/commands/test_export.py
 
 $(BENCH)/%/.tests: $(BENCH)/%/.installed
 	$(BENCH)/$*/bin/python -m pip --disable-pip-version-check install -c requirements.lock pytest pytest-timeout

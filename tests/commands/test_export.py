@@ -198,6 +198,7 @@ def test_adapters_are_exported_merged_or_kept(tmp_path: Path, said: list[str]) -
 
 
 @pytest.mark.oracle
+@pytest.mark.filterwarnings("ignore")
 def test_vllm_answers_from_the_directory_as_we_do(tmp_path: Path, said: list[str]) -> None:
     vllm: Any = pytest.importorskip("vllm")
     out = tmp_path / "hf"
