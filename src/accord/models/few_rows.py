@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from accord.models.native import call, load_native
+from accord.models.native import call, is_intel, load_native
 
 MOST_ROWS = 128
 """Beyond, the weight comes from the cache, and a library's product is as fast."""
@@ -67,11 +67,7 @@ class FewRows:
 @functools.cache
 def _library() -> ctypes.CDLL | None:
     """The functions of few_rows.cpp, on processors on which they were measured to be faster."""
-    try:
-        maker = Path("/proc/cpuinfo").read_text(errors="replace")
-    except OSError:  # another system than Linux
-        return None
-    if "GenuineIntel" not in maker:
+    if not is_intel():
         return None
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     product = [*[pointer] * 4, *[number] * 3, ctypes.c_int32]

@@ -6,14 +6,13 @@ anyway. On Intel's own it is the faster one, by a third for gradients of weights
 same weights, same names: only the order of the sums differs.
 """
 
-import contextlib
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from accord.models.few_rows import MOST_ROWS, FewRows
+from accord.models.native import is_intel
 
 
 def _has_onednn() -> bool:
@@ -32,16 +31,9 @@ def _onednn(states: Tensor, weight: Tensor) -> Tensor:
     return product
 
 
-def _is_blas_at_home() -> bool:
-    """Told by the processor's name and not by a clock: equal machines add in equal order."""
-    with contextlib.suppress(OSError):
-        maker = "GenuineIntel" in Path("/proc/cpuinfo").read_text()
-        return maker and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
-    return False
-
-
 _IS_THERE = _has_onednn()
-_IS_FASTER = _IS_THERE and not _is_blas_at_home()
+_IS_BLAS_AT_HOME = is_intel() and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+_IS_FASTER = _IS_THERE and not _IS_BLAS_AT_HOME
 
 
 class _Product(torch.autograd.Function):
