@@ -56,7 +56,7 @@ def fields_of(case: str, configuration: str, folder: Path) -> dict[str, Any]:
         "model_name_or_path": work.model(case), "learning_rate": work.LEARNING_RATE,
         "bf16": configuration.startswith("bf16"), "max_steps": work.STEPS[case],
         "per_device_train_batch_size": work.BATCH[case], "max_length": work.MAX_LENGTH,
-        "eval_steps": 10_000, "save_steps": 10_000, "warmup_steps": 1, "seed": work.SEED,
+        "eval_steps": 10_000, "save_steps": 10_000, "warmup_steps": 0, "seed": work.SEED,
     }  # fmt: skip
     if kind in ("sft", "kto"):
         return {**shared, "dataset_name": rows, "eval_dataset_name": few}

@@ -37,10 +37,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
 
 def arguments(case: str, configuration: str) -> dict[str, Any]:
-    """What all of its configs are given: our schedule and optimizer, where those can be said.
-
-    No warm-up here is one step of warm-up there: the first step has the peak rate.
-    """
+    """What all of its configs are given: our schedule and optimizer."""
     constant = {"lr_scheduler_type": "constant_with_warmup"}
     cosine = {
         "lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": 0.1}
@@ -110,29 +107,31 @@ def trainer_of(case: str, configuration: str, **shared: Any) -> Any:
     return trainer_class(policy_of(case, configuration), work.reward, config, **shared)
 
 
-def rows_of(case: str, tokenizer: Any) -> Dataset:
-    """The rows; for the reward tokenized, so that scores are read at the end of turn as by us."""
-    rows = work.rows_of(case)
-    if work.method(case) != "reward":
-        return Dataset.from_list(rows)
+def tokenizer_of(case: str) -> Any:
+    """The model's; its template begins a line before each turn instead of after it.
 
-    def ids(messages: Any) -> list[int]:
-        found = list(tokenizer.apply_chat_template(messages)["input_ids"])
-        return found[: len(found) - found[::-1].index(tokenizer.eos_token_id)]
-
-    sides = ("chosen", "rejected")
-    return Dataset.from_list([{f"{s}_ids": ids(r["prompt"] + r[s]) for s in sides} for r in rows])
+    So rows end with their last end of turn, and both sides read the same tokens.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(work.model(case))
+    ended, begun = "<|im_end|>\n", "<|im_start|>"
+    template: str = tokenizer.chat_template
+    if template.count(ended) != 1 or template.count(begun) != 2:
+        raise ValueError("the model has another template than this was written for")
+    turn, reply = template.replace(ended, "<|im_end|>").split("{% endfor %}")
+    turn = turn.replace(begun, "{% if not loop.first %}{{ '\\n' }}{% endif %}" + begun)
+    reply = reply.replace(begun, "{{ '\\n' }}" + begun)
+    tokenizer.chat_template = turn + "{% endfor %}" + reply
+    return tokenizer
 
 
 def train(case: str, configuration: str) -> None:
     """One measurement of a training method."""
     watch = Watch()
-    tokenizer = AutoTokenizer.from_pretrained(work.model(case))
     trainer = trainer_of(
         case,
         configuration,
-        train_dataset=rows_of(case, tokenizer),
-        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(work.rows_of(case)),
+        processing_class=tokenizer_of(case),
         callbacks=[watch],
     )
     trainer.train()

@@ -19,7 +19,12 @@ from transformers import (
 from accord.core.errors import ModelError
 from accord.models import logprobs
 from accord.models.loading import load_policy
-from accord.models.logprobs import check_logits, hidden_states, token_logprobs
+from accord.models.logprobs import (
+    check_logits,
+    hidden_states,
+    logprobs_from_states,
+    token_logprobs,
+)
 
 CPU = torch.device("cpu")
 
@@ -195,6 +200,28 @@ def test_float32_under_autocast(model: Any) -> None:
     exact = token_logprobs(model, ids, attention, targets)
     assert out.logprobs.dtype == torch.float32
     torch.testing.assert_close(out.logprobs, exact.logprobs, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("with_entropy", [False, True])
+def test_gradients_of_the_head_under_autocast(model: Any, with_entropy: bool) -> None:
+    """Their products are bfloat16's, each gradient as near to float32's as one rounding leaves."""
+    ids, _, targets = padded_batch([9, 6])
+    head = model.get_output_embeddings()
+
+    def gradients(products: torch.dtype) -> list[torch.Tensor]:
+        shape = int(targets.sum()), head.weight.shape[1]
+        states = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        states.requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=products == torch.bfloat16):
+            out = logprobs_from_states(model, states, ids, targets, with_entropy=with_entropy)
+        weighed = torch.arange(1.0, 1 + targets.numel()).view_as(out.logprobs)
+        loss = (weighed * (out.logprobs + 0.3 * out.entropies)).sum()
+        return list(torch.autograd.grad(loss, [states, head.weight]))
+
+    for found, exact in zip(gradients(torch.bfloat16), gradients(torch.float32), strict=True):
+        assert found.dtype == torch.float32
+        gap = (found - exact).norm() / exact.norm()
+        assert 0 < gap < 0.01
 
 
 SIZES = {

@@ -13,7 +13,7 @@ from accord.models.heads import init_reward_model, response_scores
 from accord.models.loading import load_policy
 from accord.models.logprobs import hidden_states, token_logprobs
 from accord.models.lora import add_lora
-from accord.models.packing import Start, pack, packed_states, packs_rows, use_packing
+from accord.models.packing import Start, filled, pack, packed_states, packs_rows, use_packing
 from accord.models.values import ValueModel
 
 CPU = torch.device("cpu")
@@ -68,6 +68,44 @@ def test_log_probs_and_gradients(model: Any, name: str) -> None:
     torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-5)
     for parameter in expected:
         torch.testing.assert_close(found[parameter], expected[parameter], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_filler_changes_nothing(model: Any, name: str) -> None:
+    packed = pack(*grid(BATCHES[name]))
+    count = packed.input_ids.shape[1]
+    read = torch.arange(0, count, 3)
+    round_read = torch.cat([read, read[-1:].expand(5)])
+    results = []
+    for row, places in ((packed, read), (filled(packed), round_read)):
+        states = packed_states(model, row, read=places)[: len(read)]
+        states.square().sum().backward()
+        results.append((states, {n: p.grad.clone() for n, p in model.named_parameters()
+                                 if p.grad is not None}))  # fmt: skip
+        model.zero_grad()
+    (alone, expected), (found, gradients) = results
+    assert filled(packed).input_ids.shape[1] == -(-count // 64) * 64
+    torch.testing.assert_close(found, alone, atol=1e-6, rtol=1e-6)
+    for parameter in expected:
+        torch.testing.assert_close(gradients[parameter], expected[parameter], atol=1e-5, rtol=1e-5)
+
+
+def test_sizes_in_bfloat16_are_round(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, mask = grid(BATCHES["pairs"])
+    read = mask.bool() & ~mask.bool().roll(-1, 1)
+    seen = []
+
+    def noted(model: Any, packed: Any, *, read: Tensor) -> Tensor:
+        seen.append((packed.input_ids.shape[1], len(read)))
+        return packed_states(model, packed, read=read)
+
+    monkeypatch.setattr(packing, "packed_states", noted)
+    exact = hidden_states(model, ids, mask, read=read)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = hidden_states(model, ids, mask, read=read)
+    assert seen == [(62, 3), (64, 64)]
+    assert found.shape == exact.shape
+    torch.testing.assert_close(found.float(), exact, atol=0.1, rtol=0.1)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from accord.models.packed_attention import Piece
 from accord.models.training_kernels import (
     add_norm,
     gated,
-    logits_gradient_,
+    logits_gradient,
     read_logits,
     training_library,
 )
@@ -192,8 +192,10 @@ def test_logits(plainly: Any, size: int) -> None:
         def ours(with_entropy: bool = with_entropy) -> list[Tensor]:
             totals, found = read_logits(logits.detach(), with_entropy=with_entropy)
             pull = None if found is None else (found, of_entropies)
-            gradient = logits_gradient_(logits.detach().clone(), totals, of_logprobs, pull)
-            gradient[torch.arange(6), targets] += of_logprobs
+            wanted = (totals, of_logprobs, pull)
+            gradient = logits_gradient(logits.detach().clone(), targets, *wanted, torch.float32)
+            rounded = logits_gradient(logits.detach().clone(), targets, *wanted, torch.bfloat16)
+            assert torch.equal(rounded, gradient.bfloat16())
             return [totals, entropies.detach() if found is None else found, gradient]
 
         wanted = [logits.logsumexp(-1).detach(), entropies.detach(), expected]
@@ -219,5 +221,6 @@ def test_a_token_that_is_ruled_out() -> None:
     logits = torch.tensor([[1.0, -float("inf"), 2.0]])
     totals, _ = read_logits(logits, with_entropy=False)
     torch.testing.assert_close(totals, logits.logsumexp(-1))
-    gradient = logits_gradient_(logits.clone(), totals, torch.ones(1), None)
-    torch.testing.assert_close(gradient, -logits.softmax(-1))
+    given = (torch.tensor([0]), totals, torch.ones(1), None)
+    gradient = logits_gradient(logits.clone(), *given, torch.float32)
+    torch.testing.assert_close(gradient, torch.tensor([[1.0, 0.0, 0.0]]) - logits.softmax(-1))

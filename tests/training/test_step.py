@@ -120,3 +120,25 @@ def test_old_checkpoints_go_and_damage_is_named(tmp_path: Path) -> None:
     state.unlink()
     with pytest.raises(CheckpointError, match="files are missing"):
         load_checkpoint(run_dir, **other)
+
+
+@pytest.mark.parametrize("most", [0.5, 1e6])
+def test_clipping_within_the_step(tmp_path: Path, most: float) -> None:
+    """As by clipping first and an optimizer that does not know of it."""
+    model, optimization = make(tmp_path)
+    optimization.max_grad_norm = most
+    plain = nn.Linear(2, 1)
+    plain.load_state_dict(model.state_dict())
+    other = torch.optim.AdamW(plain.parameters(), lr=0.1, betas=(0.9, 0.95), weight_decay=0.0)
+    assert optimization.optimizers[0].defaults["fused"]
+    for seed in range(4):
+        for one in (model, plain):
+            torch.manual_seed(seed)
+            (10 * one(torch.randn(4, 2)).square().mean()).backward()
+        norm = nn.utils.clip_grad_norm_(plain.parameters(), most)
+        other.step()
+        other.zero_grad()
+        assert optimization.step(0.0, {}).grad_norm == pytest.approx(float(norm), rel=1e-6)
+        assert model.weight.grad is None
+        torch.testing.assert_close(model.weight, plain.weight, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(model.bias, plain.bias, atol=1e-6, rtol=1e-5)

@@ -65,6 +65,14 @@ def weight_gradient(gradient: Tensor, states: Tensor) -> Tensor:
     return linear(gradient.t(), states.t())
 
 
+def add_weight_gradient_(total: Tensor, gradient: Tensor, states: Tensor) -> None:
+    """total (N, K) += gradient^T states of (T, N) and (T, K), which may be bfloat16."""
+    if _IS_FASTER or states.dtype != total.dtype:
+        total += weight_gradient(gradient, states)
+    else:
+        total.addmm_(gradient.t(), states)
+
+
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """states weight^T + bias, as `torch.nn.functional.linear`, which it is unless oneDNN is faster.
 
@@ -89,6 +97,13 @@ def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     product: Tensor = _Product.apply(flat, weight)  # type: ignore[no-untyped-call]
     product = product.view(*states.shape[:-1], weight.shape[0])
     return product if bias is None else product + bias
+
+
+def product_dtype(device_type: str) -> torch.dtype:
+    """What products of float32 are in: bfloat16 where autocast says so."""
+    is_mixed = torch.is_autocast_enabled(device_type)
+    is_brain = is_mixed and torch.get_autocast_dtype(device_type) == torch.bfloat16
+    return torch.bfloat16 if is_brain else torch.float32
 
 
 class FastLinear(nn.Linear):

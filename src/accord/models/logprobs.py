@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from accord.core.errors import ModelError
-from accord.models.linear import linear, weight_gradient
+from accord.models.linear import add_weight_gradient_, linear, product_dtype
 from accord.models.packing import packed_hidden_states, packs_rows
-from accord.models.training_kernels import logits_gradient_, read_logits
+from accord.models.training_kernels import logits_gradient, read_logits
 
 CHUNK_LOGITS = 2**23
 """Logits that exist at one time, whatever the vocabulary: 32 MiB, and twice that in backward."""
@@ -131,11 +131,13 @@ def logprobs_from_states(
     base: Any = bare_model(model)
     head = base.get_output_embeddings()
     transform = LogitTransform.of(base.config, temperature)
+    products = product_dtype(states.device.type)
     with torch.autocast(device_type=states.device.type, enabled=False):
         # Autocast is off: a bfloat16 head would cost up to 0.05 nats a token.
         logprobs, entropies = _Readings.apply(  # type: ignore[no-untyped-call]
-            states.float(), *float32_head(head), input_ids[target_mask], transform, with_entropy
-        )
+            states.float(), *float32_head(head), input_ids[target_mask], transform, with_entropy,
+            products,
+        )  # fmt: skip
     return TokenLogprobs(on_grid(logprobs, target_mask), on_grid(entropies, target_mask))
 
 
@@ -177,7 +179,8 @@ class LogitTransform(NamedTuple):
 class _Readings(torch.autograd.Function):
     """(N,) log-probs of targets and entropies from (N, H) states; logits exist in chunks only.
 
-    Chunks but the last are computed again in backward. With p = softmax(z), for upstream gradients
+    Chunks but the last are computed again in backward, whose two products are in `products`: what
+    is read has float32's precision, and gradients have that of all others under autocast. With p = softmax(z), for upstream gradients
     g of a log-prob and h of an entropy H:  dz = g (onehot - p) - h p (log p + H)
     """
 
@@ -190,6 +193,7 @@ class _Readings(torch.autograd.Function):
         targets: Tensor,
         transform: LogitTransform,
         with_entropy: bool,
+        products: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         totals, logprobs, entropies = torch.zeros(3, len(states), device=states.device).unbind()
         ctx.logits = None
@@ -201,7 +205,7 @@ class _Readings(torch.autograd.Function):
                 entropies[piece] = found
             ctx.logits = logits  # the last chunk's stay, and backward begins with them
         ctx.save_for_backward(states, weight, bias, targets, totals, entropies)
-        ctx.transform, ctx.with_entropy = transform, with_entropy
+        ctx.transform, ctx.with_entropy, ctx.products = transform, with_entropy, products
         return logprobs, entropies
 
     @staticmethod
@@ -211,23 +215,25 @@ class _Readings(torch.autograd.Function):
         of_states = torch.zeros_like(states) if needs_states else None
         of_weight = torch.zeros_like(weight) if needs_weight else None
         of_bias = torch.zeros_like(bias) if needs_bias else None
+        factor, factors = weight.to(ctx.products), states.to(ctx.products)
         for piece in reversed(_chunks(len(states), weight.shape[0])):
             logits, ctx.logits = ctx.logits, None
             if logits is None:
                 logits = ctx.transform.apply_(linear(states[piece], weight, bias))
             kept = None if ctx.transform.softcap is None else logits.clone()
             pull = (entropies[piece], of_entropies[piece]) if ctx.with_entropy else None
-            gradient = logits_gradient_(logits, totals[piece], of_logprobs[piece], pull)
-            gradient.scatter_add_(-1, targets[piece, None], of_logprobs[piece, None])
+            gradient = logits_gradient(
+                logits, targets[piece], totals[piece], of_logprobs[piece], pull, ctx.products
+            )
             ctx.transform.backward_(gradient, kept)
             for block in _blocks(weight.shape[0]):
                 if of_states is not None:
-                    of_states[piece] += linear(gradient[:, block], weight[block].t())
+                    of_states[piece] += linear(gradient[:, block], factor[block].t())
                 if of_weight is not None:
-                    of_weight[block] += weight_gradient(gradient[:, block], states[piece])
+                    add_weight_gradient_(of_weight[block], gradient[:, block], factors[piece])
             if of_bias is not None:
-                of_bias += gradient.sum(0)
-        return of_states, of_weight, of_bias, None, None, None
+                of_bias += gradient.sum(0, dtype=of_bias.dtype)
+        return of_states, of_weight, of_bias, None, None, None, None
 
 
 def _chunks(count: int, vocabulary: int) -> list[slice]:

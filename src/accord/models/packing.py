@@ -12,15 +12,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, bfloat16, nn
 from transformers import PreTrainedModel
 
 from accord.core.errors import ModelError
 from accord.models import decoder_layers
+from accord.models.linear import product_dtype
 from accord.models.packed_attention import Piece, attending
 
 MIN_SHARED_TOKENS = 16
 """A shorter common start is not worth a mask."""
+
+ROUND_TOKENS = 64
+"""Numbers of tokens in bfloat16 are rounded up to these, for oneDNN makes code for each that it has
+not met: 1 to 6 ms a kind of product, forward and backward."""
 
 
 class Packed(NamedTuple):
@@ -109,6 +114,19 @@ def pack(
     )
 
 
+def filled(packed: Packed) -> Packed:
+    """The same with tokens at its end that belong to nobody, up to a round number of them."""
+    count = -packed.input_ids.shape[1] % ROUND_TOKENS
+    if count == 0:
+        return packed
+    filler = torch.zeros(1, count, dtype=torch.long)
+    return packed._replace(
+        input_ids=torch.cat([packed.input_ids, filler], dim=1),
+        position_ids=torch.cat([packed.position_ids, filler], dim=1),
+        pieces=[*packed.pieces, Piece(count)],
+    )
+
+
 def _groups(rows: Sequence[np.ndarray]) -> Iterator[tuple[list[int], int]]:
     """Rows that share a start, and its length; a row joins when that saves more tokens."""
     order = sorted(range(len(rows)), key=lambda r: rows[r].tobytes())
@@ -155,12 +173,17 @@ def packed_hidden_states(
         read: (B, L) bool, true on real tokens only: the states (N, H) of these alone.
     """
     packed = pack(input_ids, attention_mask)
+    is_rounded = bfloat16 in (model.dtype, product_dtype("cpu"))
+    if is_rounded:
+        packed = filled(packed)
     if read is None:
         states = packed_states(model, packed)
         return states.index_select(0, packed.place.flatten()).view(*input_ids.shape, -1)
     places, back = torch.unique(packed.place[read], return_inverse=True)
     if len(places) == 0:
         places = torch.zeros(1, dtype=torch.long)  # nothing is read, but with a gradient
+    if is_rounded:
+        places = torch.cat([places, places[-1:].expand(-len(places) % ROUND_TOKENS)])
     return packed_states(model, packed, read=places).index_select(0, back)
 
 

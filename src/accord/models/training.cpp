@@ -129,27 +129,32 @@ void read_logits(const float* logits, float* totals, float* entropies, int64_t r
     }
 }
 
-// Logits become the gradient of sum g log p(target) + h H, but for the targets' own g:
-// -p (g + h (log p + H)); h and H may be null.
-void logits_backward(float* logits, const float* totals, const float* entropies,
-                     const float* of_logprobs, const float* of_entropies, int64_t rows,
-                     int64_t size, int threads) {
+// The gradient of sum g log p(target) + h H: g at the target, less p (g + h (log p + H)); h and H
+// may be null. `found` may be the logits themselves.
+template <class T>
+void logits_backward(const float* logits, const int64_t* targets, const float* totals,
+                     const float* entropies, const float* of_logprobs, const float* of_entropies,
+                     T* found, int64_t rows, int64_t size, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t row = 0; row < rows; row++) {
-        float* x = logits + row * size;
-        const float total = totals[row];
-        if (!of_entropies) {
-            const float fixed = -of_logprobs[row];
+        const float* x = logits + row * size;
+        T* f = found + row * size;
+        const float total = totals[row], g = of_logprobs[row];
+        const float h = of_entropies ? of_entropies[row] : 0.0f;
+        const float fixed = -g - (of_entropies ? h * entropies[row] : 0.0f);
+        const float of_target = x[targets[row]] - total;
+        if (of_entropies) {
 #pragma omp simd
-            for (int64_t i = 0; i < size; i++) x[i] = exponential(x[i] - total) * fixed;
-            continue;
-        }
-        const float h = of_entropies[row], fixed = -of_logprobs[row] - h * entropies[row];
+            for (int64_t i = 0; i < size; i++) {
+                const float logprob = x[i] - total;
+                put(f[i], exponential(logprob) * (fixed - h * logprob));
+            }
+        } else {
 #pragma omp simd
-        for (int64_t i = 0; i < size; i++) {
-            const float logprob = x[i] - total;
-            x[i] = exponential(logprob) * (fixed - h * logprob);
+            for (int64_t i = 0; i < size; i++) put(f[i], exponential(x[i] - total) * fixed);
         }
+        const float pull = of_entropies ? fixed - h * of_target : fixed;
+        put(f[targets[row]], g + exponential(of_target) * pull);
     }
 }
 
@@ -173,6 +178,13 @@ void logits_backward(float* logits, const float* totals, const float* entropies,
     void gate_backward_##NAME(const T* gate, const T* up, const T* of_out, T* of_gate, T* of_up,   \
                               int64_t count, int32_t threads) {                                    \
         gate_backward(gate, up, of_out, of_gate, of_up, count, threads);                           \
+    }                                                                                              \
+    void logits_backward_##NAME(const float* logits, const int64_t* targets, const float* totals,  \
+                                const float* entropies, const float* of_logprobs,                  \
+                                const float* of_entropies, T* found, int64_t rows, int64_t size,   \
+                                int32_t threads) {                                                 \
+        logits_backward(logits, targets, totals, entropies, of_logprobs, of_entropies, found,      \
+                        rows, size, threads);                                                      \
     }
 
 extern "C" {
@@ -182,11 +194,5 @@ EXPORTED(bf16, bfloat16)
 void read_logits_float32(const float* logits, float* totals, float* entropies, int64_t rows,
                          int64_t size, int32_t threads) {
     read_logits(logits, totals, entropies, rows, size, threads);
-}
-
-void logits_backward_float32(float* logits, const float* totals, const float* entropies,
-                             const float* of_logprobs, const float* of_entropies, int64_t rows,
-                             int64_t size, int32_t threads) {
-    logits_backward(logits, totals, entropies, of_logprobs, of_entropies, rows, size, threads);
 }
 }

@@ -29,15 +29,10 @@ def training_library() -> ctypes.CDLL | None:
         "norm_backward": [*[_POINTER] * 8, *of_rows, _SMALL],
         "gate_forward": [*[_POINTER] * 3, _NUMBER, _SMALL],
         "gate_backward": [*[_POINTER] * 5, _NUMBER, _SMALL],
+        "logits_backward": [*[_POINTER] * 7, *of_rows, _SMALL],
     }
-    return load_native(
-        _SOURCE,
-        {
-            **both_types(functions),
-            "read_logits_float32": [*[_POINTER] * 3, *of_rows, _SMALL],
-            "logits_backward_float32": [*[_POINTER] * 5, *of_rows, _SMALL],
-        },
-    )
+    of_logits = {"read_logits_float32": [*[_POINTER] * 3, *of_rows, _SMALL]}
+    return load_native(_SOURCE, both_types(functions) | of_logits)
 
 
 def branch_dtype(hidden: Tensor) -> torch.dtype | None:
@@ -165,36 +160,47 @@ def read_logits(logits: Tensor, *, with_entropy: bool) -> tuple[Tensor, Tensor |
     return totals, entropies
 
 
-def logits_gradient_(
-    logits: Tensor, totals: Tensor, of_logprobs: Tensor, of_entropies: tuple[Tensor, Tensor] | None
+def logits_gradient(
+    logits: Tensor,
+    targets: Tensor,
+    totals: Tensor,
+    of_logprobs: Tensor,
+    of_entropies: tuple[Tensor, Tensor] | None,
+    dtype: torch.dtype,
 ) -> Tensor:
-    """-p (g + h (log p + H)) of (n, V) logits in place, p being their softmax.
+    """Gradient of sum g log p(target) + h H: g at the targets less p (g + h (log p + H)).
 
-    With g added at each row's target it is the gradient of sum g log p(target) + h H.
+    In float32 it takes the place of the logits.
 
     Args:
-        logits: (n, V) float32.
+        logits: (n, V) float32, p being their softmax.
+        targets: (n,)
         totals: (n,) of `read_logits`.
         of_logprobs: (n,) g.
         of_entropies: (n,) each, H and h.
+        dtype: of the gradient, float32 or bfloat16; it is computed in float32.
     """
     if not _reads_natively(logits):
         logits.sub_(totals[:, None])
         if of_entropies is None:
-            return logits.exp_().mul_(-of_logprobs[:, None])
-        entropies, gradient = of_entropies
-        pull = (logits + entropies[:, None]).mul_(gradient[:, None]).add_(of_logprobs[:, None])
-        return logits.exp_().mul_(pull.neg_())
+            logits.exp_().mul_(-of_logprobs[:, None])
+        else:
+            entropies, gradient = of_entropies
+            pull = (logits + entropies[:, None]).mul_(gradient[:, None]).add_(of_logprobs[:, None])
+            logits.exp_().mul_(pull.neg_())
+        return logits.scatter_add_(-1, targets[:, None], of_logprobs[:, None]).to(dtype)
     pulls = (None, None) if of_entropies is None else of_entropies
     tensors = [
-        None if t is None else t.contiguous() for t in (totals, pulls[0], of_logprobs, pulls[1])
+        None if t is None else t.contiguous()
+        for t in (targets, totals, pulls[0], of_logprobs, pulls[1])
     ]
+    found = logits if dtype == torch.float32 else torch.empty_like(logits, dtype=dtype)
     threads = torch.get_num_threads()
     call(
-        training_library(), "logits_backward", logits, *tensors, *logits.shape, threads,
-        of=torch.float32,
+        training_library(), "logits_backward", logits, *tensors, found, *logits.shape, threads,
+        of=dtype,
     )  # fmt: skip
-    return logits
+    return found
 
 
 def _reads_natively(logits: Tensor) -> bool:

@@ -83,7 +83,7 @@ class Optimization:
         """
         parameters = self.parameters()
         processes.sum_gradients(parameters)
-        norm = _number(nn.utils.clip_grad_norm_(parameters, self.max_grad_norm))
+        norm = self._clip(parameters)
         factor = self.schedule(self.step_index)
         for optimizer, peaks in zip(self.optimizers, self._peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
@@ -101,6 +101,18 @@ class Optimization:
         self.discard()
         self.step_index += 1
         return StepReport(norm, rate, not is_finite)
+
+    def _clip(self, parameters: list[nn.Parameter]) -> float:
+        """Scale gradients down to the greatest norm, now or in the step; gives their norm."""
+        if not all(o.defaults.get("fused") for o in self.optimizers):
+            return _number(nn.utils.clip_grad_norm_(parameters, self.max_grad_norm))
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = float(nn.utils.get_total_norm(gradients))
+        # A fused step divides what it reads anyway; scaling first would pass over all of it.
+        scale = torch.tensor((norm + 1e-6) / self.max_grad_norm)  # as torch's clipping
+        for optimizer in self.optimizers:
+            optimizer.grad_scale = scale if scale > 1 else None  # type: ignore[attr-defined]
+        return norm
 
     def discard(self) -> None:
         """Drop the accumulated gradients without a step."""
