@@ -151,6 +151,31 @@ def test_only_what_is_new_is_run(tiny_model_dir: Path, monkeypatch: pytest.Monke
     assert counts == [40, 40 + 50 - 32 + 6 + 8, 101 - 80]
 
 
+def test_prompts_in_bfloat16_are_filled_up(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their answers are those of prompts as long as they are, also behind known starts."""
+    monkeypatch.setattr(prefill, "MOST_ROWS", 0)
+    policy = load_policy(str(tiny_model_dir), device=CPU, dtype=torch.bfloat16)
+    tokenizer = load_tokenizer(str(tiny_model_dir))
+    fill, counts = prefill.filled, []
+
+    def noted(packed: Any) -> Any:
+        counts.append(fill(packed).input_ids.shape[1])
+        return fill(packed)
+
+    answers = []
+    for way in (noted, lambda packed: packed):
+        monkeypatch.setattr(prefill, "filled", way)
+        engine = LocalEngine(policy, tokenizer, prefix_cache_mb=8)
+        answers.append([g.tokens[0] for g in conversations(engine)])
+    assert counts
+    assert all(count % 64 == 0 for count in counts)
+    for filled, alone in zip(*answers, strict=True):
+        assert filled.token_id == alone.token_id
+        assert filled.logprob == pytest.approx(alone.logprob, abs=2e-2)
+
+
 def test_other_weights_forget(tiny_model_dir: Path) -> None:
     policy = load_policy(str(tiny_model_dir), device=CPU)
     tokenizer = load_tokenizer(str(tiny_model_dir))

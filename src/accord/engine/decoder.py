@@ -22,7 +22,8 @@ from accord.models.adapters import adapters_of, parts_of, reading
 from accord.models.decoder_layers import has_windows
 from accord.models.few_rows import MOST_ROWS
 from accord.models.linear import Laid
-from accord.models.logprobs import LogitTransform, bare_model, float32_head
+from accord.models.logit_transform import LogitTransform
+from accord.models.logprobs import bare_model, float32_head
 from accord.models.packing import Packed
 
 _PROBE_ROWS, _PROBE_COLUMNS = 3, 7

@@ -11,8 +11,9 @@ from accord.engine.columns import new_cache
 from accord.engine.decoder import Decoder
 from accord.engine.prefixes import Prefixes, Prompt, fill
 from accord.models.adapters import parts_of, reading
+from accord.models.few_rows import MOST_ROWS
 from accord.models.logprobs import bare_model
-from accord.models.packing import Packed, Start, pack_prompts, packed_states, packs_rows
+from accord.models.packing import Packed, Start, filled, pack_prompts, packed_states, packs_rows
 
 
 class Prefilled(NamedTuple):
@@ -56,14 +57,14 @@ def prefill(
     cache = new_cache() if decoder is None else decoder.new_cache()
     kept: list[list[Tensor]] = [prefixes.find(prompt) if prefixes else [] for prompt in prompts]
     if packs_rows(bare_model(policy)):
-        filled = _packed(policy, decoder, cache, prompts, kept)
+        found = _packed(policy, decoder, cache, prompts, kept)
     else:
-        filled = _padded(policy, cache, prompts, kept)
+        found = _padded(policy, cache, prompts, kept)
     if prefixes is not None:
-        width = filled.mask.shape[1]
+        width = found.mask.shape[1]
         for row, prompt in enumerate(prompts):
             prefixes.keep(prompt, cache, row, width - len(prompt.ids))
-    return filled
+    return found
 
 
 def _padded(
@@ -115,6 +116,9 @@ def _packed(
     if blocks:
         fill(cache, torch.cat(blocks, dim=3)[:, :, None])
     packed = pack_prompts([prompt.ids for prompt in prompts], starts=starts)
+    is_half = next(policy.parameters()).dtype == torch.bfloat16
+    if is_half and packed.input_ids.shape[1] > MOST_ROWS:  # fewer have a product of their own
+        packed = filled(packed)
     lengths = torch.tensor([len(prompt.ids) for prompt in prompts])
     parts = parts_of(policy, [prompt.adapter for prompt in prompts])
     of_tokens = parts[_rows_of(packed, lengths)]

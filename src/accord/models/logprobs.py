@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from accord.core.errors import ModelError
 from accord.models.linear import add_weight_gradient_, linear, product_dtype
+from accord.models.logit_transform import LogitTransform
 from accord.models.packing import packed_hidden_states, packs_rows
 from accord.models.training_kernels import logits_gradient, read_logits
 
@@ -146,42 +147,12 @@ def on_grid(values: Tensor, mask: Tensor) -> Tensor:
     return values.new_zeros(mask.shape).masked_scatter(mask, values)
 
 
-class LogitTransform(NamedTuple):
-    """What some families do to `states weight^T`, and the temperature, in this order."""
-
-    multiplier: float
-    softcap: float | None  # Gemma 2 and 3: cap * tanh(logits / cap)
-    temperature: float
-
-    @classmethod
-    def of(cls, config: Any, temperature: float = 1.0) -> "LogitTransform":
-        """That of a model's config."""
-        softcap = getattr(config, "final_logit_softcapping", None)
-        return cls(_multiplier(config), float(softcap) if softcap else None, temperature)
-
-    def apply_(self, logits: Tensor) -> Tensor:
-        """The transform, in place."""
-        if self.multiplier != 1:
-            logits *= self.multiplier
-        if self.softcap is not None:
-            logits.div_(self.softcap).tanh_().mul_(self.softcap)
-        return logits if self.temperature == 1 else logits.div_(self.temperature)
-
-    def backward_(self, gradient: Tensor, logits: Tensor | None) -> Tensor:
-        """The gradient before the transform, in place; `logits` is what the transform gave."""
-        if self.softcap is not None and logits is not None:
-            tanh = logits * (self.temperature / self.softcap)
-            gradient *= 1 - tanh.square()
-        factor = self.multiplier / self.temperature
-        return gradient if factor == 1 else gradient.mul_(factor)
-
-
 class _Readings(torch.autograd.Function):
     """(N,) log-probs of targets and entropies from (N, H) states; logits exist in chunks only.
 
-    Chunks but the last are computed again in backward, whose two products are in `products`: what
-    is read has float32's precision, and gradients have that of all others under autocast. With p = softmax(z), for upstream gradients
-    g of a log-prob and h of an entropy H:  dz = g (onehot - p) - h p (log p + H)
+    Chunks but the last are computed again in backward, whose products are in the dtype `products`:
+    what is read has float32's precision, gradients that of all others under autocast. For upstream
+    gradients g of a log-prob and h of an entropy H:  dz = g (onehot - p) - h p (log p + H)
     """
 
     @staticmethod
@@ -261,18 +232,6 @@ def float32_logits(head: nn.Module, config: Any, states: Tensor) -> Tensor:
     with torch.autocast(device_type=states.device.type, enabled=False):
         logits = linear(states.float(), *float32_head(head))
     return LogitTransform.of(config).apply_(logits)
-
-
-def _multiplier(config: Any) -> float:
-    """What a family multiplies its logits by."""
-    family = str(getattr(config, "model_type", ""))
-    if family.startswith("granite"):
-        return 1 / float(config.logits_scaling)
-    if family.startswith("cohere"):
-        return float(config.logit_scale)
-    if family.startswith("falcon_h1"):
-        return float(config.lm_head_multiplier)
-    return 1.0
 
 
 @torch.no_grad()

@@ -1,6 +1,12 @@
 // What training a decoder does between its matrix products, forward and backward; see
 // training_kernels.py, which has the formulas. T is the type of what products read and write.
 
+#ifdef __AVX512F__
+// Compilers shun its registers, which on older processors lowered the clock; here they take a
+// quarter to a half less time.
+#pragma GCC target("prefer-vector-width=512")
+#endif
+
 #include <algorithm>
 
 #include "native.h"
