@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from accord.models import few_rows
-from accord.models.few_rows import MOST_ROWS, FewRows
+from accord.models.few_rows import MOST_HALF_ROWS, MOST_ROWS, FewRows
 from accord.models.linear import Laid
 
 KINDS = [torch.float32, torch.bfloat16]
@@ -24,7 +24,7 @@ def random(*shape: int, dtype: torch.dtype) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", KINDS)
-@pytest.mark.parametrize("rows", [1, 7, 8, 15, 16, 17, 31, 32, 33, 48, 100, MOST_ROWS])
+@pytest.mark.parametrize("rows", [1, 7, 8, 15, 16, 17, 31, 32, 33, 48, 100, MOST_ROWS, 1000])
 def test_products_are_right(dtype: torch.dtype, rows: int) -> None:
     weight, states = random(96, 160, dtype=dtype), random(rows, 160, dtype=dtype)
     found = laid(weight)(states)
@@ -88,7 +88,7 @@ def test_a_system_without_proc_is_no_error(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("dtype", KINDS)
-@pytest.mark.parametrize("rows", [3, MOST_ROWS + 1])
+@pytest.mark.parametrize("rows", [3, MOST_ROWS + 1, MOST_HALF_ROWS + 1])
 @pytest.mark.parametrize("has_bias", [False, True])
 def test_a_laid_product_is_the_linear_layer_s(
     dtype: torch.dtype, rows: int, has_bias: bool

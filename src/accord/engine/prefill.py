@@ -11,7 +11,7 @@ from accord.engine.columns import new_cache
 from accord.engine.decoder import Decoder
 from accord.engine.prefixes import Prefixes, Prompt, fill
 from accord.models.adapters import parts_of, reading
-from accord.models.few_rows import MOST_ROWS
+from accord.models.few_rows import MOST_HALF_ROWS
 from accord.models.logprobs import bare_model
 from accord.models.packing import Packed, Start, filled, pack_prompts, packed_states, packs_rows
 
@@ -117,7 +117,7 @@ def _packed(
         fill(cache, torch.cat(blocks, dim=3)[:, :, None])
     packed = pack_prompts([prompt.ids for prompt in prompts], starts=starts)
     is_half = next(policy.parameters()).dtype == torch.bfloat16
-    if is_half and packed.input_ids.shape[1] > MOST_ROWS:  # fewer have a product of their own
+    if is_half and packed.input_ids.shape[1] > MOST_HALF_ROWS:
         packed = filled(packed)
     lengths = torch.tensor([len(prompt.ids) for prompt in prompts])
     parts = parts_of(policy, [prompt.adapter for prompt in prompts])

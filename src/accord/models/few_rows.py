@@ -18,6 +18,9 @@ from accord.models.native import call, is_intel, load_native
 
 MOST_ROWS = 128
 """Beyond, the weight comes from the cache, and a library's product is as fast."""
+
+MOST_HALF_ROWS = 1024
+"""In bfloat16 oneDNN makes code for each number of rows that it has not met (1 to 6 ms)."""
 _PANEL, _TILE_ROWS = 32, 16
 
 
@@ -28,11 +31,13 @@ class FewRows:
         packed: as few_rows.h reads it.
         bias: (N,) or None.
         outputs: N.
+        most_rows: up to which this product is the faster one.
     """
 
     def __init__(self, library: ctypes.CDLL, weight: Tensor, bias: Tensor | None) -> None:
         self._library = library
         self.outputs = weight.shape[0]
+        self.most_rows = MOST_HALF_ROWS if weight.dtype == torch.bfloat16 else MOST_ROWS
         self.bias = None if bias is None else bias.detach().contiguous()
         if weight.dtype == torch.float32:
             panels = weight.view(-1, _PANEL, weight.shape[1]).transpose(1, 2)
@@ -52,7 +57,7 @@ class FewRows:
         return cls(library, weight.detach().contiguous(), bias)
 
     def __call__(self, states: Tensor) -> Tensor:
-        """(R, N) of (R, K), without gradient; R is 1 to MOST_ROWS."""
+        """(R, N) of (R, K), without gradient; R is at least 1."""
         rows, depth = states.shape
         states = states.contiguous()
         out = states.new_empty(rows, self.outputs)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from accord.models.few_rows import MOST_ROWS, FewRows
+from accord.models.few_rows import FewRows
 from accord.models.native import is_intel
 
 
@@ -147,7 +147,7 @@ class Laid:
 
     def __call__(self, states: Tensor) -> Tensor:
         """(R, N) of (R, K), without gradient."""
-        if self.few is not None and 0 < len(states) <= MOST_ROWS:
+        if self.few is not None and 0 < len(states) <= self.few.most_rows:
             return self.few(states)
         if not self._is_onednn:
             return nn.functional.linear(states, self._weight, self._bias)

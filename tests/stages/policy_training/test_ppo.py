@@ -21,6 +21,7 @@ from accord.models.heads import init_reward_model, score_head
 from accord.models.loading import load_policy, load_tokenizer, save_model
 from accord.models.logprobs import before, hidden_states
 from accord.models.values import ValueHead, ValueModel
+from accord.stages.policy_training.ppo import experience
 from accord.stages.policy_training.ppo import run as ppo
 from accord.stages.policy_training.ppo.actor_critic import ActorCritic
 from accord.stages.policy_training.ppo.config import Config
@@ -278,6 +279,38 @@ def test_memory_is_no_matter_of_results(
     assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
     assert a["policy/grad_norm"] == pytest.approx(b["policy/grad_norm"], rel=1e-3)
     assert one.heldout_kl_nats == pytest.approx(many.heldout_kl_nats, abs=1e-3)
+
+
+@pytest.mark.parametrize("values", [{}, {"value_model": "shared"}, {"use_peft": True}])
+def test_the_first_epoch_gives_the_values(
+    tiny_model_dir: Path,
+    prompts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    values: dict[str, Any],
+) -> None:
+    """Where a batch is read at once, no other pass is made for them, and nothing else changes."""
+    chosen = config(tiny_model_dir, prompts, max_steps=2, mini_batch_size=16, **values)
+    count = {"read": 0, "values": 0}
+
+    def counted(name: str) -> Any:
+        method = getattr(ActorCritic, name)
+
+        def call(*arguments: Any) -> Any:
+            count[name] += 1
+            return method(*arguments)
+
+        return call
+
+    for name in count:
+        monkeypatch.setattr(ActorCritic, name, counted(name))
+    run(chosen, tmp_path / "once")
+    assert count == {"read": 2 * 2, "values": 0}
+    monkeypatch.setattr(experience, "_first_readings", lambda *_: None)
+    run(chosen, tmp_path / "twice")
+    assert count == {"read": 4 * 2, "values": 2}
+    once, twice = metrics(tmp_path / "once"), metrics(tmp_path / "twice")
+    assert once == [pytest.approx(row, rel=1e-3, abs=1e-5) for row in twice]
 
 
 def test_no_prompt_is_on_both_sides(tiny_model_dir: Path, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """All that PPO computes of a batch of rollouts before the policy moves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from accord.core import processes
 from accord.core.episodes import Rollout
 from accord.objectives.gae import gae
 from accord.objectives.importance import truncated_importance_weights
@@ -15,7 +16,7 @@ from accord.objectives.ppo import explained_variance
 from accord.objectives.rewards import per_token_rewards, shape_scores
 from accord.stages.policy_training.episodes import episode_metrics
 from accord.stages.policy_training.policy import by_share
-from accord.stages.policy_training.ppo.actor_critic import ActorCritic
+from accord.stages.policy_training.ppo.actor_critic import ActorCritic, Readings
 from accord.stages.policy_training.ppo.config import Config
 from accord.stages.policy_training.ppo.controllers import RunningMoments
 from accord.stages.policy_training.rollouts import rollout_grid
@@ -28,6 +29,7 @@ class Experience:
 
     `old_logprobs`, which the ratio is against, are the sampler's own; with importance weights they
     are the trainer's reading of the same weights, and `weights` correct for the difference.
+    `readings`, where there are some, are all that the first minibatch would read once more.
     """
 
     batch: TokenBatch
@@ -41,15 +43,11 @@ class Experience:
     metrics: dict[str, float]
     kl_nats: float  # to the reference, mean a response
     kl_coef: float  # when the batch was prepared
+    readings: Readings | None  # with gradients
 
     def rows(self, index: Sequence[int]) -> "Experience":
-        """The same for some rows, cut to their longest."""
-        chosen = list(index)
-        length = int(self.batch.attention_mask[chosen].sum(1).max())
-
-        def cut(grid: Tensor) -> Tensor:
-            return grid[chosen, :length]
-
+        """The same for some rows, cut to their longest, without readings."""
+        cut = self._cut(index)
         return Experience(
             TokenBatch(*(cut(grid) for grid in self.batch)),
             sampler_logprobs=cut(self.sampler_logprobs),
@@ -62,7 +60,20 @@ class Experience:
             metrics=self.metrics,
             kl_nats=self.kl_nats,
             kl_coef=self.kl_coef,
+            readings=None,
         )
+
+    def first_readings(self, index: Sequence[int]) -> Readings | None:
+        """What was read of these rows before the first step."""
+        if self.readings is None:
+            return None
+        cut = self._cut(index)
+        return Readings(*(cut(grid) for grid in self.readings))
+
+    def _cut(self, index: Sequence[int]) -> Callable[[Tensor], Tensor]:
+        chosen = list(index)
+        length = int(self.batch.attention_mask[chosen].sum(1).max())
+        return lambda grid: grid[chosen, :length]
 
 
 @torch.no_grad()
@@ -80,9 +91,10 @@ def prepare(
     """
     batch, sampler_logprobs = rollout_grid(rollouts, policy)
     mask = batch.target_mask
+    readings = _first_readings(policy, batch, config)
     old_logprobs, weights = _behaviour(policy, batch, sampler_logprobs, config)
     reference_logprobs = policy.reference_logprobs(batch)
-    old_values = policy.values(batch)
+    old_values = policy.values(batch) if readings is None else readings.values.detach()
     shaped = _shaped(rollouts, scores, moments, config).to(policy.device)
     kl = kl_estimate(old_logprobs, reference_logprobs, estimator=config.kl_estimator)
     penalty = kl_coef if config.kl_in == "reward" else 0.0
@@ -119,7 +131,20 @@ def prepare(
         metrics,
         kl_nats,
         kl_coef,
+        readings,
     )
+
+
+def _first_readings(policy: ActorCritic, batch: TokenBatch, config: Config) -> Readings | None:
+    """What the first minibatch reads, if that is the whole batch at once: its values are the old
+    ones, and a forward pass is saved.
+    """
+    rows, length = batch.input_ids.shape
+    is_one = rows <= config.mini_batch_size and rows * length <= config.tokens_per_micro_batch
+    if not is_one or processes.count() > 1:
+        return None
+    with torch.enable_grad():
+        return policy.read(batch)
 
 
 def _behaviour(
