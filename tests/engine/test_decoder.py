@@ -26,6 +26,7 @@ from accord.engine.native import native_library
 from accord.engine.requests import CooperativeGeneration
 from accord.engine.rows import Rows
 from accord.models.loading import load_policy, load_tokenizer
+from accord.models.logprobs import token_logprobs
 from accord.models.lora import add_lora
 from accord.models.packing import use_packing
 
@@ -63,18 +64,20 @@ def build(config: Any) -> Any:
         (GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=300), False),
     ],
 )
-@pytest.mark.parametrize("kernels", ["native", "one call a row", "one call"])
+@pytest.mark.parametrize("kernels", ["native", "under autocast", "one call a row", "one call"])
 def test_a_step_is_the_forward(
     config: Any, is_known: bool, kernels: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After left-padded prompts of unequal length, several tokens in a row."""
-    if kernels != "native":
+    is_native = kernels in ("native", "under autocast")
+    if not is_native:
         monkeypatch.setattr(spans, "CALL_BYTES", 0 if kernels == "one call a row" else 2**19)
         monkeypatch.setattr(NativeKernels, "of", lambda _: None)
     elif native_library() is None:
         pytest.skip("no compiler")
     model = build(config)
-    decoder = Decoder.of(model)
+    with torch.autocast("cpu", torch.bfloat16, enabled=kernels == "under autocast"):
+        decoder = Decoder.of(model)
     assert (decoder is not None) is is_known
     if decoder is None:
         return
@@ -82,7 +85,8 @@ def test_a_step_is_the_forward(
     mask = torch.ones_like(ids)
     mask[1, :4], mask[2, :2] = 0, 0
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    assert isinstance(decoder._kernels, NativeKernels) is (kernels == "native")
+    assert isinstance(decoder._kernels, NativeKernels) is is_native
+    assert (decoder.dtype == torch.bfloat16) is (kernels == "under autocast")
     reads = decoder.reads(mask, room=12)
     cache = decoder.new_cache()
     with torch.no_grad():
@@ -96,7 +100,8 @@ def test_a_step_is_the_forward(
                 input_ids=ids[:, : t + 1], attention_mask=mask[:, : t + 1],
                 position_ids=positions[:, : t + 1], use_cache=False,
             ).logits[:, -1]  # fmt: skip
-            torch.testing.assert_close(decoder.logits(hidden), whole, atol=1e-4, rtol=1e-4)
+            room = 1e-4 if decoder.dtype == torch.float32 else 0.05
+            torch.testing.assert_close(decoder.logits(hidden), whole, atol=room, rtol=room)
 
 
 @pytest.mark.parametrize("longest", [0, 1024])
@@ -125,6 +130,38 @@ def test_prompts_that_share_a_start_give_the_padded_forward(
             ids = torch.tensor([[*prompt, 7 + row]])
             alone = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0, -1]
             torch.testing.assert_close(stepped[row], alone)
+
+
+@pytest.mark.skipif(native_library() is None, reason="no compiler")
+@pytest.mark.parametrize("longest", [0, 1024])
+def test_under_autocast_it_multiplies_as_training_does(
+    longest: int, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log-probs are nearer to training's than those of float32, and follow the weights."""
+    monkeypatch.setattr(decoder_module, "_LONG", longest)
+    policy = load_policy(str(tiny_model_dir), device=CPU)
+    tokenizer = load_tokenizer(str(tiny_model_dir))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = LocalEngine(policy, tokenizer, prefix_cache_mb=8)
+    whole = LocalEngine(policy, tokenizer)
+    assert half._decoder is not None and whole._decoder is not None
+    assert (half._decoder.dtype, whole._decoder.dtype) == (torch.bfloat16, torch.float32)
+    prompts = [tuple(range(5 + n, 50)) for n in (0, 3, 20)]
+    for change in (0.0, 0.02, 0.0):
+        generator = torch.Generator().manual_seed(3)
+        with torch.no_grad():
+            for parameter in policy.parameters():
+                parameter.add_(change * torch.randn(parameter.shape, generator=generator))
+        for engine in (half, whole):
+            generations = generate(engine, prompts, SamplingParams(8, 1.0), seed=1)
+            for prompt, generation in zip(prompts, generations, strict=True):
+                ids = torch.tensor([[*prompt, *generation.response_ids]])
+                targets = torch.arange(ids.shape[1])[None] >= len(prompt)
+                with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, engine is half):
+                    expected = token_logprobs(policy, ids, torch.ones_like(ids), targets).logprobs
+                found = torch.tensor([token.logprob for token in generation.tokens])
+                room = 0.03 if engine is half else 1e-4
+                torch.testing.assert_close(found, expected[targets], atol=room, rtol=0)
 
 
 def test_changed_weights_and_adapters_are_seen(tiny_model_dir: Path) -> None:

@@ -112,10 +112,17 @@ class Float32Columns(Columns):  # type: ignore[no-untyped-call]
     stored_as = torch.float32
 
 
-def new_cache(*, float32: bool = False) -> Cache:
+class BFloat16Columns(Columns):  # type: ignore[no-untyped-call]
+    """The same in bfloat16, whatever the model writes."""
+
+    stored_as = torch.bfloat16
+
+
+def new_cache(stored_as: torch.dtype | None = None) -> Cache:
     """An empty cache, for any model that keeps keys and values.
 
     Args:
-        float32: keep them so, whatever the model computes in.
+        stored_as: float32 or bfloat16, whatever the model computes in; None keeps what it writes.
     """
-    return Cache(layer_class_to_replicate=Float32Columns if float32 else Columns)
+    kinds = {None: Columns, torch.float32: Float32Columns, torch.bfloat16: BFloat16Columns}
+    return Cache(layer_class_to_replicate=kinds[stored_as])

@@ -21,7 +21,7 @@ from accord.engine.whole_step import DecoderLayer, WholeStep
 from accord.models.adapters import adapters_of, parts_of, reading
 from accord.models.decoder_layers import has_windows
 from accord.models.few_rows import MOST_ROWS
-from accord.models.linear import Laid
+from accord.models.linear import Laid, product_dtype
 from accord.models.logit_transform import LogitTransform
 from accord.models.logprobs import bare_model, float32_head
 from accord.models.packing import Packed
@@ -34,9 +34,17 @@ _LONG = 1024
 
 
 class Decoder:
-    """The step of one policy; `refresh` reads its weights again when they have changed."""
+    """The step of one policy; `refresh` reads its weights again when they have changed.
 
-    def __init__(self, policy: nn.Module, kernels: Kernels) -> None:
+    Of a float32 policy that trains under autocast it takes bfloat16's products, as training does;
+    the head's stays in float32.
+
+    Attributes:
+        dtype: in which it computes and keeps keys and values.
+    """
+
+    def __init__(self, policy: nn.Module, kernels: Kernels, dtype: torch.dtype) -> None:
+        self.dtype = dtype
         self._policy = policy
         self._kernels = kernels
         base: Any = bare_model(policy)
@@ -44,22 +52,28 @@ class Decoder:
         self._config = self._model.config
         self._base = base
         self._head: Laid | None = None
+        self._last_norm = self._model.norm.weight
         self._layers: list[DecoderLayer] = []
         self._whole: WholeStep | None = None
         self._table = torch.empty(0, 1), torch.empty(0, 1)
 
     @classmethod
     def of(cls, policy: nn.Module) -> Self | None:
-        """A decoder whose step was seen to be the policy's own, or None."""
+        """A decoder whose step was seen to be the policy's own, or None; made under the autocast
+        that the policy trains under.
+        """
         if next(policy.parameters()).device.type != "cpu":
             return None
-        dtypes = {p.dtype for p in policy.parameters()}
-        native = NativeKernels.of(dtypes.pop()) if len(dtypes) == 1 else None
-        for kernels in (native, TorchKernels()):
+        own = next(policy.parameters()).dtype
+        native = []
+        if {p.dtype for p in policy.parameters()} == {own}:
+            mixed = product_dtype("cpu") if own == torch.float32 else own
+            native = [(NativeKernels.of(dtype), dtype) for dtype in dict.fromkeys((mixed, own))]
+        for kernels, dtype in (*native, (TorchKernels(), own)):
             if kernels is None:
                 continue
             try:
-                decoder = cls(policy, kernels)
+                decoder = cls(policy, kernels, dtype)
                 if has_windows(decoder._config):  # beyond what a short probe can see
                     return None
                 if decoder._agrees():
@@ -70,9 +84,10 @@ class Decoder:
 
     def refresh(self) -> None:
         """Lay the weights out again, after something wrote to them."""
-        self._layers = [_read_layer(layer) for layer in self._model.layers]
-        norm, eps = self._model.norm.weight, self._config.rms_norm_eps
-        self._whole = WholeStep.of(self._layers, norm, eps, self._kernels)
+        self._layers = [_read_layer(layer, self.dtype) for layer in self._model.layers]
+        self._last_norm = self._model.norm.weight.to(self.dtype)
+        eps = self._config.rms_norm_eps
+        self._whole = WholeStep.of(self._layers, self._last_norm, eps, self._kernels)
         weight, bias = float32_head(self._base.get_output_embeddings())
         self._head = Laid(weight.detach(), bias)
 
@@ -87,7 +102,7 @@ class Decoder:
 
     def new_cache(self) -> Any:
         """An empty cache, as `step` wants it."""
-        return new_cache(float32=self._kernels.stores_float32)
+        return new_cache(torch.float32 if self._kernels.stores_float32 else self.dtype)
 
     def reads(self, mask: Tensor, *, room: int) -> Any:
         """What `step` reads of rows with this (R, T) mask, left-padded, while they are the same.
@@ -116,7 +131,7 @@ class Decoder:
             parts: (R, ranks) of the rows' adapters (`models.adapters`), where there are several.
         """
         kernels, eps = self._kernels, self._config.rms_norm_eps
-        hidden = embedding(tokens, self._model.embed_tokens.weight)
+        hidden = embedding(tokens, self._model.embed_tokens.weight).to(self.dtype)
         turn = self._turn(positions)
         if self._whole is not None and len(hidden) <= MOST_ROWS and reads.ranges is None:
             return self._whole(hidden, turn, reads, cache)
@@ -128,7 +143,7 @@ class Decoder:
             delta = layer.output(attended, parts)
             hidden, normed = kernels.add_norm(hidden, delta, layer.mlp_norm, eps)
             delta = layer.down(kernels.gate(layer.gate_up(normed, parts)), parts)
-        return kernels.add_norm(hidden, delta, self._model.norm.weight, eps)[1]
+        return kernels.add_norm(hidden, delta, self._last_norm, eps)[1]
 
     def _turn(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """(R, D) float32 cosines and sines of (R,) positions, from a table if there can be one."""
@@ -156,10 +171,9 @@ class Decoder:
         """
         assert isinstance(self._kernels, NativeKernels)
         tokens, positions = packed.input_ids[0], packed.position_ids[0]
-        dtype = self._model.embed_tokens.weight.dtype
         for layer in self._layers if not packed.known else ():
             heads = layer.heads
-            cache.layers.append(Columns.empty(heads.groups, len(tokens), heads.dim, dtype))
+            cache.layers.append(Columns.empty(heads.groups, len(tokens), heads.dim, self.dtype))
         return self.step(tokens, positions, self._kernels.reads_of(packed), cache, parts)
 
     @torch.no_grad()
@@ -186,7 +200,7 @@ class Decoder:
             )  # fmt: skip
         reads = self.reads(mask, room=_PROBE_COLUMNS)
         found = self.step(ids[:, -1], positions[:, -1], reads, cache, parts)
-        tolerance = 1e-4 if whole.dtype == torch.float32 else 5e-2
+        tolerance = 1e-4 if found.dtype == torch.float32 else 5e-2
         return bool((found - whole).abs().max() <= tolerance * whole.abs().max().clamp(min=1.0))
 
 
@@ -195,24 +209,26 @@ def _turn_of(rotary: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
     return cos[0].contiguous(), sin[0].contiguous()
 
 
-def _read_layer(layer: Any) -> DecoderLayer:
+def _read_layer(layer: Any, dtype: torch.dtype) -> DecoderLayer:
     attention, mlp = layer.self_attn, layer.mlp
     if not isinstance(mlp.act_fn, nn.SiLU) and type(mlp.act_fn).__name__ != "SiLUActivation":
         raise TypeError("the MLP's gate is not SiLU")
+    modules = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
+    norms = [None if module is None else module.weight.to(dtype) for module in modules]
     heads = Heads(
         attention.k_proj.out_features // int(attention.head_dim),
         int(attention.head_dim),
-        getattr(getattr(attention, "q_norm", None), "weight", None),
-        getattr(getattr(attention, "k_norm", None), "weight", None),
+        norms[0],
+        norms[1],
         float(attention.scaling),
     )
     # A layer that adds more norms than these two is of another kind, and the probe would show it.
     return DecoderLayer(
-        layer.input_layernorm.weight,
-        Product(attention.q_proj, attention.k_proj, attention.v_proj),
+        layer.input_layernorm.weight.to(dtype),
+        Product(attention.q_proj, attention.k_proj, attention.v_proj, dtype=dtype),
         heads,
-        Product(attention.o_proj),
-        layer.post_attention_layernorm.weight,
-        Product(mlp.gate_proj, mlp.up_proj),
-        Product(mlp.down_proj),
+        Product(attention.o_proj, dtype=dtype),
+        layer.post_attention_layernorm.weight.to(dtype),
+        Product(mlp.gate_proj, mlp.up_proj, dtype=dtype),
+        Product(mlp.down_proj, dtype=dtype),
     )

@@ -116,8 +116,8 @@ def _packed(
     if blocks:
         fill(cache, torch.cat(blocks, dim=3)[:, :, None])
     packed = pack_prompts([prompt.ids for prompt in prompts], starts=starts)
-    is_half = next(policy.parameters()).dtype == torch.bfloat16
-    if is_half and packed.input_ids.shape[1] > MOST_HALF_ROWS:
+    dtype = next(policy.parameters()).dtype if decoder is None else decoder.dtype
+    if dtype == torch.bfloat16 and packed.input_ids.shape[1] > MOST_HALF_ROWS:
         packed = filled(packed)
     lengths = torch.tensor([len(prompt.ids) for prompt in prompts])
     parts = parts_of(policy, [prompt.adapter for prompt in prompts])

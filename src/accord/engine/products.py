@@ -15,16 +15,18 @@ class Product:
 
     Args:
         modules: bare, under peft, or with several adapters (`models.adapters`).
+        dtype: in which they are multiplied.
     """
 
-    def __init__(self, *modules: Any) -> None:
+    def __init__(self, *modules: Any, dtype: torch.dtype) -> None:
         weights, biases = zip(*(_effective(module) for module in modules), strict=True)
         bias = None
         if any(b is not None for b in biases):
             zeros = [w.new_zeros(w.shape[0]) for w in weights]
             bias = torch.cat([z if b is None else b for b, z in zip(biases, zeros, strict=True)])
-        self._laid = Laid(torch.cat(weights), bias)
-        self._low_rank = _low_rank(modules)
+        self._laid = Laid(torch.cat(weights).to(dtype), None if bias is None else bias.to(dtype))
+        low_rank = _low_rank(modules)
+        self._low_rank = None if low_rank is None else tuple(t.to(dtype) for t in low_rank)
 
     @property
     def few(self) -> FewRows | None:

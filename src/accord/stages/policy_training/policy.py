@@ -62,7 +62,8 @@ class Policy:
 
     def engine(self, factory: EngineFactory, *, version: int) -> Engine:
         """What samples from the policy; where that is sharded, each process has all of a copy."""
-        built = factory(replica(self.module), self.tokenizer)
+        with self.autocast():  # the local engine takes its products' numbers from it
+            built = factory(replica(self.module), self.tokenizer)
         built.load_weights(self.weights(), version=version)
         return built
 
