@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from accord.core.errors import ModelError
-from accord.models import logprobs
+from accord.models import logit_transform, logprobs
 from accord.models.loading import load_policy
 from accord.models.logprobs import (
     check_logits,
@@ -85,7 +85,7 @@ def test_gradients_through_a_family_s_transform(
 ) -> None:
     """A multiplier, a soft cap and a temperature, against the formula and plain autograd."""
     monkeypatch.setattr(model.config, "final_logit_softcapping", 3.0, raising=False)
-    monkeypatch.setattr(logprobs, "_multiplier", lambda _: 5.0)
+    monkeypatch.setattr(logit_transform, "_multiplier", lambda _: 5.0)
     head = model.get_output_embeddings()
     head.bias = nn.Parameter(torch.randn(300, generator=torch.Generator().manual_seed(3)))
     hidden = torch.randn(2, 4, 32, generator=torch.Generator().manual_seed(4), requires_grad=True)
