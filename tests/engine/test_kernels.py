@@ -40,10 +40,12 @@ def test_add_norm_and_gate(dtype: torch.dtype, rows: int, size: int) -> None:
     hidden, delta, weight = noise(rows, size), noise(rows, size), noise(size)
     plain = TorchKernels()
     for added in (None, delta.to(dtype)):
-        expected = plain.add_norm(hidden.to(dtype), added, weight.to(dtype), EPS)
-        found = kernels(dtype).add_norm(hidden.to(dtype), added, weight.to(dtype), EPS)
-        close(found[0], expected[0], dtype)
-        close(found[1], expected[1], dtype)
+        expected = plain.add_norm(hidden, added, weight, EPS)
+        for is_last in (False, True):
+            found = kernels(dtype).add_norm(hidden.clone(), added, weight, EPS, is_last=is_last)
+            assert found[1].dtype == (torch.float32 if is_last else dtype)
+            close(found[0], expected[0], torch.float32)
+            close(found[1], expected[1], found[1].dtype)
     both = torch.cat([20 * noise(rows, size), noise(rows, size)], dim=1).to(dtype)
     close(kernels(dtype).gate(both), plain.gate(both), dtype)
 
@@ -108,15 +110,15 @@ def test_a_nan_is_handed_on() -> None:
 def test_extremes_of_bfloat16() -> None:
     """Infinity, the largest numbers, and ties to even, as PyTorch rounds them."""
     values = torch.tensor([float("inf"), -float("inf"), 3.3e38, 1.00390625, 1.01171875, -0.0])
-    hidden = torch.zeros(1, 6, dtype=torch.bfloat16)
     half = values.to(torch.bfloat16)
-    added, _ = kernels(torch.bfloat16).add_norm(hidden, half, torch.ones(6).bfloat16(), EPS)
-    assert torch.equal(added[0], half)
-    sums = kernels(torch.bfloat16).add_norm(
-        torch.tensor([[1.0, 1.0]]).bfloat16(), torch.tensor([[2.0**-8, 3 * 2.0**-8]]).bfloat16(),
-        torch.ones(2).bfloat16(), EPS,
-    )[0]  # fmt: skip
-    assert sums.tolist() == [[1.0, 1.015625]]
+    fast = kernels(torch.bfloat16)
+    added, _ = fast.add_norm(torch.zeros(1, 6), half[None], torch.ones(6), EPS)
+    assert torch.equal(added[0], half.float())
+    ties = torch.tensor([1 + 2.0**-8, 1 + 3 * 2.0**-8])
+    for weights in (values, ties):  # times what is 1 after its norm
+        _, normed = fast.add_norm(torch.ones(1, len(weights)), None, weights, 0.0)
+        assert torch.equal(normed[0], weights.bfloat16())
+    assert normed.tolist() == [[1.0, 1.015625]]
 
 
 @pytest.fixture

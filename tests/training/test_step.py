@@ -142,3 +142,16 @@ def test_clipping_within_the_step(tmp_path: Path, most: float) -> None:
         assert model.weight.grad is None
         torch.testing.assert_close(model.weight, plain.weight, atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(model.bias, plain.bias, atol=1e-6, rtol=1e-5)
+
+
+def test_a_state_of_an_optimizer_that_was_not_fused(tmp_path: Path) -> None:
+    """As one that several processes, or a GPU, have written; clipping is then the plain one."""
+    model, optimization = make(tmp_path)
+    step(model, optimization)
+    saved = optimization.state_dict()
+    for group in saved["optimizers"][0]["param_groups"]:
+        group["fused"] = None
+    other, resumed = make(tmp_path)
+    resumed.load_state_dict(saved)
+    assert step(other, resumed, scale=1e3) > resumed.max_grad_norm
+    assert other.weight.isfinite().all()

@@ -36,8 +36,8 @@ _LONG = 1024
 class Decoder:
     """The step of one policy; `refresh` reads its weights again when they have changed.
 
-    Of a float32 policy that trains under autocast it takes bfloat16's products, as training does;
-    the head's stays in float32.
+    Of a float32 policy without adapters that trains under autocast it takes bfloat16's products, as
+    training does; the sum over layers and the head's product stay in float32.
 
     Attributes:
         dtype: in which it computes and keeps keys and values.
@@ -67,7 +67,9 @@ class Decoder:
         own = next(policy.parameters()).dtype
         native = []
         if {p.dtype for p in policy.parameters()} == {own}:
-            mixed = product_dtype("cpu") if own == torch.float32 else own
+            # Adapters merged into a rounded weight would be rounded with it, as nobody trains them.
+            is_bare = bare_model(policy) is policy
+            mixed = product_dtype("cpu") if own == torch.float32 and is_bare else own
             native = [(NativeKernels.of(dtype), dtype) for dtype in dict.fromkeys((mixed, own))]
         for kernels, dtype in (*native, (TorchKernels(), own)):
             if kernels is None:
@@ -76,16 +78,23 @@ class Decoder:
                 decoder = cls(policy, kernels, dtype)
                 if has_windows(decoder._config):  # beyond what a short probe can see
                     return None
-                if decoder._agrees():
-                    return decoder
+                with torch.autocast("cpu", enabled=False):  # as it will be stepped
+                    if decoder._agrees():
+                        return decoder
             except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
                 continue  # another kind of model
         return None
 
+    def autocast(self) -> torch.autocast:
+        """Under which the policy's own modules compute as this step does."""
+        is_mixed = self.dtype != next(self._policy.parameters()).dtype
+        return torch.autocast("cpu", torch.bfloat16, enabled=is_mixed)
+
     def refresh(self) -> None:
         """Lay the weights out again, after something wrote to them."""
-        self._layers = [_read_layer(layer, self.dtype) for layer in self._model.layers]
-        self._last_norm = self._model.norm.weight.to(self.dtype)
+        stream = self._kernels.stream_of(self.dtype)
+        self._layers = [_read_layer(layer, self.dtype, stream) for layer in self._model.layers]
+        self._last_norm = self._model.norm.weight.to(stream)
         eps = self._config.rms_norm_eps
         self._whole = WholeStep.of(self._layers, self._last_norm, eps, self._kernels)
         weight, bias = float32_head(self._base.get_output_embeddings())
@@ -131,7 +140,8 @@ class Decoder:
             parts: (R, ranks) of the rows' adapters (`models.adapters`), where there are several.
         """
         kernels, eps = self._kernels, self._config.rms_norm_eps
-        hidden = embedding(tokens, self._model.embed_tokens.weight).to(self.dtype)
+        hidden = embedding(tokens, self._model.embed_tokens.weight)
+        hidden = hidden.to(kernels.stream_of(self.dtype))
         turn = self._turn(positions)
         if self._whole is not None and len(hidden) <= MOST_ROWS and reads.ranges is None:
             return self._whole(hidden, turn, reads, cache)
@@ -143,7 +153,7 @@ class Decoder:
             delta = layer.output(attended, parts)
             hidden, normed = kernels.add_norm(hidden, delta, layer.mlp_norm, eps)
             delta = layer.down(kernels.gate(layer.gate_up(normed, parts)), parts)
-        return kernels.add_norm(hidden, delta, self._last_norm, eps)[1]
+        return kernels.add_norm(hidden, delta, self._last_norm, eps, is_last=True)[1]
 
     def _turn(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """(R, D) float32 cosines and sines of (R,) positions, from a table if there can be one."""
@@ -160,6 +170,11 @@ class Decoder:
         """Whether `prefill` is the faster way; attention to thousands of tokens is not its own."""
         longest = max(packed.pieces[i].length for i in packed.run)
         return isinstance(self._kernels, NativeKernels) and longest <= _LONG
+
+    def is_own(self, rows: int) -> bool:
+        """Whether products of so many rows are our own, and not the library's."""
+        few = self._layers[0].gate_up.few
+        return few is not None and rows <= few.most_rows
 
     def prefill(self, packed: Packed, cache: Any, parts: Tensor | None = None) -> Tensor:
         """(T, H) hidden states of a packed row, whose keys and values join what it knows.
@@ -190,7 +205,7 @@ class Decoder:
         names = [None, *adapters_of(self._policy).ranks]
         parts = parts_of(self._policy, [names[row % len(names)] for row in range(_PROBE_ROWS)])
         cache = self.new_cache()
-        with reading(parts[:, None]):
+        with reading(parts[:, None]), self.autocast():
             whole = self._model(
                 input_ids=ids, attention_mask=mask, position_ids=positions, **arguments
             ).last_hidden_state[:, -1]
@@ -200,7 +215,7 @@ class Decoder:
             )  # fmt: skip
         reads = self.reads(mask, room=_PROBE_COLUMNS)
         found = self.step(ids[:, -1], positions[:, -1], reads, cache, parts)
-        tolerance = 1e-4 if found.dtype == torch.float32 else 5e-2
+        tolerance = 1e-4 if self.dtype == torch.float32 else 5e-2
         return bool((found - whole).abs().max() <= tolerance * whole.abs().max().clamp(min=1.0))
 
 
@@ -209,7 +224,7 @@ def _turn_of(rotary: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
     return cos[0].contiguous(), sin[0].contiguous()
 
 
-def _read_layer(layer: Any, dtype: torch.dtype) -> DecoderLayer:
+def _read_layer(layer: Any, dtype: torch.dtype, stream: torch.dtype) -> DecoderLayer:
     attention, mlp = layer.self_attn, layer.mlp
     if not isinstance(mlp.act_fn, nn.SiLU) and type(mlp.act_fn).__name__ != "SiLUActivation":
         raise TypeError("the MLP's gate is not SiLU")
@@ -224,11 +239,11 @@ def _read_layer(layer: Any, dtype: torch.dtype) -> DecoderLayer:
     )
     # A layer that adds more norms than these two is of another kind, and the probe would show it.
     return DecoderLayer(
-        layer.input_layernorm.weight.to(dtype),
+        layer.input_layernorm.weight.to(stream),
         Product(attention.q_proj, attention.k_proj, attention.v_proj, dtype=dtype),
         heads,
         Product(attention.o_proj, dtype=dtype),
-        layer.post_attention_layernorm.weight.to(dtype),
+        layer.post_attention_layernorm.weight.to(stream),
         Product(mlp.gate_proj, mlp.up_proj, dtype=dtype),
         Product(mlp.down_proj, dtype=dtype),
     )

@@ -9,22 +9,23 @@ namespace {
 
 // Below, all threads of a parallel region call a function together, and leave it together.
 
-// hidden += delta (where there is one); out = RMSNorm(hidden) * weight. All (rows, size).
-template <class T>
-void add_norm(T* hidden, const T* delta, const T* weight, T* out, int64_t rows, int64_t size,
-              float eps) {
+// hidden += delta (where there is one); out = RMSNorm(hidden) * weight. All (rows, size). The sum
+// over layers stays in float32: rounded, it would lose more than all products do.
+template <class T, class U>
+void add_norm(float* hidden, const T* delta, const float* weight, U* out, int64_t rows,
+              int64_t size, float eps) {
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < rows; row++) {
-        T* h = hidden + row * size;
+        float* h = hidden + row * size;
         if (delta) {
             const T* d = delta + row * size;
 #pragma omp simd
-            for (int64_t i = 0; i < size; i++) put(h[i], get(h[i]) + get(d[i]));
+            for (int64_t i = 0; i < size; i++) h[i] += get(d[i]);
         }
         const float scale = inverse_rms(h, size, eps);
-        T* o = out + row * size;
+        U* o = out + row * size;
 #pragma omp simd
-        for (int64_t i = 0; i < size; i++) put(o[i], get(h[i]) * scale * get(weight[i]));
+        for (int64_t i = 0; i < size; i++) put(o[i], h[i] * scale * weight[i]);
     }
 }
 
@@ -214,16 +215,18 @@ struct Model {
 // Weights of one layer. Products are packed (few_rows.h); a bias or a norm may be missing.
 template <class T>
 struct Layer {
-    const T *attention_norm, *query_key_value, *query_key_value_bias, *query_norm, *key_norm;
-    const T *output, *output_bias, *mlp_norm, *gate_up, *gate_up_bias, *down, *down_bias;
+    const float* attention_norm;
+    const T *query_key_value, *query_key_value_bias, *query_norm, *key_norm, *output, *output_bias;
+    const float* mlp_norm;
+    const T *gate_up, *gate_up_bias, *down, *down_bias;
 };
 
 // All layers for one token a row: out (rows, size) from hidden (rows, size), which is written over.
 // caches: keys and values of each layer.
 template <class T>
-void step(const Shape& s, const Model& m, const Layer<T>* layers, T* const* caches, T* hidden,
-          const float* cos, const float* sin, const T* last_norm, const int64_t* starts, T* scratch,
-          T* out) {
+void step(const Shape& s, const Model& m, const Layer<T>* layers, T* const* caches, float* hidden,
+          const float* cos, const float* sin, const float* last_norm, const int64_t* starts,
+          T* scratch, float* out) {
     const int64_t attended_size = s.groups * s.queries * s.dim;
     const int64_t joint_size = attended_size + 2 * s.groups * s.dim;
     const int64_t padded_rows = padded(s.rows);  // products of bfloat16 read sixteen at a time
@@ -311,10 +314,12 @@ void draw(const float* logits, const float* temperatures, const double* uniforms
 }  // namespace
 
 #define EXPORTED(T, NAME)                                                                          \
-    void add_norm_##NAME(T* hidden, const T* delta, const T* weight, T* out, int64_t rows,         \
-                         int64_t size, float eps, int32_t threads) {                               \
-        _Pragma("omp parallel num_threads(threads) if (rows * size > kSerial)")                    \
-        add_norm(hidden, delta, weight, out, rows, size, eps);                                     \
+    void add_norm_##NAME(float* hidden, const T* delta, const float* weight, T* out, float* last,  \
+                         int64_t rows, int64_t size, float eps, int32_t threads) {                 \
+        _Pragma("omp parallel num_threads(threads) if (rows * size > kSerial)") {                  \
+            last ? add_norm(hidden, delta, weight, last, rows, size, eps)                          \
+                 : add_norm(hidden, delta, weight, out, rows, size, eps);                          \
+        }                                                                                          \
     }                                                                                              \
     void gate_##NAME(const T* gate_up, T* out, int64_t rows, int64_t size, int32_t threads) {      \
         _Pragma("omp parallel num_threads(threads) if (rows * size > kSerial)")                    \
@@ -327,8 +332,8 @@ void draw(const float* logits, const float* temperatures, const double* uniforms
         attend(*shape, joint, cos, sin, query_norm, key_norm, keys, values, starts, ranges, out);  \
     }                                                                                              \
     void step_##NAME(const Shape* shape, const Model* model, const Layer<T>* layers,               \
-                     T* const* caches, T* hidden, const float* cos, const float* sin,              \
-                     const T* last_norm, const int64_t* starts, T* scratch, T* out) {              \
+                     T* const* caches, float* hidden, const float* cos, const float* sin,          \
+                     const float* last_norm, const int64_t* starts, T* scratch, float* out) {      \
         step(*shape, *model, layers, caches, hidden, cos, sin, last_norm, starts, scratch, out);   \
     }
 

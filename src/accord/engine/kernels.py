@@ -16,6 +16,7 @@ from accord.engine.columns import Columns
 from accord.engine.draw import draw
 from accord.engine.native import Shape, native_library
 from accord.engine.spans import Span, spans
+from accord.models.native import call
 from accord.models.packed_attention import line
 from accord.models.packing import Packed
 
@@ -38,6 +39,9 @@ class Kernels(Protocol):
     stores_float32: bool
     """whether keys and values are kept in float32 whatever the model computes in"""
 
+    def stream_of(self, dtype: torch.dtype) -> torch.dtype:
+        """What hidden states and norms' weights are, where products are of `dtype`."""
+
     def reads(self, mask: Tensor, heads: Heads, *, room: int) -> Any:
         """What `attend` has to know of rows with this (R, T) mask, while they are the same.
 
@@ -48,9 +52,18 @@ class Kernels(Protocol):
         """
 
     def add_norm(
-        self, hidden: Tensor, delta: Tensor | None, weight: Tensor, eps: float
+        self,
+        hidden: Tensor,
+        delta: Tensor | None,
+        weight: Tensor,
+        eps: float,
+        *,
+        is_last: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """(R, H) hidden + delta, which may be `hidden` itself written over, and its RMS norm."""
+        """(R, H) hidden + delta, which may be `hidden` itself written over, and its RMS norm.
+
+        Hidden states, norms' weights and the norm that is the last are of `stream_of`.
+        """
 
     def attend(
         self,
@@ -81,13 +94,23 @@ class TorchKernels:
     # Fused attention of one query reads float32 at the memory's rate, bfloat16 at a fifth of it.
     stores_float32 = True
 
+    def stream_of(self, dtype: torch.dtype) -> torch.dtype:
+        """See `Kernels`."""
+        return dtype
+
     def reads(self, mask: Tensor, heads: Heads, *, room: int) -> list[Span]:
         """See `Kernels`."""
         column_bytes = 2 * 4 * heads.groups * heads.dim
         return spans(mask.argmax(dim=1).tolist(), room=room, column_bytes=column_bytes)
 
     def add_norm(
-        self, hidden: Tensor, delta: Tensor | None, weight: Tensor, eps: float
+        self,
+        hidden: Tensor,
+        delta: Tensor | None,
+        weight: Tensor,
+        eps: float,
+        *,
+        is_last: bool = False,  # noqa: ARG002 (all states are of one kind)
     ) -> tuple[Tensor, Tensor]:
         """See `Kernels`."""
         hidden = hidden if delta is None else hidden + delta
@@ -157,11 +180,16 @@ class NativeKernels:
 
     stores_float32 = False
 
+    def stream_of(self, dtype: torch.dtype) -> torch.dtype:  # noqa: ARG002
+        """See `Kernels`: float32 whatever the products are."""
+        return torch.float32
+
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
         self.library = library
         name = str(dtype).removeprefix("torch.")
-        self._add_norm, self._attend, self._gate = (
-            getattr(library, f"{function}_{name}") for function in ("add_norm", "attend", "gate")
+        self._dtype = dtype
+        self._attend, self._gate = (
+            getattr(library, f"{function}_{name}") for function in ("attend", "gate")
         )
         self._draw = library.draw_float32  # log-probs are float32 whatever the policy is
 
@@ -195,13 +223,21 @@ class NativeKernels:
         )
 
     def add_norm(
-        self, hidden: Tensor, delta: Tensor | None, weight: Tensor, eps: float
+        self,
+        hidden: Tensor,
+        delta: Tensor | None,
+        weight: Tensor,
+        eps: float,
+        *,
+        is_last: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """See `Kernels`; writes over `hidden`."""
-        out = torch.empty_like(hidden)
-        added = None if delta is None else delta.data_ptr()
-        place, threads = hidden.data_ptr(), torch.get_num_threads()
-        self._add_norm(place, added, weight.data_ptr(), out.data_ptr(), *hidden.shape, eps, threads)
+        out = torch.empty_like(hidden, dtype=torch.float32 if is_last else self._dtype)
+        places = (None, out) if is_last else (out, None)
+        call(
+            self.library, "add_norm", hidden, delta, weight, *places, *hidden.shape, eps,
+            torch.get_num_threads(), of=self._dtype,
+        )  # fmt: skip
         return hidden, out
 
     def attend(

@@ -40,6 +40,8 @@ class LocalEngine:
     draws that fall within float rounding of the border between two tokens. Log-probs are
     float32, by the trainer's own head code. Temperature 0 takes the likeliest token and reports
     its log-prob at temperature 1. Requests with `controls` cost a second product with the head.
+    Built under autocast over a float32 policy on a CPU, it multiplies in bfloat16, as training does
+    there, where it knows the policy's layers (`engine.decoder`).
 
     Args:
         policy: a causal LM, bare or under peft, on any device, in any precision and mode; dropout

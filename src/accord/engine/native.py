@@ -48,7 +48,7 @@ def native_library() -> ctypes.CDLL | None:
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     small, real = ctypes.c_int32, ctypes.c_float
     arguments: dict[str, list[Any]] = {
-        "add_norm": [*[pointer] * 4, number, number, real, small],
+        "add_norm": [*[pointer] * 5, number, number, real, small],
         "gate": [pointer, pointer, number, number, small],
         "attend": [ctypes.POINTER(Shape), *[pointer] * 10],
         "step": [ctypes.POINTER(Shape), ctypes.POINTER(Model), *[pointer] * 9],

@@ -1,6 +1,7 @@
 """Prompts into a cache: what they share is run once, and what is known of them not at all."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,6 @@ from accord.engine.columns import new_cache
 from accord.engine.decoder import Decoder
 from accord.engine.prefixes import Prefixes, Prompt, fill
 from accord.models.adapters import parts_of, reading
-from accord.models.few_rows import MOST_HALF_ROWS
 from accord.models.logprobs import bare_model
 from accord.models.packing import Packed, Start, filled, pack_prompts, packed_states, packs_rows
 
@@ -59,7 +59,7 @@ def prefill(
     if packs_rows(bare_model(policy)):
         found = _packed(policy, decoder, cache, prompts, kept)
     else:
-        found = _padded(policy, cache, prompts, kept)
+        found = _padded(policy, decoder, cache, prompts, kept)
     if prefixes is not None:
         width = found.mask.shape[1]
         for row, prompt in enumerate(prompts):
@@ -68,7 +68,11 @@ def prefill(
 
 
 def _padded(
-    policy: nn.Module, cache: Any, prompts: Sequence[Prompt], kept: list[list[Tensor]]
+    policy: nn.Module,
+    decoder: Decoder | None,
+    cache: Any,
+    prompts: Sequence[Prompt],
+    kept: list[list[Tensor]],
 ) -> Prefilled:
     """All rows run as many columns as the one of which most is new."""
     device = next(policy.parameters()).device
@@ -84,7 +88,7 @@ def _padded(
     mask = (torch.arange(width, device=device) >= padding[:, None]).long()
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
     parts = parts_of(policy, [prompt.adapter for prompt in prompts])
-    with reading(parts[:, None]):
+    with reading(parts[:, None]), _as_stepped(decoder):
         hidden = run_padded(policy, cache, ids[:, -run:], mask, positions[:, -run:])
     _refuse_foreign_cache(policy, cache, width)
     return Prefilled(cache, hidden, mask, parts, known)
@@ -117,16 +121,18 @@ def _packed(
         fill(cache, torch.cat(blocks, dim=3)[:, :, None])
     packed = pack_prompts([prompt.ids for prompt in prompts], starts=starts)
     dtype = next(policy.parameters()).dtype if decoder is None else decoder.dtype
-    if dtype == torch.bfloat16 and packed.input_ids.shape[1] > MOST_HALF_ROWS:
+    reader = decoder if decoder is not None and decoder.reads_prompts(packed) else None
+    is_own = reader is not None and reader.is_own(packed.input_ids.shape[1])
+    if dtype == torch.bfloat16 and not is_own:
         packed = filled(packed)
     lengths = torch.tensor([len(prompt.ids) for prompt in prompts])
     parts = parts_of(policy, [prompt.adapter for prompt in prompts])
     of_tokens = parts[_rows_of(packed, lengths)]
-    if decoder is not None and decoder.reads_prompts(packed):
-        states = decoder.prefill(packed, cache, of_tokens)
+    if reader is not None:
+        states = reader.prefill(packed, cache, of_tokens)
     else:
         trunk: Any = bare_model(policy)
-        with reading(of_tokens):
+        with reading(of_tokens), _as_stepped(decoder):
             states = packed_states(trunk, packed, cache)
     _refuse_foreign_cache(policy, cache, packed.known + len(states))
     width = packed.place.shape[1]
@@ -137,6 +143,11 @@ def _packed(
     for layer in cache.layers:
         layer.spread(place)
     return Prefilled(cache, states[last], (columns >= 0).long(), parts, known)
+
+
+def _as_stepped(decoder: Decoder | None) -> AbstractContextManager[Any]:
+    """The policy's own modules in the numbers of its decoder."""
+    return nullcontext() if decoder is None else decoder.autocast()
 
 
 def _rows_of(packed: Packed, lengths: Tensor) -> Tensor:

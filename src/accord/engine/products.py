@@ -43,6 +43,7 @@ class Product:
         product = self._laid(states)
         if self._low_rank is not None and parts is not None:
             down, up = self._low_rank
+            parts = parts.to(states.dtype)
             low = linear(states, down).view(len(states), -1, parts.shape[1]) * parts[:, None]
             product.addmm_(low.flatten(1), up)
         return product

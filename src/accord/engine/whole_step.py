@@ -63,7 +63,7 @@ class WholeStep:
     def __call__(
         self, hidden: Tensor, turn: tuple[Tensor, Tensor], reads: Reads, cache: Any
     ) -> Tensor:
-        """(R, H) states after all layers, from (R, H) embeddings, which are written over.
+        """(R, H) float32 states after all layers, from (R, H) embeddings, which are written over.
 
         Args:
             hidden: at most MOST_ROWS tokens, each the next of its own row.
@@ -75,12 +75,13 @@ class WholeStep:
         shape = self._kernels.shape(rows, self._queries, self._heads, keys, column, self._eps)
         places = [t.data_ptr() for room in rooms for t in room[:2]]
         caches = (ctypes.c_void_p * len(places))(*places)
-        scratch = hidden.new_empty((rows + 15) // 16 * 16, self._numbers_a_row)
+        size = (rows + 15) // 16 * 16, self._numbers_a_row
+        scratch = hidden.new_empty(size, dtype=keys.dtype)
         out = torch.empty_like(hidden)
         call(
             self._kernels.library, "step", ctypes.byref(shape), ctypes.byref(self._model),
             self._layers, caches, hidden, *turn, self._last_norm, reads.starts, scratch, out,
-            of=hidden.dtype,
+            of=keys.dtype,
         )  # fmt: skip
         return out
 

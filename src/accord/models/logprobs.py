@@ -259,5 +259,5 @@ def check_logits(model: nn.Module, *, where: str) -> None:
         raise ModelError(
             f"{where}: the family {base.config.model_type!r} changes its logits in a way that is "
             f"not known here (they differ by {gap:.3g}); use another model, or add the transform "
-            "to accord.models.logprobs"
+            "to accord.models.logit_transform"
         )

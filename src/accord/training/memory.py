@@ -159,7 +159,7 @@ def _training(
     gradients = trained * FLOAT32 // shards
     if processes.count() > 1 and shards == 1:
         gradients *= 2  # their sum is made in one piece
-    # Natively a chunk becomes its gradient in place, and products copy it once.
+    # Natively a chunk becomes its gradient (in float32 in place), and products copy it once.
     chunks = 2 if device == "cpu" and training_library() is not None else 4
     head = 0 if stage in SCORERS else chunks * CHUNK_LOGITS * FLOAT32
     if stage not in SCORERS and not config.use_peft:

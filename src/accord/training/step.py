@@ -104,7 +104,8 @@ class Optimization:
 
     def _clip(self, parameters: list[nn.Parameter]) -> float:
         """Scale gradients down to the greatest norm, now or in the step; gives their norm."""
-        if not all(o.defaults.get("fused") for o in self.optimizers):
+        groups = [group for o in self.optimizers for group in o.param_groups]
+        if not all(group.get("fused") for group in groups):  # a loaded state says so, too
             return _number(nn.utils.clip_grad_norm_(parameters, self.max_grad_norm))
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = float(nn.utils.get_total_norm(gradients))

@@ -306,11 +306,26 @@ def test_the_first_epoch_gives_the_values(
         monkeypatch.setattr(ActorCritic, name, counted(name))
     run(chosen, tmp_path / "once")
     assert count == {"read": 2 * 2, "values": 0}
-    monkeypatch.setattr(experience, "_first_readings", lambda *_: None)
+    monkeypatch.setattr(experience, "_first_readings", lambda *_: [])
     run(chosen, tmp_path / "twice")
     assert count == {"read": 4 * 2, "values": 2}
     once, twice = metrics(tmp_path / "once"), metrics(tmp_path / "twice")
     assert once == [pytest.approx(row, rel=1e-3, abs=1e-5) for row in twice]
+
+
+def test_old_values_are_read_without_dropout(
+    tiny_model_dir: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, values = [], ActorCritic.values
+
+    def noted(self: ActorCritic, batch: Any) -> torch.Tensor:
+        seen.append(torch.is_grad_enabled())
+        return values(self, batch)
+
+    monkeypatch.setattr(ActorCritic, "values", noted)
+    options = {"use_peft": True, "lora_dropout": 0.1, "mini_batch_size": 16}
+    run(config(tiny_model_dir, prompts, max_steps=1, **options), tmp_path / "out")
+    assert seen == [False]
 
 
 def test_no_prompt_is_on_both_sides(tiny_model_dir: Path, tmp_path: Path) -> None:

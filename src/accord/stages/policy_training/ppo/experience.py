@@ -25,11 +25,11 @@ from accord.training.batches import TokenBatch
 
 @dataclass(frozen=True)
 class Experience:
-    """A batch of scored rollouts on the (B, L) grid; nothing in it has a gradient.
+    """A batch of scored rollouts on the (B, L) grid; nothing but `readings` has a gradient.
 
     `old_logprobs`, which the ratio is against, are the sampler's own; with importance weights they
     are the trainer's reading of the same weights, and `weights` correct for the difference.
-    `readings`, where there are some, are all that the first minibatch would read once more.
+    `readings` has, or is empty, what the first minibatch would read once more, and which takes it.
     """
 
     batch: TokenBatch
@@ -43,7 +43,7 @@ class Experience:
     metrics: dict[str, float]
     kl_nats: float  # to the reference, mean a response
     kl_coef: float  # when the batch was prepared
-    readings: Readings | None  # with gradients
+    readings: list[Readings]
 
     def rows(self, index: Sequence[int]) -> "Experience":
         """The same for some rows, cut to their longest, without readings."""
@@ -60,15 +60,15 @@ class Experience:
             metrics=self.metrics,
             kl_nats=self.kl_nats,
             kl_coef=self.kl_coef,
-            readings=None,
+            readings=[],
         )
 
-    def first_readings(self, index: Sequence[int]) -> Readings | None:
-        """What was read of these rows before the first step."""
-        if self.readings is None:
+    def take_readings(self, index: Sequence[int]) -> Readings | None:
+        """What was read of these rows before the first step, once: a graph is not to outlive it."""
+        if not self.readings:
             return None
         cut = self._cut(index)
-        return Readings(*(cut(grid) for grid in self.readings))
+        return Readings(*(cut(grid) for grid in self.readings.pop()))
 
     def _cut(self, index: Sequence[int]) -> Callable[[Tensor], Tensor]:
         chosen = list(index)
@@ -92,9 +92,9 @@ def prepare(
     batch, sampler_logprobs = rollout_grid(rollouts, policy)
     mask = batch.target_mask
     readings = _first_readings(policy, batch, config)
-    old_logprobs, weights = _behaviour(policy, batch, sampler_logprobs, config)
+    old_logprobs, weights = _behaviour(policy, batch, sampler_logprobs, readings, config)
     reference_logprobs = policy.reference_logprobs(batch)
-    old_values = policy.values(batch) if readings is None else readings.values.detach()
+    old_values = readings[0].values.detach() if readings else policy.values(batch)
     shaped = _shaped(rollouts, scores, moments, config).to(policy.device)
     kl = kl_estimate(old_logprobs, reference_logprobs, estimator=config.kl_estimator)
     penalty = kl_coef if config.kl_in == "reward" else 0.0
@@ -135,20 +135,24 @@ def prepare(
     )
 
 
-def _first_readings(policy: ActorCritic, batch: TokenBatch, config: Config) -> Readings | None:
+def _first_readings(policy: ActorCritic, batch: TokenBatch, config: Config) -> list[Readings]:
     """What the first minibatch reads, if that is the whole batch at once: its values are the old
-    ones, and a forward pass is saved.
+    ones, and a forward pass is saved. Dropout is for learning, and not for old values.
     """
     rows, length = batch.input_ids.shape
     is_one = rows <= config.mini_batch_size and rows * length <= config.tokens_per_micro_batch
-    if not is_one or processes.count() > 1:
-        return None
+    if not is_one or processes.count() > 1 or config.lora_dropout:
+        return []
     with torch.enable_grad():
-        return policy.read(batch)
+        return [policy.read(batch)]
 
 
 def _behaviour(
-    policy: ActorCritic, batch: TokenBatch, sampler_logprobs: Tensor, config: Config
+    policy: ActorCritic,
+    batch: TokenBatch,
+    sampler_logprobs: Tensor,
+    readings: list[Readings],
+    config: Config,
 ) -> tuple[Tensor, Tensor]:
     """What the ratio is against, and the tokens' weights; the policy has not moved yet.
 
@@ -156,11 +160,14 @@ def _behaviour(
     """
     if config.importance_cap is None:
         return sampler_logprobs, torch.ones_like(sampler_logprobs)
-    old_logprobs = by_share(
-        lambda part: policy.logprobs(part).logprobs,
-        batch,
-        token_budget=config.tokens_per_micro_batch,
-    )
+    if readings:
+        old_logprobs = readings[0].logprobs.detach()
+    else:
+        old_logprobs = by_share(
+            lambda part: policy.logprobs(part).logprobs,
+            batch,
+            token_budget=config.tokens_per_micro_batch,
+        )
     weights = truncated_importance_weights(
         old_logprobs, sampler_logprobs, batch.target_mask, cap=config.importance_cap
     )

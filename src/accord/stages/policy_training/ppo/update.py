@@ -46,9 +46,8 @@ def update_policy(
         )
         for start in range(0, len(order), config.mini_batch_size):
             minibatch = [int(i) for i in order[start : start + config.mini_batch_size]]
-            is_first = epoch == 0 and start == 0
-            metrics = _accumulate(policy, experience, minibatch, config, learns_policy, is_first)
-            if is_first:
+            metrics = _accumulate(policy, experience, minibatch, config, learns_policy)
+            if epoch == 0 and start == 0:
                 # Before the first step the policy is the sampler: any difference is numerical.
                 history["sampler_gap_nats/max"].append(metrics["logprob_gap_max"])
                 history["sampler_gap_nats/mean"].append(metrics["logprob_gap_mean"])
@@ -83,7 +82,6 @@ def _accumulate(
     minibatch: list[int],
     config: Config,
     learns_policy: bool,
-    is_first: bool,
 ) -> dict[str, float]:
     """Gradients of one minibatch, over as many micro-batches as memory asks for.
 
@@ -97,8 +95,7 @@ def _accumulate(
     for piece, weight in even_micro_batches(minibatch, lengths, token_budget=budget):
         part = experience.rows(piece)
         mask = part.batch.target_mask
-        known = experience.first_readings(piece) if is_first else None
-        readings = known or policy.read(part.batch)
+        readings = experience.take_readings(piece) or policy.read(part.batch)
         value, surrogate, entropy = three_phases(readings, part, tokens, config)
         loss = ppo_loss(
             surrogate.loss,
