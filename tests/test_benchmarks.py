@@ -159,6 +159,15 @@ def test_works_are_merged_and_text_around_the_tables_stays(tmp_path: Path) -> No
     ]
 
 
+def test_losses_are_compared_step_by_step() -> None:
+    found = entry(1.0)
+    assert report.loss_rows("sft", found) == []  # figures of an earlier kind
+    found["runs"]["ours float32"]["losses"] = [2.0, 1.0, 0.5]
+    found["runs"]["trl float32"]["losses"] = [2.0, 1.25, 0.5]
+    assert report.loss_rows("sft", found) == ["| sft | float32 | trl | 3 | 2.0e-01 |"]
+    assert report.loss_rows("ppo", found) == []  # each side samples its own
+
+
 def test_figures_of_elsewhere_are_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

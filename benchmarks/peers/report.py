@@ -106,6 +106,19 @@ def equal_rows(case: str, entry: Figures) -> list[str]:
     return rows
 
 
+def loss_rows(case: str, entry: Figures) -> list[str]:
+    """A row a precision and peer, of works that do not sample: their losses, step by step."""
+    runs, rows = entry["runs"], []
+    for peer in peers_of(runs) if case not in work.ONLINE else ():
+        for precision in ("float32", "bf16"):
+            sides = (runs.get(f"{side} {precision}", {}) for side in ("ours", peer))
+            ours, theirs = (run.get("losses") for run in sides)
+            if ours and theirs:
+                gap = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs, strict=True))
+                rows.append(f"| {case} | {precision} | {peer} | {len(ours)} | {gap:.1e} |")
+    return rows
+
+
 def fastest_rows(case: str, entry: Figures) -> list[str]:
     """A row a peer: each side's fastest configuration that reaches the same loss or reward."""
     runs, rows = entry["runs"], []
@@ -176,6 +189,9 @@ def section(figures: Figures) -> str:
         "floor's share", "loss or reward, ours / peer",
     )  # fmt: skip
     lines += [row for name, entry in works.items() for row in fastest_rows(name, entry)]
+    lines += ["", "The same losses: the largest relative difference of any step's loss:", ""]
+    lines += _ruled("work", "precision", "peer", "steps", "largest difference")
+    lines += [row for name, entry in works.items() for row in loss_rows(name, entry)]
     lines += ["", "Every configuration (a loss of an online method is not comparable):", ""]
     lines += _ruled(
         "work", "side", "configuration", "s a step (fastest to slowest round)", "loss", "reward",

@@ -116,7 +116,10 @@ def floor_of(
 
 
 def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians over rounds; loss and reward are those of the later half of a run's steps."""
+    """Medians over rounds; loss and reward are those of the later half of a run's steps.
+
+    `losses` are the first round's, of every step.
+    """
     seconds = [mean(r["seconds"]) for r in rounds]
 
     def late(name: str) -> float | None:
@@ -129,6 +132,7 @@ def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
         "slowest": max(seconds),
         "peak_mb": median(r["peak_mb"] for r in rounds),
         "loss": late("losses"),
+        "losses": rounds[0]["losses"],
         "reward": late("rewards"),
     }
 
