@@ -25,8 +25,7 @@ class Product:
             zeros = [w.new_zeros(w.shape[0]) for w in weights]
             bias = torch.cat([z if b is None else b for b, z in zip(biases, zeros, strict=True)])
         self._laid = Laid(torch.cat(weights).to(dtype), None if bias is None else bias.to(dtype))
-        low_rank = _low_rank(modules)
-        self._low_rank = None if low_rank is None else tuple(t.to(dtype) for t in low_rank)
+        self._low_rank = _low_rank(modules)
 
     @property
     def few(self) -> FewRows | None:
@@ -43,7 +42,6 @@ class Product:
         product = self._laid(states)
         if self._low_rank is not None and parts is not None:
             down, up = self._low_rank
-            parts = parts.to(states.dtype)
             low = linear(states, down).view(len(states), -1, parts.shape[1]) * parts[:, None]
             product.addmm_(low.flatten(1), up)
         return product
